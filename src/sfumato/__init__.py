@@ -1,0 +1,56 @@
+"""Sfumato: Stable Diffusion for Keras 3.
+
+    import sfumato
+
+    model = sfumato.StableDiffusion.from_preset("mini")
+    images = model.text_to_image("a red apple")  # uint8 (1, H, W, 3)
+
+Importing this package picks the Keras backend if the user has not (`docs/backends.md`) and loads
+nothing else: Keras and the backend come when a public name is first touched.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sfumato._backend import choose_backend
+
+if TYPE_CHECKING:
+    from sfumato import models, visualization
+    from sfumato.stable_diffusion import StableDiffusion, StableDiffusionV2
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "StableDiffusion",
+    "StableDiffusionV2",
+    "__version__",
+    "models",
+    "visualization",
+]
+
+# Where each public name lives; "" says that the name is itself a module.
+_HOMES = {
+    "StableDiffusion": "stable_diffusion",
+    "StableDiffusionV2": "stable_diffusion",
+    "models": "",
+    "visualization": "",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    module = import_module(f"{__name__}.{home or name}")
+    value = getattr(module, name) if home else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+choose_backend()

@@ -1,0 +1,10 @@
+"""The models, in the namespace where users of KerasCV look for them: `sfumato.models.StableDiffusion`.
+
+Importing this module imports Keras; `import sfumato` alone does not.
+"""
+
+from __future__ import annotations
+
+from sfumato.stable_diffusion import StableDiffusion, StableDiffusionV2
+
+__all__ = ["StableDiffusion", "StableDiffusionV2"]

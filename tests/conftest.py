@@ -1,0 +1,37 @@
+"""What all tests share: the package under test, and the promise that no test is skipped in CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parent.parent / "src"
+
+# An installed sfumato is what users get, so it is what is tested. A bare checkout works as well,
+# also in the processes that tests start.
+if find_spec("sfumato") is None:
+    sys.path.insert(0, str(SRC))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+
+# Pictures are compared on the backend that Sfumato itself would choose; a whole run on another one
+# is `KERAS_BACKEND=torch pytest`.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("MPLBACKEND", "agg")
+# Reference implementations must not look for newer files, and no test may need the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With SFUMATO_NO_SKIP=1 a skipped test is a failure: an absent judge judged nothing."""
+    if os.environ.get("SFUMATO_NO_SKIP") != "1" or exitstatus != pytest.ExitCode.OK:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("SFUMATO_NO_SKIP=1: skipped tests count as failures", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
