@@ -1,4 +1,4 @@
-"""The models, in the namespace where users of KerasCV look for them: `sfumato.models.StableDiffusion`.
+"""`sfumato.models.StableDiffusion`: the models where users of KerasCV look for them.
 
 Importing this module imports Keras; `import sfumato` alone does not.
 """
