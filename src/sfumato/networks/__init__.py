@@ -1,0 +1,1 @@
+"""The networks of Stable Diffusion, written once in ``keras.ops``, channels last."""

@@ -1,0 +1,88 @@
+"""Exact attention and 3x3 convolution, in the form that each backend computes fastest."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+SCORES = 4 << 20  # elements of a block of attention scores: what stays near the CPU's caches
+
+
+@lru_cache
+def platform() -> str:
+    """"cpu", "gpu" or "tpu" under JAX, otherwise the name of the Keras backend."""
+    if keras.backend.backend() != "jax":
+        return keras.backend.backend()
+    import jax
+
+    return jax.default_backend()
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    """Exact softmax attention: q (B, T, N, D), k and v (B, S, N, D) -> (B, T, N, D).
+
+    XLA:CPU runs stock attention five times slower than attention in blocks of queries, because
+    the scores (B, N, T, S) leave the caches; elsewhere the fused kernels are used where they fit.
+    """
+    if platform() == "torch":
+        return ops.dot_product_attention(q, k, v, is_causal=causal)
+    if platform() == "gpu" and fits_cudnn(q):
+        return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
+    B, T, N, _ = q.shape
+    S = k.shape[1]
+    q = q * (1 / math.sqrt(q.shape[-1]))
+    blocks = count_blocks(T, (B or 1) * N * S)
+    if causal or blocks == 1:
+        return attend(q, k, v, causal)
+    q = ops.moveaxis(ops.reshape(q, (-1, blocks, T // blocks, *q.shape[2:])), 1, 0)
+    x = ops.moveaxis(ops.map(lambda block: attend(block, k, v), q), 0, 1)
+    return ops.reshape(x, (-1, T, *v.shape[2:]))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    scores = ops.cast(ops.einsum("btnd,bsnd->bnts", q, k), "float32")
+    if causal:
+        T = q.shape[1]
+        scores = ops.where(ops.tri(T, dtype="bool"), scores, -1e9)
+    weights = ops.cast(ops.softmax(scores), v.dtype)
+    return ops.einsum("bnts,bsnd->btnd", weights, v)
+
+
+def count_blocks(tokens: int, scores_per_token: int) -> int:
+    """The least divisor of ``tokens`` that keeps a block of scores within ``SCORES``."""
+    least = min(tokens, max(1, math.ceil(tokens * scores_per_token / SCORES)))
+    return next(n for n in range(least, tokens + 1) if tokens % n == 0)
+
+
+def fits_cudnn(q: Tensor) -> bool:
+    """The limits of cuDNN's fused attention: half precision, head width, compute capability."""
+    import jax
+
+    capability = float(getattr(jax.devices()[0], "compute_capability", "0"))
+    width = q.shape[-1]
+    return (
+        keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")
+        and capability >= 8.0
+        and width % 8 == 0
+        and width <= (256 if capability >= 9.0 else 128)
+    )
+
+
+def prefers_matmul(height: int | None, width: int | None, channels: int) -> bool:
+    """Whether a 3x3 convolution of stride 1 is faster as one matmul: small deep maps on XLA:CPU."""
+    small = bool(height and width and height * width <= 256)
+    return platform() == "cpu" and small and channels >= 512
+
+
+def convolve_3x3(x: Tensor, kernel: Tensor) -> Tensor:
+    """The 3x3 "same" convolution of x (B, H, W, C) with (3, 3, C, F) as im2col and one matmul."""
+    H, W, C = x.shape[1:]
+    x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    patches = [x[:, i : i + H, j : j + W] for i in range(3) for j in range(3)]
+    return ops.matmul(ops.concatenate(patches, -1), ops.reshape(kernel, (9 * C, -1)))

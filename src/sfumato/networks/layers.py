@@ -1,0 +1,328 @@
+"""What the networks share.
+
+An attribute's name is the layer's Keras name and its key in the checkpoint. Every layer knows the
+width of its input from the start, so a network builds without being called, and it builds without
+values: a network that is about to be loaded draws no random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from sfumato.networks.kernels import Tensor, attention, convolve_3x3, prefers_matmul
+
+LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+
+
+class Block(keras.layers.Layer):
+    """A layer made of layers: its parts take their names from the attributes that hold them."""
+
+    def build(self, input_shape: Any = None) -> None:
+        for name, part in parts(self):
+            part.name = name.replace(".", "_")
+            part.build(getattr(part, "built_for", None))
+        self.built = True
+
+
+def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers held by the attributes of ``layer``, as ("conv_in", ...), ("resnets.0", ...)."""
+    # Under the torch backend a layer is a torch module, which keeps its children apart.
+    for name, value in {**vars(layer), **getattr(layer, "_modules", {})}.items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, keras.layers.Layer):
+            yield name, value
+        elif isinstance(value, (list, tuple)):
+            for index, part in enumerate(value):
+                if isinstance(part, keras.layers.Layer):
+                    yield f"{name}.{index}", part
+
+
+def keys(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.Variable]:
+    """Every variable of a network by its key in the checkpoint, in the order of the layers."""
+    if not isinstance(layer, Block):
+        return {prefix + LEAVES.get(v.name, v.name): v for v in layer.weights}
+    found: dict[str, keras.Variable] = {}
+    for name, part in parts(layer):
+        found |= keys(part, f"{prefix}{name}.")
+    return found
+
+
+class Network(Block, keras.Model):
+    """A ``keras.Model`` that is complete, but without values, as soon as it is constructed.
+
+    ``checkpoints.fill`` gives it the values of a checkpoint, ``initialize`` random ones.
+
+    Args:
+        config: the frozen dataclass that distinguishes this network from its kin.
+        dtype: a dtype or a Keras dtype policy; default: the global policy.
+        name: the Keras name.
+    """
+
+    def __init__(self, config: Any, dtype: Any = None, name: str | None = None) -> None:
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(dtype or policy)  # of this thread; the parts inherit it
+        try:
+            super().__init__(name=name or type(self).__name__.lower())
+            self.config = config
+            self.compose(config)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        with keras.StatelessScope(initialize_variables=False):
+            self.build()
+        forget_uninitialized(self.variables)
+
+    def compose(self, config: Any) -> None:
+        """Make the parts, as attributes."""
+        raise NotImplementedError
+
+    def initialize(self, seed: int) -> None:
+        """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0."""
+        random = np.random.Generator(np.random.Philox(seed))
+        for key, variable in keys(self).items():
+            shape = variable.shape
+            if len(shape) == 1:
+                value = np.full(shape, key.endswith("weight"), "float32")
+            else:
+                scale = 0.02 if "embedding.weight" in key else 1 / math.sqrt(np.prod(shape[:-1]))
+                value = random.standard_normal(shape, "float32") * np.float32(scale)
+            give(variable, value)
+
+
+def give(variable: keras.Variable, value: Any) -> None:
+    """Set a variable to ``value``, whether it has a value already or not."""
+    if variable._value is None:
+        variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
+        variable._initializer = None
+    else:
+        variable.assign(value)
+
+
+def forget_uninitialized(variables: list[keras.Variable]) -> None:
+    """Keep Keras from drawing random values for these when it next leaves a stateless scope."""
+    from keras.src.backend.common import global_state
+
+    waiting = global_state.get_global_attribute("uninitialized_variables", [])
+    ours = {id(v) for v in variables}
+    kept = [v for v in waiting if id(v) not in ours]
+    global_state.set_global_attribute("uninitialized_variables", kept)
+
+
+# Leaves
+
+
+def known(layer: keras.layers.Layer, *shape: int | None) -> Any:
+    """``layer`` with the shape that it will be built for."""
+    layer.built_for = shape
+    return layer
+
+
+def linear(width_in: int, width: int, bias: bool = True) -> Any:
+    return known(keras.layers.Dense(width, use_bias=bias), None, width_in)
+
+
+class Conv3x3(keras.layers.Conv2D):
+    """A 3x3 convolution, channels last, padded before and after each axis by ``padding``."""
+
+    def __init__(
+        self, width_in: int, width: int, stride: int = 1, padding: tuple[int, int] = (1, 1)
+    ) -> None:
+        super().__init__(width, 3, stride, data_format="channels_last")
+        self.built_for = (None, None, None, width_in)
+        self.edges = ((0, 0), padding, padding, (0, 0))
+
+    def call(self, x: Tensor) -> Tensor:
+        if self.strides == (1, 1) and prefers_matmul(x.shape[1], x.shape[2], x.shape[3]):
+            return convolve_3x3(x, self.kernel) + self.bias
+        if self.strides == (1, 1):
+            return ops.conv(x, self.kernel, 1, "same", "channels_last") + self.bias
+        # "same" would choose the edges by the size of the map.
+        x = ops.pad(x, self.edges)
+        return ops.conv(x, self.kernel, self.strides, "valid", "channels_last") + self.bias
+
+
+def group_norm(width: int, groups: int, epsilon: float) -> Any:
+    return known(keras.layers.GroupNormalization(groups, -1, epsilon), None, None, None, width)
+
+
+def layer_norm(width: int) -> Any:
+    return known(keras.layers.LayerNormalization(epsilon=1e-5), None, None, width)
+
+
+# Blocks
+
+
+class ResnetBlock(Block):
+    """Two convolutions with a residual; ``shift`` is the time embedding projected for this block."""
+
+    def __init__(
+        self, width_in: int, width: int, groups: int, epsilon: float, time_width: int = 0
+    ) -> None:
+        super().__init__()
+        self.norm1 = group_norm(width_in, groups, epsilon)
+        self.conv1 = Conv3x3(width_in, width)
+        if time_width:
+            self.time_emb_proj = linear(time_width, width)
+        self.norm2 = group_norm(width, groups, epsilon)
+        self.conv2 = Conv3x3(width, width)
+        if width_in != width:
+            self.conv_shortcut = linear(width_in, width)
+
+    def call(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        y = self.conv1(ops.silu(self.norm1(x)))  # (B, H, W, C)
+        if shift is not None:
+            y = y + shift  # (B or 1, 1, 1, C)
+        y = self.conv2(ops.silu(self.norm2(y)))
+        return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+
+
+class SelfAttention(Block):
+    """Attention of a sequence to itself, its queries, keys and values from one matmul."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = linear(width, 3 * width, bias=False)
+        self.to_out = [linear(width, width)]
+
+    def call(self, x: Tensor) -> Tensor:
+        qkv = split_heads(self.to_qkv(x), 3 * self.heads)  # (B, T, 3N, D)
+        return self.to_out[0](merge_heads(attention(*ops.split(qkv, 3, axis=2))))
+
+
+class CrossAttention(Block):
+    """Attention to the text, whose keys and values are computed once for all steps."""
+
+    def __init__(self, width: int, context_width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = linear(width, width, bias=False)
+        self.to_k = linear(context_width, width, bias=False)
+        self.to_v = linear(context_width, width, bias=False)
+        self.to_out = [linear(width, width)]
+
+    def embed(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """context (B, T, C) -> keys and values (B, T, N, D)."""
+        return split_heads(self.to_k(context), self.heads), split_heads(
+            self.to_v(context), self.heads
+        )
+
+    def call(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        q = split_heads(self.to_q(x), self.heads)
+        return self.to_out[0](merge_heads(attention(q, *text)))
+
+
+class GEGLU(Block):
+    """A gated linear unit with the exact GELU (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, width: int, width_out: int) -> None:
+        super().__init__()
+        self.proj = linear(width, 2 * width_out)
+
+    def call(self, x: Tensor) -> Tensor:
+        x, gate = ops.split(self.proj(x), 2, axis=-1)
+        return x * ops.gelu(gate, approximate=False)
+
+
+class FeedForward(Block):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = [GEGLU(width, 4 * width), None, linear(4 * width, width)]  # 1: dropout
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.net[2](self.net[0](x))
+
+
+class TransformerBlock(Block):
+    def __init__(self, width: int, context_width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = layer_norm(width)
+        self.attn1 = SelfAttention(width, heads)
+        self.norm2 = layer_norm(width)
+        self.attn2 = CrossAttention(width, context_width, heads)
+        self.norm3 = layer_norm(width)
+        self.ff = FeedForward(width)
+
+    def call(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.attn1(self.norm1(x))  # (B, T, C)
+        x = x + self.attn2(self.norm2(x), text)
+        return x + self.ff(self.norm3(x))
+
+
+class Transformer(Block):
+    """Transformer blocks over the positions of a map."""
+
+    def __init__(self, width: int, context_width: int, heads: int, depth: int, groups: int) -> None:
+        super().__init__()
+        self.norm = group_norm(width, groups, 1e-6)
+        self.proj_in = linear(width, width)
+        self.transformer_blocks = [
+            TransformerBlock(width, context_width, heads) for _ in range(depth)
+        ]
+        self.proj_out = linear(width, width)
+
+    def call(self, x: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
+        _, H, W, C = x.shape
+        y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
+        for block, text in zip(self.transformer_blocks, texts, strict=True):
+            y = block(y, text)
+        return x + self.proj_out(ops.reshape(y, (-1, H, W, C)))
+
+
+class Downsample(Block):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = Conv3x3(width, width, stride=2)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(Block):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = Conv3x3(width, width)
+
+    def call(self, x: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
+        """Twice the size by nearest neighbour, cut to that of the skip connection if it is odd."""
+        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+        return self.conv(x[:, :height, :width])
+
+
+class TimestepEmbedding(Block):
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.linear_1 = linear(width_in, width)
+        self.linear_2 = linear(width, width)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.linear_2(ops.silu(self.linear_1(x)))
+
+
+def timestep_embedding(timesteps: Tensor, width: int, max_period: float = 10000.0) -> Tensor:
+    """Sinusoids of the timesteps: (B,) -> (B, width) float32, first cosines, then sines.
+
+    Ho et al. 2020 (arXiv 2006.11239), after Vaswani et al. 2017.
+    """
+    half = width // 2
+    frequencies = np.exp(-math.log(max_period) / half * np.arange(half)).astype("float32")
+    angles = ops.cast(timesteps, "float32")[:, None] * frequencies
+    return ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, N * D) -> (B, T, N, D)"""
+    _, T, C = x.shape
+    return ops.reshape(x, (-1, T, heads, C // heads))
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, T, N, D) -> (B, T, N * D)"""
+    _, T, N, D = x.shape
+    return ops.reshape(x, (-1, T, N * D))

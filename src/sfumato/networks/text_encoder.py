@@ -1,0 +1,107 @@
+"""The CLIP text transformer (Radford et al. 2021, arXiv 2103.00020): CLIP-L, OpenCLIP-H, bigG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from sfumato.networks.configs import TextEncoderConfig
+from sfumato.networks.kernels import Tensor, attention
+from sfumato.networks.layers import (
+    Block,
+    Network,
+    known,
+    layer_norm,
+    linear,
+    merge_heads,
+    split_heads,
+)
+
+END_OF_TEXT = 49407
+
+
+class Embeddings(Block):
+    def __init__(self, c: TextEncoderConfig) -> None:
+        super().__init__()
+        self.token_embedding = known(keras.layers.Embedding(c.vocabulary, c.width), None)
+        self.position_embedding = known(keras.layers.Embedding(c.length, c.width), None)
+
+    def call(self, tokens: Tensor) -> Tensor:
+        T = tokens.shape[1]
+        return self.token_embedding(tokens) + self.position_embedding(ops.arange(T)[None])
+
+
+class CausalAttention(Block):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv_proj = linear(width, 3 * width)
+        self.out_proj = linear(width, width)
+
+    def call(self, x: Tensor) -> Tensor:
+        q, k, v = ops.split(split_heads(self.qkv_proj(x), 3 * self.heads), 3, axis=2)
+        return self.out_proj(merge_heads(attention(q, k, v, causal=True)))
+
+
+class MLP(Block):
+    def __init__(self, c: TextEncoderConfig) -> None:
+        super().__init__()
+        self.quick = c.activation == "quick_gelu"
+        self.fc1 = linear(c.width, c.mlp_width)
+        self.fc2 = linear(c.mlp_width, c.width)
+
+    def call(self, x: Tensor) -> Tensor:
+        x = self.fc1(x)
+        x = x * ops.sigmoid(1.702 * x) if self.quick else ops.gelu(x, approximate=False)
+        return self.fc2(x)
+
+
+class TextLayer(Block):
+    def __init__(self, c: TextEncoderConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = layer_norm(c.width)
+        self.self_attn = CausalAttention(c.width, c.heads)
+        self.layer_norm2 = layer_norm(c.width)
+        self.mlp = MLP(c)
+
+    def call(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))  # (B, T, C)
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class Layers(Block):
+    def __init__(self, c: TextEncoderConfig) -> None:
+        super().__init__()
+        self.layers = [TextLayer(c) for _ in range(c.layers)]
+
+
+class TextEncoder(Network):
+    """tokens (B, T) int -> one vector for each, (B, T, C): what the denoiser attends to."""
+
+    config: TextEncoderConfig
+
+    def compose(self, config: TextEncoderConfig) -> None:
+        self.embeddings = Embeddings(config)
+        self.encoder = Layers(config)
+        self.final_layer_norm = layer_norm(config.width)
+        if config.projection:
+            self.text_projection = linear(config.width, config.projection, bias=False)
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
+        x = self.embeddings(tokens)
+        before_last = x
+        for layer in self.encoder.layers:
+            before_last, x = x, layer(x)
+        x = self.final_layer_norm(x)
+        ends = ops.argmax(ops.cast(tokens == END_OF_TEXT, "int32"), axis=1)
+        pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)
+        if self.config.projection:
+            pooled = self.text_projection(pooled)
+        return before_last if self.config.penultimate else x, pooled
+
+    def call(self, inputs: Any) -> Tensor:
+        """``inputs``: the tokens, or a dict with ``tokens`` as the predecessor took it."""
+        return self.encode(inputs["tokens"] if isinstance(inputs, dict) else inputs)[0]
