@@ -1,0 +1,225 @@
+"""The tokenizer of CLIP's text encoders: text to byte-pair ids.
+
+Radford et al. 2021, arXiv 2103.00020, with the byte-level pairs of Radford et al. 2019 (GPT-2).
+
+Ids are those of `transformers.CLIPTokenizer`, with two differences on purpose. A marker that a user
+types, such as "<|endoftext|>", is plain text and cannot end the prompt. And the padding token is
+never looked for in the text: where it is 0, in Stable Diffusion 2.x and XL, `transformers` reads
+every "!" as padding, which is not how those models were trained.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import normalizers, pre_tokenizers
+
+from sfumato.text import vocabulary
+from sfumato.text.vocabulary import END_OF_TEXT, START_OF_TEXT, WORD_END, Vocabulary
+
+# A word: a contraction's ending, letters, ONE digit, or a run of anything else but spaces.
+_WORD = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+class Tokenizer:
+    """Turns prompts into token ids and back.
+
+    Args:
+        pad_token: id that fills a row after its end: 49407 (the end marker) for Stable Diffusion
+            1.x and the first text encoder of XL, 0 for 2.x and the second text encoder of XL.
+
+    Example:
+        >>> tokenizer = Tokenizer()
+        >>> tokenizer.encode("A photograph of an astronaut")
+        [49406, 320, 8853, 539, 550, 18376, 49407]
+        >>> tokenizer(["a cat", "a dog"]).shape
+        (2, 77)
+    """
+
+    def __init__(self, pad_token: int = 49407) -> None:
+        self._build(vocabulary.packaged(), pad_token)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Tokenizer:
+        """Makes the tokenizer that the `tokenizer` folder of a diffusers model describes.
+
+        Reads `tokenizer_config.json` and `special_tokens_map.json` (the padding token),
+        `vocab.json` with `merges.txt`, and `added_tokens.json` (placeholder tokens); whatever is
+        missing is as in Stable Diffusion 1.x.
+
+        Raises:
+            ValueError: a file is there but does not say what it should.
+        """
+        folder = Path(folder)
+        files = folder / "vocab.json", folder / "merges.txt"
+        words = vocabulary.from_files(*files) if files[0].exists() else vocabulary.packaged()
+        tokenizer = cls.__new__(cls)
+        tokenizer._build(words, words.ids[END_OF_TEXT])
+        added = _read_json(folder / "added_tokens.json")
+        tokenizer.add_tokens(sorted(added, key=lambda token: added[token]))
+        pad = _pad_token(folder)
+        if pad is not None and pad not in tokenizer.encoder:
+            raise ValueError(
+                f"`pad_token` must be in the vocabulary. Received: {pad!r} in {folder}"
+            )
+        tokenizer.pad_token = tokenizer.encoder[pad or END_OF_TEXT]
+        return tokenizer
+
+    def _build(self, words: Vocabulary, pad_token: int) -> None:
+        if not 0 <= pad_token < len(words.ids):
+            last = len(words.ids) - 1
+            raise ValueError(f"`pad_token` must be an id from 0 to {last}. Received: {pad_token}")
+        self.pad_token = pad_token
+        self._ids = words.ids
+        self._added: list[str] = []
+        self._backend = tokenizers.Tokenizer(words.bpe)
+        self._backend.normalizer = normalizers.Sequence(
+            [
+                normalizers.NFC(),
+                normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
+                normalizers.Lowercase(),
+            ]
+        )
+        self._backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(tokenizers.Regex(_WORD), behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+
+    @property
+    def start_of_text(self) -> int:
+        """The id of the marker that every row begins with."""
+        return self._ids[START_OF_TEXT]
+
+    @property
+    def end_of_text(self) -> int:
+        """The id of the marker that ends the prompt; the text encoder pools at it."""
+        return self._ids[END_OF_TEXT]
+
+    @property
+    def encoder(self) -> dict[str, int]:
+        """Every piece of text -> its id, placeholder tokens included."""
+        return self._ids | {token: len(self._ids) + i for i, token in enumerate(self._added)}
+
+    @property
+    def vocab(self) -> list[str]:
+        """Every piece of text at its id, placeholder tokens included."""
+        return sorted(self._ids, key=self._ids.__getitem__) + self._added
+
+    def __len__(self) -> int:
+        return len(self._ids) + len(self._added)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of one text between its two markers, however long it is.
+
+        Any string goes: a lone surrogate, which is no text, counts as U+FFFD.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"`text` must be a string. Received: {type(text).__name__}")
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        ids = self._backend.encode(text, add_special_tokens=False).ids
+        return [self.start_of_text, *ids, self.end_of_text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of one row of ids, in lower case with a space after each word.
+
+        Markers and padding are left out.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        pieces = self.vocab
+        character_bytes = vocabulary.character_bytes()
+        text = bytearray()
+        for index in map(int, ids):
+            if index == self.end_of_text:
+                break
+            if not 0 <= index < len(pieces):
+                last = len(pieces) - 1
+                raise ValueError(f"`ids` must lie between 0 and {last}. Received: {index}")
+            if index >= len(self._ids):
+                text += pieces[index].encode() + b" "
+            elif index != self.start_of_text:
+                word = pieces[index].removesuffix(WORD_END)
+                text += bytes(character_bytes[character] for character in word)
+                text += b" " * pieces[index].endswith(WORD_END)
+        return text.decode("utf-8", "replace").strip()
+
+    def __call__(self, texts: str | Sequence[str], length: int = 77) -> np.ndarray:
+        """Token ids of a batch: int32 (B, length), each row padded or cut to that length.
+
+        Warns (UserWarning) about a text that is too long and names the part that was cut off.
+
+        Raises:
+            ValueError: `length` leaves no room for the two markers.
+        """
+        if length < 2:
+            raise ValueError(f"`length` must be at least 2. Received: length={length}")
+        texts = [texts] if isinstance(texts, str) else texts
+        rows = np.full((len(texts), length), self.pad_token, np.int32)  # (B, T)
+        for row, text in zip(rows, texts, strict=True):
+            ids = self.encode(text)
+            if len(ids) > length:
+                self._warn(ids, length)
+                ids = [*ids[: length - 1], self.end_of_text]
+            row[: len(ids)] = ids
+        return rows
+
+    def _warn(self, ids: list[int], length: int) -> None:
+        cut = self.decode(ids[length - 1 : -1])
+        warnings.warn(
+            f"The prompt has {len(ids) - 2} tokens and the text encoder reads {length - 2}. "
+            f"This part was cut off: {cut if len(cut) <= 500 else cut[:500] + ' ...'!r}",
+            stacklevel=3,
+        )
+
+    def add_tokens(self, tokens: str | Sequence[str]) -> int:
+        """Adds placeholder tokens such as "<my-cat>", whose embeddings come from textual inversion.
+
+        New ids follow the vocabulary. A placeholder is found inside any text, with or without
+        spaces around it. Case does not matter, in a placeholder as in all text; what is in the
+        vocabulary already is left as it is.
+
+        Returns:
+            How many tokens were new: by so many rows the token embedding has to grow.
+        """
+        known = {piece.lower() for piece in self._added}
+        before = len(self._added)
+        for token in [tokens] if isinstance(tokens, str) else tokens:
+            if not token.strip():
+                raise ValueError(f"`tokens` must not be empty. Received: {token!r}")
+            if token.lower() in known or token.lower() in self._ids:
+                continue
+            # normalized=True: text and placeholder are both lower-cased before they are compared
+            self._backend.add_tokens([tokenizers.AddedToken(token, normalized=True)])
+            self._added.append(token)
+            known.add(token.lower())
+        return len(self._added) - before
+
+
+def _pad_token(folder: Path) -> str | None:
+    config = _read_json(folder / "tokenizer_config.json")
+    if "added_tokens_decoder" not in config:  # older folders keep the last word in another file
+        config |= _read_json(folder / "special_tokens_map.json")
+    pad = config.get("pad_token")
+    return pad.get("content") if isinstance(pad, dict) else pad
+
+
+def _read_json(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"`{path.name}` must be JSON. Received: {path} ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"`{path.name}` must hold a JSON object. Received: {path}")
+    return content

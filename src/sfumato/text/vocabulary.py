@@ -1,0 +1,117 @@
+"""CLIP's byte-pair vocabulary: which pieces of text there are, and in which order they merge.
+
+Every byte is written as one printable character (a space as "Ġ", for example), so any text can be
+spelled and there is no unknown token. A piece that ends a word carries the suffix "</w>". Ids are
+the positions in this order: 256 bytes, the 256 bytes that end a word, one entry for each merge,
+the two markers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tokenizers import models
+
+START_OF_TEXT = "<|startoftext|>"
+END_OF_TEXT = "<|endoftext|>"
+WORD_END = "</w>"
+
+_FILE = "bpe_simple_vocab_16e6.txt.gz"
+_MERGES = 49152 - 256 - 2  # the file lists 262,144 merges; CLIP was trained with the first 48,894
+_READ = 600_000  # bytes, enough to hold them: the rest of the file is never decompressed
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Text pieces and their merges.
+
+    Attributes:
+        ids: every piece -> its id.
+        bpe: the byte-pair model of the `tokenizers` library over them, shared by all tokenizers.
+    """
+
+    ids: dict[str, int]
+    bpe: models.BPE
+
+
+@cache
+def byte_characters() -> tuple[str, ...]:
+    """The 256 printable characters that stand for the bytes, in the order of their ids.
+
+    Bytes that are printable in Latin-1 stand for themselves and come first; the others follow as
+    U+0100, U+0101, ...
+    """
+    printable = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+    return tuple(map(chr, (*printable, *range(0x100, 0x200 - len(printable)))))
+
+
+@cache
+def character_bytes() -> dict[str, int]:
+    """The inverse of `byte_characters`: character -> byte."""
+    characters = byte_characters()
+    printable = [character for character in characters if ord(character) < 0x100]
+    others = sorted(set(range(0x100)) - set(map(ord, printable)))
+    return dict(zip(characters, [*map(ord, printable), *others], strict=True))
+
+
+@cache
+def packaged() -> Vocabulary:
+    """The vocabulary of every CLIP text encoder in Stable Diffusion, read once per process.
+
+    It has 49,408 pieces.
+    """
+    with gzip.open(Path(__file__).with_name(_FILE)) as file:
+        lines = file.read(_READ).decode().split("\n")
+    merges = [_pair(line) for line in lines[1 : _MERGES + 1]]  # the first line is a comment
+    characters = byte_characters()
+    pieces = [
+        *characters,
+        *(character + WORD_END for character in characters),
+        *map("".join, merges),
+        START_OF_TEXT,
+        END_OF_TEXT,
+    ]
+    return _vocabulary({piece: index for index, piece in enumerate(pieces)}, merges)
+
+
+def from_files(vocabulary: Path, merges: Path) -> Vocabulary:
+    """The vocabulary in a `vocab.json` and a `merges.txt`, as in the folder of a diffusers model.
+
+    Raises:
+        ValueError: the files do not hold a CLIP vocabulary.
+    """
+    try:
+        ids = json.loads(vocabulary.read_text("utf-8"))
+        lines = merges.read_text("utf-8").split("\n")
+        pairs = [_pair(line) for line in lines if line.strip() and not line.startswith("#version")]
+        if sorted(ids.values()) != list(range(len(ids))):
+            raise ValueError("its ids do not count from 0")
+        if not {START_OF_TEXT, END_OF_TEXT} <= set(ids):
+            raise ValueError(f"it has no {START_OF_TEXT} and {END_OF_TEXT}")
+        return _vocabulary(ids, pairs)
+    except Exception as error:  # a plain Exception is what the library raises for a bad merge
+        raise ValueError(
+            f"`{vocabulary.name}` and `{merges.name}` must hold a CLIP vocabulary. "
+            f"Received: {vocabulary.parent} ({error})"
+        ) from error
+
+
+def _pair(line: str) -> tuple[str, str]:
+    left, right = line.split()
+    return left, right
+
+
+def _vocabulary(ids: dict[str, int], merges: list[tuple[str, str]]) -> Vocabulary:
+    # `unk_token` stands for bytes without a piece: only a vocabulary cut down by hand has any.
+    bpe = models.BPE(
+        vocab=ids,
+        merges=merges,
+        continuing_subword_prefix="",
+        end_of_word_suffix=WORD_END,
+        unk_token=END_OF_TEXT,
+    )
+    return Vocabulary(ids, bpe)
