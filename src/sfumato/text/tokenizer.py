@@ -63,13 +63,13 @@ class Tokenizer:
         tokenizer = cls.__new__(cls)
         tokenizer._build(words, words.ids[END_OF_TEXT])
         added = _read_json(folder / "added_tokens.json")
-        tokenizer.add_tokens(sorted(added, key=lambda token: added[token]))
-        pad = _pad_token(folder)
-        if pad is not None and pad not in tokenizer.encoder:
-            raise ValueError(
-                f"`pad_token` must be in the vocabulary. Received: {pad!r} in {folder}"
-            )
-        tokenizer.pad_token = tokenizer.encoder[pad or END_OF_TEXT]
+        tokenizer.add_tokens(sorted(added, key=lambda token: str(added[token]).zfill(20)))
+        if added.items() - tokenizer.encoder.items():  # else they would get each other's embedding
+            raise ValueError(f"`added_tokens.json` must number on from the vocabulary: {added}")
+        pad = _pad_token(folder) or END_OF_TEXT
+        if pad not in tokenizer.vocab:
+            raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
+        tokenizer.pad_token = tokenizer.encoder[pad]
         return tokenizer
 
     def _build(self, words: Vocabulary, pad_token: int) -> None:
@@ -77,7 +77,7 @@ class Tokenizer:
             last = len(words.ids) - 1
             raise ValueError(f"`pad_token` must be an id from 0 to {last}. Received: {pad_token}")
         self.pad_token = pad_token
-        self._ids = words.ids
+        self._words = words
         self._added: list[str] = []
         self._backend = tokenizers.Tokenizer(words.bpe)
         self._backend.normalizer = normalizers.Sequence(
@@ -97,25 +97,27 @@ class Tokenizer:
     @property
     def start_of_text(self) -> int:
         """The id of the marker that every row begins with."""
-        return self._ids[START_OF_TEXT]
+        return self._words.ids[START_OF_TEXT]
 
     @property
     def end_of_text(self) -> int:
         """The id of the marker that ends the prompt; the text encoder pools at it."""
-        return self._ids[END_OF_TEXT]
+        return self._words.ids[END_OF_TEXT]
 
     @property
     def encoder(self) -> dict[str, int]:
         """Every piece of text -> its id, placeholder tokens included."""
-        return self._ids | {token: len(self._ids) + i for i, token in enumerate(self._added)}
+        return self._words.ids | {
+            token: len(self._words.ids) + i for i, token in enumerate(self._added)
+        }
 
     @property
     def vocab(self) -> list[str]:
         """Every piece of text at its id, placeholder tokens included."""
-        return sorted(self._ids, key=self._ids.__getitem__) + self._added
+        return self._words.pieces + self._added
 
     def __len__(self) -> int:
-        return len(self._ids) + len(self._added)
+        return len(self._words.ids) + len(self._added)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text between its two markers, however long it is.
@@ -145,7 +147,7 @@ class Tokenizer:
             if not 0 <= index < len(pieces):
                 last = len(pieces) - 1
                 raise ValueError(f"`ids` must lie between 0 and {last}. Received: {index}")
-            if index >= len(self._ids):
+            if index >= len(self._words.ids):
                 text += pieces[index].encode() + b" "
             elif index != self.start_of_text:
                 word = pieces[index].removesuffix(WORD_END)
@@ -196,7 +198,7 @@ class Tokenizer:
         for token in [tokens] if isinstance(tokens, str) else tokens:
             if not token.strip():
                 raise ValueError(f"`tokens` must not be empty. Received: {token!r}")
-            if token.lower() in known or token.lower() in self._ids:
+            if token.lower() in known or token.lower() in self._words.ids:
                 continue
             # normalized=True: text and placeholder are both lower-cased before they are compared
             self._backend.add_tokens([tokenizers.AddedToken(token, normalized=True)])

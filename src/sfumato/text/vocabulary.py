@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from tokenizers import models
@@ -36,6 +36,11 @@ class Vocabulary:
 
     ids: dict[str, int]
     bpe: models.BPE
+
+    @cached_property
+    def pieces(self) -> list[str]:
+        """Every piece, at its id."""
+        return sorted(self.ids, key=self.ids.__getitem__)
 
 
 @cache
