@@ -1,0 +1,65 @@
+"""What a network predicts, turned into `denoised = D(x, sigma)`; and guidance.
+
+Everything is in the variance-exploding convention: `x = x0 + sigma * noise`. A network trained on
+`sqrt(abar) * x0 + sqrt(1 - abar) * noise` sees that as `x / sqrt(1 + sigma**2)`, and so
+
+    denoised = c_skip * x + c_out * network(c_in * x, timestep)
+
+with the three factors of Karras et al. 2022 (arXiv 2206.00364, section 5) below.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+
+def scalings(prediction: str, sigma: Any) -> tuple[Any, Any, Any]:
+    """The factors (c_skip, c_out, c_in) of a prediction type.
+
+    Args:
+        prediction: "epsilon" (the noise), "v_prediction" (Salimans and Ho 2022, arXiv 2202.00512: `alpha * noise -
+            sigma * x0` in variance-preserving terms) or "sample" (x0 itself).
+        sigma: noise level, a float or an array of any kind; the factors are of the same kind.
+
+    Example:
+        >>> scalings("epsilon", 0.0)
+        (1.0, -0.0, 1.0)
+    """
+    c_in = (sigma * sigma + 1.0) ** -0.5
+    if prediction == "epsilon":
+        return 0.0 * sigma + 1.0, -sigma, c_in
+    if prediction == "v_prediction":
+        return c_in * c_in, -sigma * c_in, c_in
+    if prediction == "sample":
+        return 0.0 * sigma, 0.0 * sigma + 1.0, c_in
+    raise ValueError(
+        f"`prediction` must be one of {PREDICTIONS}. Received: prediction={prediction!r}"
+    )
+
+
+def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
+    """Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), optionally rescaled.
+
+    Works on the network's outputs, as the reference implementation does.
+
+    Args:
+        cond: output for the prompt, (B, ...), a tensor or array of any kind.
+        uncond: output for the negative prompt, like `cond`.
+        scale: guidance scale w in `uncond + w * (cond - uncond)`; 1 gives `cond`.
+        rescale: phi of Lin et al. 2023 (arXiv 2305.08891, eq. 14-16), from 0 to 1: mixes in the guided
+            output scaled to the standard deviation of `cond`, which keeps high guidance from overexposing. The Python
+            number 0 leaves the computation out; an array always computes it.
+
+    Returns:
+        The guided output, like `cond`.
+    """
+    guided = uncond + scale * (cond - uncond)
+    if isinstance(rescale, (int, float)) and rescale == 0:
+        return guided
+    from keras import ops
+
+    axes = tuple(range(1, len(cond.shape)))
+    factor = ops.std(cond, axis=axes, keepdims=True) / ops.std(guided, axis=axes, keepdims=True)
+    return guided * (rescale * factor + (1.0 - rescale))

@@ -1,0 +1,332 @@
+"""A sampler's whole run as a table of small matrices, so that one compiled step serves every sampler.
+
+Samplers are linear in everything they touch. So `plan` runs their step functions once, on symbols instead of arrays,
+and writes down for every question j to the network
+
+    registers[j + 1] = matrix[j] @ [*registers[j], denoised[j], noise[j]]
+
+with REGISTERS = 6 registers of x's shape, at first `[x, 0, 0, 0, 0, 0]`. Register 0 is what the network is asked about next,
+and in the end the result. What compiled code has to do is thereby the same for all samplers, options and numbers of steps:
+only the table changes. A table is float64; its entries are small enough to be applied in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sfumato.diffusion.names import DEFAULT_SAMPLER, Sampler, find_sampler, find_schedule
+from sfumato.diffusion.schedules import sigma_to_timestep, training_sigmas
+from sfumato.diffusion.step import Denoise, Noise, Step
+
+REGISTERS = 6
+_QUESTIONS = 4  # the most that a step may ask
+_WIDTH = REGISTERS + 2 * _QUESTIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to compute, question by question; E is the number of questions to the network.
+
+    Attributes:
+        sigma: float64 (E,), the noise level of each question.
+        timestep: float64 (E,), the network's timestep of each question.
+        matrix: float64 (E, REGISTERS, REGISTERS + 2), see the module's text.
+        needs_noise: bool (E,), whether the column of the noise matters.
+        draw: int64 (E,), the number of that noise, 1 for the first (0 is the start noise), 0 where none is needed.
+        step: int64 (E,), the step that each question belongs to.
+        sigmas: float64 (steps + 1,), the noise levels of the steps.
+        start_scale: what unit noise is multiplied by to begin from noise alone.
+    """
+
+    sigma: np.ndarray
+    timestep: np.ndarray
+    matrix: np.ndarray
+    needs_noise: np.ndarray
+    draw: np.ndarray
+    step: np.ndarray
+    sigmas: np.ndarray
+    start_scale: float
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.sigmas) - 1
+
+    @property
+    def ends_step(self) -> np.ndarray:
+        """bool (E,): whether register 0 is the result of a step after this question."""
+        return np.append(self.step[1:] != self.step[:-1], True)
+
+
+def make_plan(
+    training: np.ndarray,
+    steps: int,
+    sampler: str | Sampler = DEFAULT_SAMPLER,
+    schedule: str | None = None,
+    *,
+    strength: float = 1.0,
+    schedule_options: dict[str, Any] | None = None,
+    discard_penultimate: bool = False,
+    **options: Any,
+) -> Plan:
+    """The plan of a picture.
+
+    Args:
+        training: noise levels of the model's training, see `training_sigmas`.
+        steps: number of steps of the whole schedule, at least 1.
+        sampler: any name of a sampler.
+        schedule: any name of a schedule; None or "automatic" is the sampler's own.
+        strength: in (0, 1]; below 1 only the last int(steps * strength) steps are made (image to image).
+        schedule_options: options of the schedule, such as `{"rho": 5.0}`.
+        discard_penultimate: compute one step more and leave out the last but one level, as A1111 does for
+            DPM2, DPM2 a and DPM++ 3M SDE.
+        options: options of the sampler, such as `eta`.
+    """
+    row = find_sampler(sampler)
+    plain = schedule is None or schedule.casefold() == "automatic"
+    levels = find_schedule(row.schedule if plain else schedule)
+    if not 0.0 < strength <= 1.0:
+        raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
+    start = steps - int(steps * strength)
+    if start == steps:
+        raise ValueError(
+            "`steps` times `strength` must be at least 1. "
+            f"Received: steps={steps}, strength={strength}"
+        )
+    sigmas, timesteps = levels.levels(
+        training,
+        steps + discard_penultimate,
+        row.integer_timesteps,
+        **(schedule_options or {}),
+    )
+    if discard_penultimate:
+        sigmas, timesteps = np.delete(sigmas, -2), timesteps[:-1]
+    unit = row.unit_variance or levels.name == "leading"
+    return plan(row, sigmas[start:], timesteps[start:], training, unit_variance=unit, **options)
+
+
+def plan(
+    sampler: str | Sampler,
+    sigmas: np.ndarray,
+    timesteps: np.ndarray | None = None,
+    training: np.ndarray | None = None,
+    *,
+    unit_variance: bool | None = None,
+    **options: Any,
+) -> Plan:
+    """The plan of a sampler on given noise levels.
+
+    Args:
+        sampler: any name of a sampler, or a row.
+        sigmas: (n + 1,), strictly falling to a last level >= 0.
+        timesteps: (n,), the network's timesteps at sigmas[:-1]; None: interpolated, rounded if the sampler wants
+            whole ones. Between them (methods that ask twice) timesteps are always interpolated.
+        training: noise levels of the model's training; None: Stable Diffusion's.
+        unit_variance: see `Sampler`; None: the sampler's.
+        options: options of the sampler, such as `eta`.
+
+    Raises:
+        ValueError: for an unknown name or option, levels that do not fall, or a sampler that does not fit: one that
+            is not linear, needs more than 6 registers, asks about something else first or draws noise twice.
+    """
+    row = find_sampler(sampler)
+    training = training_sigmas() if training is None else training
+    sigmas = _checked(sigmas)
+    if timesteps is None:
+        timesteps = sigma_to_timestep(training, sigmas[:-1])
+        timesteps = np.round(timesteps) if row.integer_timesteps else timesteps
+    known = dict(zip(sigmas.tolist(), np.asarray(timesteps, np.float64).tolist(), strict=False))
+    function, kept = row.step(**options), 0
+    questions: list[tuple[float, int, bool]] = []
+    matrices: list[np.ndarray] = []
+    for step in _steps(sigmas, training):
+        trace = _trace(row.name, function, step, kept)
+        kept = trace.kept
+        questions += [(s, step.index, d) for s, d in zip(trace.sigmas, trace.drawn, strict=True)]
+        matrices += _matrices(row.name, trace)
+    sigma = np.array([question[0] for question in questions])
+    needs_noise = np.array([question[2] for question in questions])
+    between = sigma_to_timestep(training, sigma)
+    unit = row.unit_variance if unit_variance is None else unit_variance
+    return Plan(
+        sigma=sigma,
+        timestep=np.array([known.get(s, t) for s, t in zip(sigma.tolist(), between, strict=True)]),
+        matrix=np.stack(matrices),
+        needs_noise=needs_noise,
+        draw=np.cumsum(needs_noise) * needs_noise,
+        step=np.array([question[1] for question in questions]),
+        sigmas=sigmas,
+        start_scale=float(np.hypot(sigmas[0], 1.0) if unit else sigmas[0]),
+    )
+
+
+def run(
+    plan: Plan,
+    denoise: Denoise,
+    x: Any,
+    noise: Noise | None = None,
+    on_step: Callable[[int, Any], None] | None = None,
+) -> Any:
+    """Follow a plan in NumPy: the reference for compiled code.
+
+    Args:
+        plan: from `plan` or `make_plan`.
+        denoise: `denoise(x, sigma)`, the clean data.
+        x: array of any shape and float dtype, at noise level `plan.sigmas[0]`.
+        noise: gives a new standard normal of x's shape at each call; only for plans that need noise.
+        on_step: called with the step's index and x after every step.
+    """
+    registers = [x, *(np.zeros_like(x) for _ in range(REGISTERS - 1))]
+    for j, matrix in enumerate(plan.matrix):
+        answer = denoise(registers[0], float(plan.sigma[j]))
+        drawn = noise() if plan.needs_noise[j] and noise else np.zeros_like(x)
+        terms = np.stack([*registers, answer, drawn])
+        registers = list(np.einsum("kt,t...->k...", matrix.astype(x.dtype), terms))
+        if on_step and plan.ends_step[j]:
+            on_step(int(plan.step[j]), registers[0])
+    return registers[0]
+
+
+def sample(
+    sampler: str | Sampler,
+    sigmas: np.ndarray,
+    denoise: Denoise,
+    x: Any,
+    noise: Noise | None = None,
+    training: np.ndarray | None = None,
+    on_step: Callable[[int, Any], None] | None = None,
+    **options: Any,
+) -> Any:
+    """Run a sampler's step function directly, without a plan; arguments as in `plan` and `run`."""
+
+    def no_noise() -> Any:
+        raise ValueError(f"sampler {row.name!r} needs `noise`. Received: noise=None")
+
+    row = find_sampler(sampler)
+    function, old = row.step(**options), ()
+    for step in _steps(_checked(sigmas), training_sigmas() if training is None else training):
+        x, old = function(x, step, denoise, noise or no_noise, old)
+        if on_step:
+            on_step(step.index, x)
+    return x
+
+
+def _checked(sigmas: np.ndarray) -> np.ndarray:
+    sigmas = np.asarray(sigmas, np.float64)
+    if sigmas.ndim != 1 or len(sigmas) < 2 or np.any(np.diff(sigmas) >= 0) or sigmas[-1] < 0:
+        raise ValueError(
+            "`sigmas` must be at least two levels that fall strictly and end at 0 or above. "
+            f"Received: sigmas={sigmas.tolist()}"
+        )
+    return sigmas
+
+
+def _steps(sigmas: np.ndarray, training: np.ndarray) -> list[Step]:
+    levels = tuple(sigmas.tolist())
+    return [Step(index, levels, training) for index in range(len(levels) - 1)]
+
+
+# --- symbols -----------------------------------------------------------------------------------
+
+
+class Form:
+    """A linear form: coefficients of the registers at the step's start, then of each answer and its noise."""
+
+    __array_ufunc__ = None  # NumPy floats on the left must leave the arithmetic to this class
+    __slots__ = ("row",)
+
+    def __init__(self, row: np.ndarray) -> None:
+        self.row = row
+
+    def __add__(self, other: Form) -> Form:
+        return Form(self.row + other.row)
+
+    def __sub__(self, other: Form) -> Form:
+        return Form(self.row - other.row)
+
+    def __mul__(self, factor: float) -> Form:
+        return Form(self.row * float(factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Form:
+        return Form(self.row / float(divisor))
+
+    def __neg__(self) -> Form:
+        return Form(-self.row)
+
+
+@dataclass
+class _Trace:
+    """One step: its questions, whether noise was drawn after each, and its outputs as rows of coefficients.
+
+    `outputs` has the inputs of the second question, the third, ..., then x, then what is kept for the next step.
+    """
+
+    sigmas: list[float]
+    drawn: list[bool]
+    outputs: list[np.ndarray]
+    kept: int
+
+
+def _symbol(column: int) -> Form:
+    return Form(np.eye(_WIDTH)[column])
+
+
+def _trace(name: str, function: Callable[..., Any], step: Step, kept: int) -> _Trace:
+    """Run one step on symbols, `kept` registers besides x being filled."""
+    trace = _Trace([], [], [], 0)
+    start = _symbol(0)
+
+    def denoise(x: Form, sigma: float) -> Form:
+        if not trace.sigmas and (x.row is not start.row or sigma != step.sigma):
+            raise ValueError(f"sampler {name!r} must first ask about x at the step's sigma")
+        if len(trace.sigmas) == _QUESTIONS:
+            raise ValueError(f"sampler {name!r} asks more than {_QUESTIONS} times in a step")
+        if trace.sigmas:
+            trace.outputs.append(x.row)
+        trace.sigmas.append(float(sigma))
+        trace.drawn.append(False)
+        return _symbol(REGISTERS + 2 * (len(trace.sigmas) - 1))
+
+    def noise() -> Form:
+        if not trace.drawn or trace.drawn[-1]:
+            raise ValueError(f"sampler {name!r} must draw noise at most once after each question")
+        trace.drawn[-1] = True
+        return _symbol(REGISTERS + 2 * (len(trace.sigmas) - 1) + 1)
+
+    old = tuple(_symbol(1 + k) for k in range(kept))
+    x, old = function(start, step, denoise, noise, old)
+    trace.outputs += [x.row, *(form.row for form in old)]
+    trace.kept = len(old)
+    return trace
+
+
+def _matrices(name: str, trace: _Trace) -> list[np.ndarray]:
+    """The matrices of one step's questions.
+
+    Between its questions the registers hold, of every output still to come, the part that is known; so each later
+    question only adds its answer and noise, and the outputs move up by one register.
+    """
+    asked = len(trace.sigmas)
+    if len(trace.outputs) > REGISTERS:
+        raise ValueError(
+            f"sampler {name!r} must fit into {REGISTERS} registers. "
+            f"Received: {len(trace.outputs)} arrays to keep"
+        )
+    matrices = []
+    for question in range(asked):
+        matrix = np.zeros((REGISTERS, REGISTERS + 2))
+        for register, row in enumerate(trace.outputs[question:]):
+            if question == 0:
+                matrix[register, :REGISTERS] = row[:REGISTERS]
+            else:
+                matrix[register, register + 1] = 1.0
+            column = REGISTERS + 2 * question
+            matrix[register, REGISTERS:] = row[column : column + 2]
+        matrices.append(matrix)
+    return matrices

@@ -1,0 +1,249 @@
+"""Noise schedules: pure functions from the training noise to the n + 1 noise levels of a picture.
+
+Every schedule is `(training_sigmas, n, **options) -> float64 (n + 1,)`, strictly falling and ending in 0. Sigma is
+the standard deviation of the noise where the data's scale is left alone: `sigma = sqrt((1 - abar) / abar)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfumato.diffusion._beta import beta_quantile
+
+BETA_SCHEDULES = ("scaled_linear", "linear", "squaredcos_cap_v2")
+
+
+def training_sigmas(
+    beta_start: float = 0.00085,
+    beta_end: float = 0.012,
+    beta_schedule: str = "scaled_linear",
+    timesteps: int = 1000,
+    zero_terminal_snr: bool = False,
+) -> np.ndarray:
+    """The noise levels a network was trained on, float64 (timesteps,), rising.
+
+    Args:
+        beta_start, beta_end: variance added by the first and the last training step, 0 < beta_start <= beta_end < 1.
+        beta_schedule: "scaled_linear" (Stable Diffusion: linear in sqrt(beta)), "linear" (Ho et al. 2020) or
+            "squaredcos_cap_v2" (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17; betas unused).
+        timesteps: number of training steps, at least 2.
+        zero_terminal_snr: rescale so that the last step has no signal (Lin et al. 2023, arXiv 2305.08891,
+            algorithm 1). Its sigma would be infinite; as usual it is kept at 4096 (abar = 2**-24).
+    """
+    if timesteps < 2:
+        raise ValueError(f"`timesteps` must be at least 2. Received: timesteps={timesteps}")
+    abar = np.cumprod(1.0 - _betas(beta_start, beta_end, beta_schedule, timesteps))
+    if zero_terminal_snr:
+        root = np.sqrt(abar)
+        abar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+        # Below its predecessor in any case: very small betas come near 2**-24 before the end.
+        abar[-1] = min(2.0**-24, abar[-2] / 2.0)
+    return np.sqrt((1.0 - abar) / abar)
+
+
+def _betas(start: float, end: float, schedule: str, timesteps: int) -> np.ndarray:
+    if not 0.0 < start <= end < 1.0:
+        raise ValueError(
+            "`beta_start` and `beta_end` must satisfy 0 < beta_start <= beta_end < 1. "
+            f"Received: beta_start={start}, beta_end={end}"
+        )
+    if schedule == "scaled_linear":
+        return np.linspace(start**0.5, end**0.5, timesteps) ** 2
+    if schedule == "linear":
+        return np.linspace(start, end, timesteps)
+    if schedule == "squaredcos_cap_v2":
+        level = np.cos((np.arange(timesteps + 1) / timesteps + 0.008) / 1.008 * np.pi / 2.0) ** 2
+        return np.minimum(1.0 - level[1:] / level[:-1], 0.999)
+    raise ValueError(
+        f"`beta_schedule` must be one of {BETA_SCHEDULES}. Received: beta_schedule={schedule!r}"
+    )
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """The noise a model was trained with, as a row of a table; see `training_sigmas`."""
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    timesteps: int = 1000
+    zero_terminal_snr: bool = False
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """float64 (timesteps,), rising."""
+        return training_sigmas(
+            self.beta_start,
+            self.beta_end,
+            self.beta_schedule,
+            self.timesteps,
+            self.zero_terminal_snr,
+        )
+
+
+def sigma_to_timestep(training: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
+    """The timestep of a noise level: linear in log sigma between training steps, clipped to them.
+
+    A training sigma gives exactly its integer. Returns float64 of `sigma`'s shape.
+    """
+    levels = np.log(np.maximum(np.asarray(sigma, np.float64), 1e-10))
+    timestep = np.interp(levels, np.log(training), np.arange(len(training)))
+    nearest = np.round(timestep)
+    return np.where(np.abs(timestep - nearest) < 1e-7, nearest, timestep)
+
+
+def timestep_to_sigma(training: np.ndarray, timestep: np.ndarray | float) -> np.ndarray:
+    """Inverse of `sigma_to_timestep`, float64; timesteps from 0 to len(training) - 1."""
+    timestep = np.asarray(timestep, np.float64)
+    if np.any(timestep < 0) or np.any(timestep > len(training) - 1):
+        raise ValueError(
+            f"timesteps must be in [0, {len(training) - 1}]. Received: {timestep.tolist()}"
+        )
+    between = np.exp(np.interp(timestep, np.arange(len(training)), np.log(training)))
+    whole = timestep.astype(np.int64)
+    return np.where(whole == timestep, training[whole], between)
+
+
+# Schedules that choose timesteps: (training steps T, n) -> float64 (n,), falling.
+
+
+def uniform_timesteps(T: int, n: int) -> np.ndarray:
+    """Evenly spaced from the last training step to the first."""
+    return np.linspace(T - 1, 0, n)
+
+
+def sgm_uniform_timesteps(T: int, n: int) -> np.ndarray:
+    """Evenly spaced, the first training step left out: Stability AI's generative-models."""
+    return np.linspace(T - 1, 0, n + 1)[:-1]
+
+
+def leading_timesteps(T: int, n: int, steps_offset: int = 1) -> np.ndarray:
+    """Multiples of T // n, plus an offset: CompVis' DDIM, diffusers' "leading" spacing."""
+    return np.arange(n)[::-1] * (T // n) + float(min(steps_offset, T - 1 - (n - 1) * (T // n)))
+
+
+def trailing_timesteps(T: int, n: int) -> np.ndarray:
+    """From the last training step down by T / n (Lin et al. 2023, arXiv 2305.08891, section 3.3)."""
+    return np.round(T - np.arange(n) * (T / n)) - 1.0
+
+
+def simple_timesteps(T: int, n: int) -> np.ndarray:
+    """Every (T / n)-th training step counted from the end: ComfyUI's "simple"."""
+    return T - 1.0 - np.floor(np.arange(n) * (T / n))
+
+
+def lcm_timesteps(T: int, n: int, original_steps: int = 50) -> np.ndarray:
+    """A part of the timesteps a consistency model was distilled on (Luo et al. 2023, arXiv 2310.04378).
+
+    `n` may be at most `original_steps`.
+    """
+    if n > original_steps:
+        raise ValueError(f"the lcm schedule has at most {original_steps} steps. Received: n={n}")
+    learned = np.arange(original_steps, 0, -1.0) * (T // original_steps) - 1.0
+    return learned[np.floor(np.linspace(0, original_steps, n, endpoint=False)).astype(np.int64)]
+
+
+# Schedules that choose sigmas: (training, n) -> float64 (n,), falling.
+
+
+def karras(training: np.ndarray, n: int, rho: float = 7.0) -> np.ndarray:
+    """Evenly spaced in sigma**(1 / rho): Karras et al. 2022 (arXiv 2206.00364, eq. 5)."""
+    ramp = np.linspace(training[-1] ** (1.0 / rho), training[0] ** (1.0 / rho), n)
+    return ramp**rho
+
+
+def polyexponential(training: np.ndarray, n: int, rho: float = 1.0) -> np.ndarray:
+    """log sigma falls as a ramp to the power of rho; rho 1 is the exponential schedule. k-diffusion."""
+    low, high = np.log(training[[0, -1]])
+    return np.exp(low + (high - low) * np.linspace(1.0, 0.0, n) ** rho)
+
+
+def exponential(training: np.ndarray, n: int) -> np.ndarray:
+    """Evenly spaced in log sigma, which is the time of DPM-Solver (Lu et al. 2022, arXiv 2206.00927)."""
+    return polyexponential(training, n)
+
+
+def beta(training: np.ndarray, n: int, alpha: float = 0.6, beta: float = 0.6) -> np.ndarray:
+    """Quantiles of a beta distribution between the extreme sigmas: Lee et al. 2024 (arXiv 2407.12173)."""
+    low, high = training[[0, -1]]
+    return low + (high - low) * beta_quantile(1.0 - np.linspace(0.0, 1.0, n), alpha, beta)
+
+
+def kl_optimal(training: np.ndarray, n: int) -> np.ndarray:
+    """Evenly spaced in arctan sigma: Sabour et al. 2024 (arXiv 2404.14507, section 3.1)."""
+    low, high = np.arctan(training[[0, -1]])
+    return np.tan(np.linspace(high, low, n))
+
+
+# The optimised levels that the paper's authors publish for 10 steps of Stable Diffusion 1.5 and XL.
+_AYS = {
+    "sd": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
+    "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
+}
+
+
+def ays(training: np.ndarray, n: int, family: str = "sd") -> np.ndarray:
+    """Align Your Steps: Sabour et al. 2024 (arXiv 2404.14507); other n by log-linear interpolation.
+
+    `family` is "sd" or "sdxl". The levels are the paper's whatever the training noise.
+    """
+    if family not in _AYS:
+        raise ValueError(f"`family` must be one of {tuple(_AYS)}. Received: family={family!r}")
+    known = np.log(_AYS[family])
+    return np.exp(np.interp(np.linspace(0, 10, n + 1)[:-1], np.arange(11), known))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A row of the table: call it as `schedule(training_sigmas, n, **options) -> float64 (n + 1,)`."""
+
+    name: str
+    label: str
+    function: Callable[..., np.ndarray]
+    aliases: tuple[str, ...] = ()
+    chooses_timesteps: bool = False
+
+    def __call__(self, training: np.ndarray, n: int, **options: float | int | str) -> np.ndarray:
+        """The noise levels, float64 (n + 1,), strictly falling to 0."""
+        return self.levels(training, n, **options)[0]
+
+    def levels(
+        self, training: np.ndarray, n: int, whole: bool = False, **options: float | int | str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The noise levels (n + 1,) and the network's timesteps (n,), both float64.
+
+        With `whole` the timesteps are integers, as samplers defined on training steps want them: a schedule that
+        chooses timesteps then takes its sigmas from the rounded ones, any other keeps its sigmas.
+        """
+        T = len(training)
+        if not 1 <= n <= T:
+            raise ValueError(f"`n` must be from 1 to {T}, the training steps. Received: n={n}")
+        if self.chooses_timesteps:
+            timesteps = self.function(T, n, **options)
+            timesteps = np.round(timesteps) if whole else timesteps
+            sigmas = timestep_to_sigma(training, timesteps)
+        else:
+            sigmas = self.function(training, n, **options)
+            timesteps = sigma_to_timestep(training, sigmas)
+            timesteps = np.round(timesteps) if whole else timesteps
+        return np.append(sigmas, 0.0), timesteps
+
+
+_ROWS = (
+    Schedule("uniform", "Uniform", uniform_timesteps, ("normal", "discrete", "linspace"), True),
+    Schedule("leading", "DDIM", leading_timesteps, ("ddim", "ddim_uniform"), True),
+    Schedule("trailing", "Turbo", trailing_timesteps, ("turbo", "ddim_trailing"), True),
+    Schedule("sgm_uniform", "SGM Uniform", sgm_uniform_timesteps, (), True),
+    Schedule("simple", "Simple", simple_timesteps, (), True),
+    Schedule("lcm", "LCM", lcm_timesteps, (), True),
+    Schedule("karras", "Karras", karras),
+    Schedule("exponential", "Exponential", exponential),
+    Schedule("polyexponential", "Polyexponential", polyexponential),
+    Schedule("ays", "Align Your Steps", ays),
+    Schedule("beta", "Beta", beta),
+    Schedule("kl_optimal", "KL Optimal", kl_optimal),
+)
+SCHEDULES: dict[str, Schedule] = {row.name: row for row in _ROWS}
