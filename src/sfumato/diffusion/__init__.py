@@ -1,4 +1,4 @@
-"""The mathematics of diffusion: noise, schedules, denoisers, samplers, plans. Needs nothing but NumPy."""
+"""The mathematics of diffusion: noise, schedules, denoisers, samplers, plans. NumPy only."""
 
 from __future__ import annotations
 

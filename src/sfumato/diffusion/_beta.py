@@ -25,7 +25,8 @@ def beta_quantile(p: np.ndarray, a: float, b: float) -> np.ndarray:
 def _distribution(angle: np.ndarray, a: float, b: float) -> np.ndarray:
     """The regularised incomplete beta function at x = sin(angle)**2."""
     x, rest = np.sin(angle) ** 2, np.cos(angle) ** 2
-    # The continued fraction converges fast below the mean; above it, use I_x(a, b) = 1 - I_(1-x)(b, a).
+    # The continued fraction converges fast below the mean; above it, use I_x(a, b) = 1 - I_(1-x)(b,
+    # a).
     flip = x > (a + 1.0) / (a + b + 2.0)
     tail = _lower_tail(np.where(flip, rest, x), np.where(flip, x, rest), a, b, flip)
     return np.where(flip, 1.0 - tail, tail)
@@ -34,7 +35,7 @@ def _distribution(angle: np.ndarray, a: float, b: float) -> np.ndarray:
 def _lower_tail(
     x: np.ndarray, rest: np.ndarray, a: float, b: float, flip: np.ndarray
 ) -> np.ndarray:
-    """I_x by the even and odd terms of its continued fraction (NIST DLMF 8.17.22), from the tail forwards."""
+    """I_x by its continued fraction (NIST DLMF 8.17.22), from the last term to the first."""
     first, second = np.where(flip, b, a), np.where(flip, a, b)
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
     fraction = np.ones_like(x)

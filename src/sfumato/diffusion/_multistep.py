@@ -11,7 +11,8 @@ from numpy.polynomial import Polynomial
 
 from sfumato.diffusion.step import Step
 
-# Adams-Bashforth on even steps: weights of the newest derivative first (Hairer et al., Solving ODEs I, III.1).
+# Adams-Bashforth on even steps: weights of the newest derivative first (Hairer et al., Solving ODEs
+# I, III.1).
 _ADAMS = (
     (1.0,),
     (3 / 2, -1 / 2),
@@ -28,7 +29,7 @@ def combine(x: Any, weights: Sequence[float], eps: tuple[Any, ...]) -> tuple[Any
 
 
 def adams(step: Step, earlier: int) -> list[float]:
-    """Weights as if all steps were even in sigma, with `earlier` derivatives known besides the newest."""
+    """Weights as if all steps were even in sigma; `earlier`: derivatives besides the newest."""
     return [(step.next - step.sigma) * weight for weight in _ADAMS[earlier]]
 
 
@@ -49,7 +50,8 @@ def deis(step: Step, earlier: int) -> list[float]:
     nodes = [math.log(sigma / step.sigma) for sigma in _newest(step, earlier)]
     weights = []
     for k in range(len(nodes)):
-        # The integral of p(u) exp(u) is (p - p' + p'' - ...)(u) exp(u), with u = log(sigma / step.sigma).
+        # The integral of p(u) exp(u) is (p - p' + p'' - ...)(u) exp(u), with u = log(sigma /
+        # step.sigma).
         term = whole = _lagrange(nodes, k)
         for _ in range(earlier):
             term = -term.deriv()
@@ -63,8 +65,8 @@ def unipc(
 ) -> Any:
     """UniP from sigmas[i] to sigmas[i + 1], or UniC when `reached`, the answer there, is given.
 
-    Zhao et al. 2023 (arXiv 2302.04867), eq. 3, 5 and 9 for data prediction, B(h) = exp(h) - 1. `known` has the
-    answers at sigmas[i], sigmas[i - 1], ...: their number is the order.
+    Zhao et al. 2023 (arXiv 2302.04867), eq. 3, 5 and 9 for data prediction, B(h) = exp(h) - 1.
+    `known` has the answers at sigmas[i], sigmas[i - 1], ...: their number is the order.
     """
     sigma, to = sigmas[i], sigmas[i + 1]
     if to == 0:
@@ -82,7 +84,7 @@ def unipc(
 
 
 def _unipc_weights(h: float, r: list[float]) -> list[float]:
-    """The a of eq. 5 and 9: solution of R a = b, with 1/2 for a single unknown (the paper's section 3.3)."""
+    """The solution a of R a = b; 1/2 for a single unknown, as in the paper's section 3.3."""
     if len(r) < 2:
         return [0.5] * len(r)
     phi, right = math.expm1(-h) / -h - 1.0, []

@@ -19,8 +19,8 @@ def scalings(prediction: str, sigma: Any) -> tuple[Any, Any, Any]:
     """The factors (c_skip, c_out, c_in) of a prediction type.
 
     Args:
-        prediction: "epsilon" (the noise), "v_prediction" (Salimans and Ho 2022, arXiv 2202.00512: `alpha * noise -
-            sigma * x0` in variance-preserving terms) or "sample" (x0 itself).
+        prediction: "epsilon" (the noise), "v_prediction" (Salimans and Ho 2022, arXiv 2202.00512:
+            `alpha * noise - sigma * x0` in variance-preserving terms) or "sample" (x0 itself).
         sigma: noise level, a float or an array of any kind; the factors are of the same kind.
 
     Example:
@@ -48,9 +48,10 @@ def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
         cond: output for the prompt, (B, ...), a tensor or array of any kind.
         uncond: output for the negative prompt, like `cond`.
         scale: guidance scale w in `uncond + w * (cond - uncond)`; 1 gives `cond`.
-        rescale: phi of Lin et al. 2023 (arXiv 2305.08891, eq. 14-16), from 0 to 1: mixes in the guided
-            output scaled to the standard deviation of `cond`, which keeps high guidance from overexposing. The Python
-            number 0 leaves the computation out; an array always computes it.
+        rescale: phi of Lin et al. 2023 (arXiv 2305.08891, eq. 14-16), from 0 to 1: mixes in the
+            guided output scaled to the standard deviation of `cond`, which keeps high guidance from
+            overexposing. The Python number 0 leaves the computation out; an array always computes
+            it.
 
     Returns:
         The guided output, like `cond`.
@@ -61,5 +62,6 @@ def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
     from keras import ops
 
     axes = tuple(range(1, len(cond.shape)))
-    factor = ops.std(cond, axis=axes, keepdims=True) / ops.std(guided, axis=axes, keepdims=True)
+    wanted: Any = ops.std(cond, axis=axes, keepdims=True)
+    factor = wanted / ops.std(guided, axis=axes, keepdims=True)
     return guided * (rescale * factor + (1.0 - rescale))

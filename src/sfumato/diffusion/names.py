@@ -1,4 +1,4 @@
-"""The table of samplers, and finding samplers and schedules by any of the names people know them by."""
+"""The table of samplers, and finding samplers and schedules by any name they go by."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Sampler:
         schedule: name of the schedule used unless another is asked for.
         aliases: further names, in A1111, k-diffusion, ComfyUI, stable-diffusion.cpp and diffusers.
         fixed: options of `function` that make this row what it is.
-        integer_timesteps: the network is asked at whole timesteps even where the schedule gives fractions, as
-            the diffusers scheduler of that name does.
-        unit_variance: the start noise is scaled to sqrt(1 + sigma**2), as if the data had variance 1, as the diffusers
-            scheduler of that name does; otherwise to sigma.
+        integer_timesteps: the network is asked at whole timesteps even where the schedule gives
+            fractions, as the diffusers scheduler of that name does.
+        unit_variance: the start noise is scaled to sqrt(1 + sigma**2), as if the data had variance
+            1, as the diffusers scheduler of that name does; otherwise to sigma.
     """
 
     name: str
@@ -157,7 +157,7 @@ Row = TypeVar("Row", Sampler, Schedule)
 
 
 def find_sampler(name: str | Sampler) -> Sampler:
-    """The sampler of a name: canonical, A1111's label, or an alias; case, spaces, `_` and `-` do not count.
+    """The sampler of a name: canonical, A1111's label or an alias, in any case and spacing.
 
     Example:
         >>> find_sampler("DPM++ 2M").name, find_sampler("k_euler_a").name

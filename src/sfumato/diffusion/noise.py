@@ -1,9 +1,9 @@
 """Counter-based normal noise: the same numbers for the same seed on every backend and device.
 
 The generator is Philox 4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
-(SC 2011, doi 10.1145/2063384.2063405). Counters, keys and the Box-Muller transform are laid out as in
-CUDA's `torch.randn` for tensors of a picture's size, which is also what A1111 calls the "NV" generator,
-so that a seed gives the start noise of those programs.
+(SC 2011, doi 10.1145/2063384.2063405). Counters, keys and the Box-Muller transform are laid out as
+in CUDA's `torch.randn` for tensors of a picture's size, which is also what A1111 calls the "NV"
+generator, so that a seed gives the start noise of those programs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32 fractional bits
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
-# cuRAND holds both factors as float32 and takes the middle of each of the 2**32 intervals, never 0 or 1.
+# cuRAND holds both factors as float32 and takes the middle of each of the 2**32 intervals, never 0
+# or 1.
 _UNIT = np.float64(np.float32(2.0**-32))
 _TURN = np.float64(np.float32(2.0**-32 * 2.0 * np.pi))
 
@@ -52,7 +53,8 @@ def normal(seed: int, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
     Args:
         seed: 0 <= seed < 2**64, the generator's key.
         shape: shape of the result; elements are numbered in C order.
-        offset: which draw: 0 is a picture's start noise, k the k-th draw after it. 0 <= offset < 2**32.
+        offset: which draw: 0 is a picture's start noise, k the k-th draw after it. 0 <= offset <
+            2**32.
 
     Returns:
         float32 array of `shape`.

@@ -1,13 +1,14 @@
-"""A sampler's whole run as a table of small matrices, so that one compiled step serves every sampler.
+"""A sampler's whole run as a table of small matrices: one compiled step serves every sampler.
 
-Samplers are linear in everything they touch. So `plan` runs their step functions once, on symbols instead of arrays,
-and writes down for every question j to the network
+Samplers are linear in everything they touch. So `plan` runs their step functions once, on symbols
+instead of arrays, and writes down for every question j to the network
 
     registers[j + 1] = matrix[j] @ [*registers[j], denoised[j], noise[j]]
 
-with REGISTERS = 6 registers of x's shape, at first `[x, 0, 0, 0, 0, 0]`. Register 0 is what the network is asked about next,
-and in the end the result. What compiled code has to do is thereby the same for all samplers, options and numbers of steps:
-only the table changes. A table is float64; its entries are small enough to be applied in float32.
+with REGISTERS = 6 registers of x's shape, at first `[x, 0, 0, 0, 0, 0]`. Register 0 is what the
+network is asked about next, and in the end the result. What compiled code has to do is thereby the
+same for all samplers, options and numbers of steps: only the table changes. A table is float64; its
+entries are small enough to be applied in float32.
 """
 
 from __future__ import annotations
@@ -18,13 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from sfumato.diffusion._trace import REGISTERS, matrices_of, trace_step
 from sfumato.diffusion.names import DEFAULT_SAMPLER, Sampler, find_sampler, find_schedule
 from sfumato.diffusion.schedules import sigma_to_timestep, training_sigmas
 from sfumato.diffusion.step import Denoise, Noise, Step
-
-REGISTERS = 6
-_QUESTIONS = 4  # the most that a step may ask
-_WIDTH = REGISTERS + 2 * _QUESTIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,8 @@ class Plan:
         timestep: float64 (E,), the network's timestep of each question.
         matrix: float64 (E, REGISTERS, REGISTERS + 2), see the module's text.
         needs_noise: bool (E,), whether the column of the noise matters.
-        draw: int64 (E,), the number of that noise, 1 for the first (0 is the start noise), 0 where none is needed.
+        draw: int64 (E,), the number of that noise, 1 for the first (0 is the start noise), 0 where
+            none is needed.
         step: int64 (E,), the step that each question belongs to.
         sigmas: float64 (steps + 1,), the noise levels of the steps.
         start_scale: what unit noise is multiplied by to begin from noise alone.
@@ -80,15 +79,17 @@ def make_plan(
         steps: number of steps of the whole schedule, at least 1.
         sampler: any name of a sampler.
         schedule: any name of a schedule; None or "automatic" is the sampler's own.
-        strength: in (0, 1]; below 1 only the last int(steps * strength) steps are made (image to image).
+        strength: in (0, 1]; below 1 only the last int(steps * strength) steps are made (image to
+            image).
         schedule_options: options of the schedule, such as `{"rho": 5.0}`.
-        discard_penultimate: compute one step more and leave out the last but one level, as A1111 does for
-            DPM2, DPM2 a and DPM++ 3M SDE.
+        discard_penultimate: compute one step more and leave out the last but one level, as A1111
+            does for DPM2, DPM2 a and DPM++ 3M SDE.
         options: options of the sampler, such as `eta`.
     """
     row = find_sampler(sampler)
-    plain = schedule is None or schedule.casefold() == "automatic"
-    levels = find_schedule(row.schedule if plain else schedule)
+    if schedule is None or schedule.casefold() == "automatic":
+        schedule = row.schedule
+    levels = find_schedule(schedule)
     if not 0.0 < strength <= 1.0:
         raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
     start = steps - int(steps * strength)
@@ -123,15 +124,17 @@ def plan(
     Args:
         sampler: any name of a sampler, or a row.
         sigmas: (n + 1,), strictly falling to a last level >= 0.
-        timesteps: (n,), the network's timesteps at sigmas[:-1]; None: interpolated, rounded if the sampler wants
-            whole ones. Between them (methods that ask twice) timesteps are always interpolated.
+        timesteps: (n,), the network's timesteps at sigmas[:-1]; None: interpolated, rounded if the
+            sampler wants whole ones. Between them (methods that ask twice) timesteps are always
+            interpolated.
         training: noise levels of the model's training; None: Stable Diffusion's.
         unit_variance: see `Sampler`; None: the sampler's.
         options: options of the sampler, such as `eta`.
 
     Raises:
-        ValueError: for an unknown name or option, levels that do not fall, or a sampler that does not fit: one that
-            is not linear, needs more than 6 registers, asks about something else first or draws noise twice.
+        ValueError: for an unknown name or option, levels that do not fall, or a sampler that does
+            not fit: one that is not linear, needs more than 6 registers, asks about something else
+            first or draws noise twice.
     """
     row = find_sampler(sampler)
     training = training_sigmas() if training is None else training
@@ -144,10 +147,10 @@ def plan(
     questions: list[tuple[float, int, bool]] = []
     matrices: list[np.ndarray] = []
     for step in _steps(sigmas, training):
-        trace = _trace(row.name, function, step, kept)
+        trace = trace_step(row.name, function, step, kept)
         kept = trace.kept
         questions += [(s, step.index, d) for s, d in zip(trace.sigmas, trace.drawn, strict=True)]
-        matrices += _matrices(row.name, trace)
+        matrices += matrices_of(row.name, trace)
     sigma = np.array([question[0] for question in questions])
     needs_noise = np.array([question[2] for question in questions])
     between = sigma_to_timestep(training, sigma)
@@ -177,7 +180,8 @@ def run(
         plan: from `plan` or `make_plan`.
         denoise: `denoise(x, sigma)`, the clean data.
         x: array of any shape and float dtype, at noise level `plan.sigmas[0]`.
-        noise: gives a new standard normal of x's shape at each call; only for plans that need noise.
+        noise: gives a new standard normal of x's shape at each call; only for plans that need
+            noise.
         on_step: called with the step's index and x after every step.
     """
     registers = [x, *(np.zeros_like(x) for _ in range(REGISTERS - 1))]
@@ -228,105 +232,3 @@ def _checked(sigmas: np.ndarray) -> np.ndarray:
 def _steps(sigmas: np.ndarray, training: np.ndarray) -> list[Step]:
     levels = tuple(sigmas.tolist())
     return [Step(index, levels, training) for index in range(len(levels) - 1)]
-
-
-# --- symbols -----------------------------------------------------------------------------------
-
-
-class Form:
-    """A linear form: coefficients of the registers at the step's start, then of each answer and its noise."""
-
-    __array_ufunc__ = None  # NumPy floats on the left must leave the arithmetic to this class
-    __slots__ = ("row",)
-
-    def __init__(self, row: np.ndarray) -> None:
-        self.row = row
-
-    def __add__(self, other: Form) -> Form:
-        return Form(self.row + other.row)
-
-    def __sub__(self, other: Form) -> Form:
-        return Form(self.row - other.row)
-
-    def __mul__(self, factor: float) -> Form:
-        return Form(self.row * float(factor))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: float) -> Form:
-        return Form(self.row / float(divisor))
-
-    def __neg__(self) -> Form:
-        return Form(-self.row)
-
-
-@dataclass
-class _Trace:
-    """One step: its questions, whether noise was drawn after each, and its outputs as rows of coefficients.
-
-    `outputs` has the inputs of the second question, the third, ..., then x, then what is kept for the next step.
-    """
-
-    sigmas: list[float]
-    drawn: list[bool]
-    outputs: list[np.ndarray]
-    kept: int
-
-
-def _symbol(column: int) -> Form:
-    return Form(np.eye(_WIDTH)[column])
-
-
-def _trace(name: str, function: Callable[..., Any], step: Step, kept: int) -> _Trace:
-    """Run one step on symbols, `kept` registers besides x being filled."""
-    trace = _Trace([], [], [], 0)
-    start = _symbol(0)
-
-    def denoise(x: Form, sigma: float) -> Form:
-        if not trace.sigmas and (x.row is not start.row or sigma != step.sigma):
-            raise ValueError(f"sampler {name!r} must first ask about x at the step's sigma")
-        if len(trace.sigmas) == _QUESTIONS:
-            raise ValueError(f"sampler {name!r} asks more than {_QUESTIONS} times in a step")
-        if trace.sigmas:
-            trace.outputs.append(x.row)
-        trace.sigmas.append(float(sigma))
-        trace.drawn.append(False)
-        return _symbol(REGISTERS + 2 * (len(trace.sigmas) - 1))
-
-    def noise() -> Form:
-        if not trace.drawn or trace.drawn[-1]:
-            raise ValueError(f"sampler {name!r} must draw noise at most once after each question")
-        trace.drawn[-1] = True
-        return _symbol(REGISTERS + 2 * (len(trace.sigmas) - 1) + 1)
-
-    old = tuple(_symbol(1 + k) for k in range(kept))
-    x, old = function(start, step, denoise, noise, old)
-    trace.outputs += [x.row, *(form.row for form in old)]
-    trace.kept = len(old)
-    return trace
-
-
-def _matrices(name: str, trace: _Trace) -> list[np.ndarray]:
-    """The matrices of one step's questions.
-
-    Between its questions the registers hold, of every output still to come, the part that is known; so each later
-    question only adds its answer and noise, and the outputs move up by one register.
-    """
-    asked = len(trace.sigmas)
-    if len(trace.outputs) > REGISTERS:
-        raise ValueError(
-            f"sampler {name!r} must fit into {REGISTERS} registers. "
-            f"Received: {len(trace.outputs)} arrays to keep"
-        )
-    matrices = []
-    for question in range(asked):
-        matrix = np.zeros((REGISTERS, REGISTERS + 2))
-        for register, row in enumerate(trace.outputs[question:]):
-            if question == 0:
-                matrix[register, :REGISTERS] = row[:REGISTERS]
-            else:
-                matrix[register, register + 1] = 1.0
-            column = REGISTERS + 2 * question
-            matrix[register, REGISTERS:] = row[column : column + 2]
-        matrices.append(matrix)
-    return matrices

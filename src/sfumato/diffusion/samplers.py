@@ -1,14 +1,16 @@
-"""Samplers: a sampler is one step of pure arithmetic, from the noise level `step.sigma` to `step.next`.
+"""Samplers: each is one step of pure arithmetic from noise level `step.sigma` to `step.next`.
 
     x, old = sampler(x, step, denoise, noise, old, **options)
 
-`denoise(x, sigma)` asks the network for the clean data and may be asked twice; the first time always for `x` at
-`step.sigma`. `noise()` draws a standard normal of x's shape, at most once after each question. `old` is what the step
-before returned for itself, `()` at first. Every step is linear in x, old, the answers and the noise, and uses nothing
-but + - * / between them and floats: any kind of array will do, and so will symbols (see plan.py).
+`denoise(x, sigma)` asks the network for the clean data and may be asked twice; the first time
+always for `x` at `step.sigma`. `noise()` draws a standard normal of x's shape, at most once after
+each question. `old` is what the step before returned for itself, `()` at first. Every step is
+linear in x, old, the answers and the noise, and uses nothing but + - * / between them and floats:
+any kind of array will do, and so will symbols (see plan.py).
 
-Everything is in the variance-exploding convention `x = x0 + sigma * noise`, where the probability flow ODE is
-`dx / dsigma = (x - D(x, sigma)) / sigma`. `(x - D) / sigma` is the noise that the network sees in x, called `eps`.
+Everything is in the variance-exploding convention `x = x0 + sigma * noise`, where the probability
+flow ODE is `dx / dsigma = (x - D(x, sigma)) / sigma`. `(x - D) / sigma` is the noise that the
+network sees in x, called `eps`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def move(x: Any, denoised: Any, sigma: float, to: float) -> Any:
 
 
 def ancestral(sigma: float, to: float, eta: float) -> tuple[float, float]:
-    """Split a step: go down by the ODE to `down`, then add noise `up`, with down**2 + up**2 = to**2.
+    """Split a step: down by the ODE to `down`, then noise `up`; down**2 + up**2 = to**2.
 
     With eta = 1 this is the posterior of DDPM (Ho et al. 2020), with eta = 0 nothing is random.
     """
@@ -37,7 +39,7 @@ def ancestral(sigma: float, to: float, eta: float) -> tuple[float, float]:
 
 
 def euler(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Euler's method: Karras et al. 2022 (arXiv 2206.00364), algorithm 2 without churn and correction."""
+    """Euler's method: Karras et al. 2022 (arXiv 2206.00364), algorithm 2 without churn."""
     return move(x, denoise(x, step.sigma), step.sigma, step.next), ()
 
 
@@ -115,7 +117,7 @@ def dpmpp_2s_a(
 
 
 def dpmpp_2s(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """DPM-Solver++(2S) over pairs of steps, one question each: the same paper, any r in algorithm 1.
+    """DPM-Solver++(2S) over pairs of steps, one question each: algorithm 1 with any r.
 
     An even step is Euler's and keeps its start; an odd one goes over both intervals at once.
     """
@@ -146,7 +148,10 @@ def dpmpp_2m_sde(
     eta: float = 1.0,
     solver: str = "midpoint",
 ) -> Result:
-    """SDE-DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095), section 4.3; `solver` "midpoint" or "heun"."""
+    """SDE-DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095), section 4.3.
+
+    `solver` "midpoint" or "heun": how the slope between the last two answers is weighted.
+    """
     denoised = denoise(x, step.sigma)
     if step.next == 0:
         return denoised, ()
@@ -171,12 +176,12 @@ def dpmpp_3m_sde(
     phi_2 = 1.0 + math.expm1(-z) / z
     if old:
         slope = (step.h / step.h_last) * (denoised - old[0])
-    if len(old) == 1:
+        if len(old) == 2:
+            r, r_last = step.h_last / step.h, step.h_before / step.h
+            bend = (slope - (old[0] - old[1]) / r_last) / (r + r_last)
+            slope = slope + r * bend
+            x = x - (phi_2 / z - 0.5) * bend
         x = x + phi_2 * slope
-    if len(old) == 2:
-        r, r_last = step.h_last / step.h, step.h_before / step.h
-        bend = (slope - (old[0] - old[1]) / r_last) / (r + r_last)
-        x = x + phi_2 * (slope + r * bend) - (phi_2 / z - 0.5) * bend
     up = step.next * math.sqrt(-math.expm1(-2.0 * eta * step.h))
     return (x + up * noise() if up else x), (denoised, *old)[:2]
 
@@ -195,8 +200,8 @@ def dpmpp_sde(
     middle = math.sqrt(sigma * to)
     down, up = ancestral(sigma, middle, eta)
     guess = move(x, denoised, sigma, down)
+    path: Any = noise() if up else None
     if up:
-        path = noise()
         guess = guess + up * path
     denoised = denoise(guess, middle)
     down, up = ancestral(sigma, to, eta)
@@ -208,7 +213,7 @@ def dpmpp_sde(
 
 
 def plms(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """PLMS: Liu et al. 2022 (arXiv 2202.09778), eq. 9 and 12, begun with one step of Heun's method."""
+    """PLMS: Liu et al. 2022 (arXiv 2202.09778), eq. 9 and 12, begun with Heun's method."""
     sigma, to = step.sigma, step.next
     eps = (x - denoise(x, sigma)) / sigma
     if old or to == 0:
@@ -219,7 +224,7 @@ def plms(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Resu
 
 
 def ipndm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Improved PNDM: Zhang and Chen 2023 (arXiv 2204.13902), eq. 20: PLMS begun with lower orders."""
+    """Improved PNDM: Zhang and Chen 2023 (arXiv 2204.13902), PLMS begun with lower orders."""
     eps = (x - denoise(x, step.sigma)) / step.sigma
     return multistep.combine(x, multistep.adams(step, len(old)), (eps, *old))
 
@@ -260,7 +265,8 @@ def unipc(
 def lcm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
     """Multistep consistency sampling: Luo et al. 2023 (arXiv 2310.04378), algorithm 3.
 
-    The boundary condition of consistency models (section 4.1; sigma_data = 1/2, timesteps times 10) is part of it.
+    The boundary condition of consistency models (section 4.1; sigma_data = 1/2, timesteps times 10)
+    is part of it.
     """
     denoised = denoise(x, step.sigma)
     time = 10.0 * step.timestep
@@ -273,7 +279,7 @@ def lcm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Resul
 def tcd(
     x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 0.3
 ) -> Result:
-    """Strategic stochastic sampling: Zheng et al. 2024 (arXiv 2402.19159), algorithm 2; eta is its gamma."""
+    """Strategic stochastic sampling: Zheng et al. 2024 (arXiv 2402.19159), eta being gamma."""
     denoised = denoise(x, step.sigma)
     if step.next == 0:
         return denoised, ()

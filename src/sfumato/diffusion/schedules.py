@@ -1,7 +1,8 @@
 """Noise schedules: pure functions from the training noise to the n + 1 noise levels of a picture.
 
-Every schedule is `(training_sigmas, n, **options) -> float64 (n + 1,)`, strictly falling and ending in 0. Sigma is
-the standard deviation of the noise where the data's scale is left alone: `sigma = sqrt((1 - abar) / abar)`.
+Every schedule is `(training_sigmas, n, **options) -> float64 (n + 1,)`, strictly falling and ending
+in 0. Sigma is the standard deviation of the noise where the data's scale is left alone: `sigma =
+sqrt((1 - abar) / abar)`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ def training_sigmas(
     """The noise levels a network was trained on, float64 (timesteps,), rising.
 
     Args:
-        beta_start, beta_end: variance added by the first and the last training step, 0 < beta_start <= beta_end < 1.
-        beta_schedule: "scaled_linear" (Stable Diffusion: linear in sqrt(beta)), "linear" (Ho et al. 2020) or
-            "squaredcos_cap_v2" (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17; betas unused).
+        beta_start, beta_end: variance added by the first and the last training step, 0 < beta_start
+            <= beta_end < 1.
+        beta_schedule: "scaled_linear" (Stable Diffusion: linear in sqrt(beta)), "linear" (Ho et al.
+            2020) or "squaredcos_cap_v2" (Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17; betas
+            unused).
         timesteps: number of training steps, at least 2.
-        zero_terminal_snr: rescale so that the last step has no signal (Lin et al. 2023, arXiv 2305.08891,
-            algorithm 1). Its sigma would be infinite; as usual it is kept at 4096 (abar = 2**-24).
+        zero_terminal_snr: rescale so that the last step has no signal (Lin et al. 2023, arXiv
+            2305.08891, algorithm 1). Its sigma would be infinite; as usual it is kept at 4096 (abar
+            = 2**-24).
     """
     if timesteps < 2:
         raise ValueError(f"`timesteps` must be at least 2. Received: timesteps={timesteps}")
@@ -126,7 +130,7 @@ def leading_timesteps(T: int, n: int, steps_offset: int = 1) -> np.ndarray:
 
 
 def trailing_timesteps(T: int, n: int) -> np.ndarray:
-    """From the last training step down by T / n (Lin et al. 2023, arXiv 2305.08891, section 3.3)."""
+    """From the last training step by T / n: Lin et al. 2023 (arXiv 2305.08891), section 3.3."""
     return np.round(T - np.arange(n) * (T / n)) - 1.0
 
 
@@ -136,7 +140,7 @@ def simple_timesteps(T: int, n: int) -> np.ndarray:
 
 
 def lcm_timesteps(T: int, n: int, original_steps: int = 50) -> np.ndarray:
-    """A part of the timesteps a consistency model was distilled on (Luo et al. 2023, arXiv 2310.04378).
+    """Timesteps a consistency model was distilled on: Luo et al. 2023 (arXiv 2310.04378).
 
     `n` may be at most `original_steps`.
     """
@@ -156,18 +160,18 @@ def karras(training: np.ndarray, n: int, rho: float = 7.0) -> np.ndarray:
 
 
 def polyexponential(training: np.ndarray, n: int, rho: float = 1.0) -> np.ndarray:
-    """log sigma falls as a ramp to the power of rho; rho 1 is the exponential schedule. k-diffusion."""
+    """log sigma falls as a ramp to the power of rho, 1 being exponential: k-diffusion."""
     low, high = np.log(training[[0, -1]])
     return np.exp(low + (high - low) * np.linspace(1.0, 0.0, n) ** rho)
 
 
 def exponential(training: np.ndarray, n: int) -> np.ndarray:
-    """Evenly spaced in log sigma, which is the time of DPM-Solver (Lu et al. 2022, arXiv 2206.00927)."""
+    """Evenly spaced in log sigma, the time of DPM-Solver: Lu et al. 2022 (arXiv 2206.00927)."""
     return polyexponential(training, n)
 
 
 def beta(training: np.ndarray, n: int, alpha: float = 0.6, beta: float = 0.6) -> np.ndarray:
-    """Quantiles of a beta distribution between the extreme sigmas: Lee et al. 2024 (arXiv 2407.12173)."""
+    """Quantiles of a beta distribution over sigma: Lee et al. 2024 (arXiv 2407.12173)."""
     low, high = training[[0, -1]]
     return low + (high - low) * beta_quantile(1.0 - np.linspace(0.0, 1.0, n), alpha, beta)
 
@@ -198,7 +202,7 @@ def ays(training: np.ndarray, n: int, family: str = "sd") -> np.ndarray:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A row of the table: call it as `schedule(training_sigmas, n, **options) -> float64 (n + 1,)`."""
+    """A row of the table; `schedule(training_sigmas, n, **options) -> float64 (n + 1,)`."""
 
     name: str
     label: str
@@ -208,15 +212,16 @@ class Schedule:
 
     def __call__(self, training: np.ndarray, n: int, **options: float | int | str) -> np.ndarray:
         """The noise levels, float64 (n + 1,), strictly falling to 0."""
-        return self.levels(training, n, **options)[0]
+        return self.levels(training, n, False, **options)[0]
 
     def levels(
         self, training: np.ndarray, n: int, whole: bool = False, **options: float | int | str
     ) -> tuple[np.ndarray, np.ndarray]:
         """The noise levels (n + 1,) and the network's timesteps (n,), both float64.
 
-        With `whole` the timesteps are integers, as samplers defined on training steps want them: a schedule that
-        chooses timesteps then takes its sigmas from the rounded ones, any other keeps its sigmas.
+        With `whole` the timesteps are integers, as samplers defined on training steps want them: a
+        schedule that chooses timesteps then takes its sigmas from the rounded ones, any other keeps
+        its sigmas.
         """
         T = len(training)
         if not 1 <= n <= T:

@@ -17,7 +17,7 @@ Noise: TypeAlias = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Step:
-    """Step `index` of those from `sigmas[0]` down to `sigmas[-1]`; all floats are Python's, float64."""
+    """Step `index` of those from `sigmas[0]` down to `sigmas[-1]`; floats are Python's."""
 
     index: int
     sigmas: tuple[float, ...]
@@ -40,7 +40,7 @@ class Step:
 
     @property
     def h(self) -> float:
-        """The step in log signal-to-noise, the time in which DPM-Solver and its kin reckon; next > 0."""
+        """The step in log signal-to-noise, the time of DPM-Solver and its kin; needs next > 0."""
         return math.log(self.sigma / self.next)
 
     @property
