@@ -1,0 +1,42 @@
+"""How a function of the networks becomes an executable, on each backend behind one interface.
+
+A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes and returns trees of arrays of the backend; None stands for an input that is absent,
+and each pattern of absent inputs is an executable of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import keras
+
+
+class Program(Protocol):
+    def __call__(self, *args: Any) -> Any: ...
+
+
+def compile(
+    function: Callable[..., Any], networks: Sequence[keras.Model], jit_compile: bool
+) -> Program:
+    """``function``, which reads the variables of ``networks``, as an executable.
+
+    Args:
+        function: pure but for those variables; its arguments and results are trees of arrays.
+        networks: the Keras models that it calls. Their variables are inputs of the executable, so
+            later changes of their values (``fit``, ``load_weights``) are seen.
+        jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
+            in graph mode on TensorFlow, op by op on JAX and torch.
+    """
+    return _backend().compile(function, networks, jit_compile)
+
+
+def _backend() -> Any:
+    name = keras.backend.backend()
+    if name not in ("jax", "tensorflow", "torch", "openvino"):
+        raise ValueError(
+            "The Keras backend must be 'jax', 'tensorflow', 'torch' or 'openvino'. "
+            f"Received: KERAS_BACKEND={name!r}"
+        )
+    return import_module(f"{__name__}.{name}")
