@@ -64,12 +64,13 @@ class Tokenizer:
         tokenizer._build(words, words.ids[END_OF_TEXT])
         added = _read_json(folder / "added_tokens.json")
         tokenizer.add_tokens(sorted(added, key=lambda token: str(added[token]).zfill(20)))
-        if added.items() - tokenizer.encoder.items():  # else they would get each other's embedding
+        ids = tokenizer.encoder
+        if any(ids.get(token) != index for token, index in added.items()):
             raise ValueError(f"`added_tokens.json` must number on from the vocabulary: {added}")
         pad = _pad_token(folder) or END_OF_TEXT
-        if pad not in tokenizer.vocab:
+        if not isinstance(pad, str) or pad not in ids:
             raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
-        tokenizer.pad_token = tokenizer.encoder[pad]
+        tokenizer.pad_token = ids[pad]
         return tokenizer
 
     def _build(self, words: Vocabulary, pad_token: int) -> None:

@@ -1,0 +1,228 @@
+"""Picture files: PNG, JPEG and WebP with their recipe inside, and animations.
+
+A file appears under its name only when it is complete. Reading opens these three formats and no
+other, and looks at a picture's size before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from sfumato.pictures.recipe import Recipe, read_text, write_text
+
+FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+MAX_PIXELS = 64 * 1024 * 1024
+
+_SOFTWARE = "Sfumato"
+_EXIF_LIMIT = 65_533  # bytes in a segment of a JPEG file
+_UNICODE = b"UNICODE\0"
+
+
+def encode(
+    image: np.ndarray, file_format: str = "png", recipe: Recipe | None = None, quality: int = 95
+) -> bytes:
+    """One picture as the content of a file.
+
+    Args:
+        image: uint8 (H, W, 3).
+        file_format: "png", "jpg", "jpeg" or "webp".
+        recipe: written into the file, where the format's readers look for it: a PNG text chunk
+            "parameters", otherwise the EXIF UserComment. `None` writes no metadata at all.
+        quality: of JPEG and WebP, from 1 to 100.
+
+    Raises:
+        ValueError: an argument is not as above.
+
+    Warns:
+        UserWarning: the recipe does not fit into a JPEG (64 KB) and was left out.
+    """
+    picture = Image.fromarray(_checked(image))
+    kind = FORMATS.get(file_format.lower())
+    if kind is None:
+        names = ", ".join(FORMATS)
+        raise ValueError(f"`file_format` must be one of {names}. Received: {file_format!r}")
+    options: dict[str, Any] = {} if kind == "PNG" else {"quality": quality}
+    if kind == "JPEG":
+        options["subsampling"] = 0  # colours at full resolution: thin red lines stay red
+    if recipe is not None:
+        options |= _metadata(kind, write_text(recipe))
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def save(
+    path: str | Path, image: np.ndarray, recipe: Recipe | None = None, quality: int = 95
+) -> Path:
+    """Writes one picture; the suffix of `path` says in which format.
+
+    Folders that are missing are made. The file is complete or not there at all; a file that has
+    the name already is replaced. Arguments, errors and warnings are those of `encode`.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    content = encode(image, path.suffix.removeprefix("."), recipe, quality)
+    return _write(path, content)
+
+
+def save_animation(
+    path: str | Path, images: Sequence[np.ndarray], fps: float = 10, rubber_band: bool = False
+) -> Path:
+    """Writes pictures as an endless animation: a random walk, or the steps of one picture.
+
+    Args:
+        path: ends in .gif (256 colours a picture) or .webp.
+        images: uint8 (N, H, W, 3), or a list of (H, W, 3).
+        fps: pictures per second, at most 50 (what viewers of GIF can do).
+        rubber_band: play backwards after the last picture.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    path = Path(path)
+    kinds = {".gif": "GIF", ".webp": "WEBP"}
+    if path.suffix.lower() not in kinds:
+        raise ValueError(f"`path` must end in .gif or .webp. Received: path={path}")
+    if not 0 < fps <= 50:
+        raise ValueError(f"`fps` must be above 0 and at most 50. Received: fps={fps}")
+    frames = [Image.fromarray(_checked(image)) for image in images]
+    if not frames or any(frame.size != frames[0].size for frame in frames):
+        sizes = sorted({frame.size for frame in frames})
+        raise ValueError(f"`images` must be pictures of one size. Received: {sizes}")
+    if rubber_band:
+        frames += frames[-2:0:-1]
+    # Times are whole milliseconds (GIF: hundredths), so round the frames' ends, not their lengths.
+    unit = 10 if path.suffix.lower() == ".gif" else 1
+    ends = [round(1000 * i / fps / unit) * unit for i in range(len(frames) + 1)]
+    times = [after - before for before, after in pairwise(ends)]
+    file = io.BytesIO()
+    options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
+    frames[0].save(file, kinds[path.suffix.lower()], duration=times, **options)
+    return _write(path, file.getvalue())
+
+
+def load(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a picture: uint8 (H, W, 3), turned upright, the first one of an animation.
+
+    What is transparent lies on white.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no PNG, JPEG or WebP picture, is damaged, or has too many pixels.
+    """
+    with _opened(path, max_pixels) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
+            grey = np.asarray(picture).astype(np.float64) / 257
+            return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=-1)
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return np.array(Image.alpha_composite(white, picture).convert("RGB"))
+
+
+def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None:
+    """The recipe in a picture file, `None` if there is none. No pixel is decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no PNG, JPEG or WebP picture, is damaged, or has too many pixels.
+    """
+    with _opened(path, max_pixels) as picture:
+        text = picture.info.get("parameters")
+        if not isinstance(text, str):
+            text = _read_comment(picture.getexif())
+        return None if text is None else read_text(text)
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
+        received = f"{image.dtype} {image.shape}"
+        raise ValueError(f"`image` must be uint8 (H, W, 3). Received: {received}")
+    return image
+
+
+def _metadata(kind: str, text: str) -> dict[str, Any]:
+    """Pillow's options that put `text` into a file."""
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("parameters", text)  # tEXt, or iTXt for what is not Latin-1
+        return {"pnginfo": chunks}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = _SOFTWARE
+    comment = _UNICODE + text.encode("utf-16-be")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    size = len(exif.tobytes())
+    if kind == "JPEG" and size > _EXIF_LIMIT:
+        message = f"The recipe was left out: a JPEG holds {_EXIF_LIMIT} bytes. Received: {size}"
+        warnings.warn(message, stacklevel=4)
+        return {}
+    return {"exif": exif}
+
+
+def _read_comment(exif: Image.Exif) -> str | None:
+    comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    if isinstance(comment, str):
+        return comment
+    if not isinstance(comment, bytes) or len(comment) <= 8:
+        return None
+    code, comment = comment[:8], comment[8:]
+    if code != _UNICODE:
+        return comment.decode("utf-8", "replace").strip("\0 ") or None
+    # The standard leaves the byte order open. Ours is big-endian, as most programs'; for the
+    # others, the order in which more of the text is ASCII.
+    texts = [comment.decode(code, "replace") for code in ("utf-16-be", "utf-16-le")]
+    if exif.get(ExifTags.Base.Software) == _SOFTWARE:
+        return texts[0]
+    return max(texts, key=lambda text: sum(character.isascii() for character in text))
+
+
+@contextmanager
+def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
+    """Opens a picture without decoding it; whatever is wrong with the file is a ValueError."""
+    path = Path(path)
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:
+                if picture.width * picture.height > max_pixels:
+                    size = f"{picture.width}x{picture.height} in {path}"
+                    raise ValueError(f"A picture must have {max_pixels} pixels at most: {size}")
+                yield picture
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            message = f"A picture must have {max_pixels} pixels at most: {path}"
+            raise ValueError(message) from error
+        except Image.UnidentifiedImageError as error:
+            message = f"`path` must be a PNG, JPEG or WebP picture. Received: {path}"
+            raise ValueError(message) from error
+        except (OSError, SyntaxError, EOFError, KeyError, TypeError, struct.error) as error:
+            raise ValueError(f"The picture is damaged: {path} ({error})") from error
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Writes a file under a name of its own and renames it: others see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
