@@ -1,0 +1,160 @@
+"""The commands and their arguments. A run builds only the parser of the command it needs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sfumato.cli.help import Parser, two_columns
+from sfumato.cli.terminal import paint
+
+DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+SHAPES = ("square", "portrait", "landscape")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers that are large enough."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,20}", text) or int(text) < least:
+            message = f"must be a whole number from {least}. Received: {text}"
+            raise argparse.ArgumentTypeError(message)
+        return int(text)
+
+    return read
+
+
+def _guidance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number from 0. Received: {text}")
+    return value
+
+
+def _size(text: str) -> tuple[int, int] | str:
+    """`512x768` as (width, height), or one of `SHAPES`."""
+    if text in SHAPES:
+        return text
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    if match is None:
+        shapes = ", ".join(SHAPES)
+        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT or {shapes}. Received: {text}")
+    width, height = int(match[1]), int(match[2])
+    if width % 8 or height % 8 or not width or not height:
+        raise argparse.ArgumentTypeError(f"must be multiples of 8. Received: {text}")
+    return width, height
+
+
+def _generate() -> Parser:
+    parser = Parser(
+        "generate",
+        "Make pictures from words. Their paths go to stdout.",
+        'sfumato generate "a red apple"',
+        'sfumato generate "a red apple" "a green pear" -n 4 --seed 7 -o fruit',
+        "sfumato generate --from fruit/00001-7-a-red-apple.png --steps 50",
+    )
+    add, count = parser.add, _whole(1)
+
+    what = "what to paint"
+    add(what, "prompt", metavar="PROMPT", nargs="*", help="each prompt makes pictures of its own")
+    add(what, "--negative", metavar="TEXT", help="what to keep out of the picture")
+    add(what, "--from", dest="source", metavar="FILE", help="paint FILE again; options change it")
+
+    how = "how to paint it"
+    add(how, "--model", metavar="MODEL", help="preset, folder, file or Hub repository [mini]")
+    add(how, "--size", type=_size, metavar="SIZE", help=f"WxH, {', '.join(SHAPES)} [the model's]")
+    add(how, "--steps", type=count, metavar="N", help="denoising steps [the model's, mostly 25]")
+    add(
+        how,
+        "--guidance",
+        type=_guidance,
+        metavar="X",
+        help="how closely to follow the words [7.5]",
+    )
+    add(how, "--sampler", metavar="NAME", help="such as dpmpp_2m, euler_a, ddim [the model's]")
+    add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
+    add(how, "--seed", type=_whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
+    add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help=", ".join(DTYPES))
+
+    out = "what comes out"
+    add(out, "-n", "--count", type=count, default=1, metavar="N", help="pictures per prompt [1]")
+    add(out, "-b", "--batch", type=count, default=1, metavar="N", help="pictures at a time [1]")
+    add(out, "-o", "--out", default="outputs", metavar="OUT", help="folder or file [outputs]")
+    add(out, "--no-metadata", action="store_true", help="leave the recipe out of the file")
+    add(out, "--json", action="store_true", help="one JSON object per picture instead of its path")
+    add(out, "-q", "--quiet", action="store_true", help="no progress")
+    add(out, "-h", "--help", action="help", help="this")
+    return parser
+
+
+def _models() -> Parser:
+    parser = Parser(
+        "models",
+        "List the presets, fetch their weights, remove them, check them.",
+        "sfumato models ls",
+        "sfumato models pull sd1.5",
+    )
+    parser.add(
+        "what to do",
+        "action",
+        choices=("ls", "pull", "rm", "verify"),
+        metavar="ls|pull|rm|verify",
+        help="list, fetch, remove, check against the published SHA-256",
+    )
+    parser.add(
+        "what to do",
+        "name",
+        metavar="MODEL",
+        nargs="*",
+        help="presets; `ls` and `verify` take all when none is named",
+    )
+    parser.add("options", "--json", action="store_true", help="one JSON object per model")
+    parser.add("options", "-h", "--help", action="help", help="this")
+    return parser
+
+
+def _info() -> Parser:
+    parser = Parser("info", "Print the recipe that a picture carries.")
+    parser.add("arguments", "file", metavar="FILE", nargs="*", help="PNG, JPEG or WebP")
+    parser.add("arguments", "--json", action="store_true", help="one JSON object per file")
+    parser.add("arguments", "-h", "--help", action="help", help="this")
+    return parser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command's one-line summary and the maker of its parser."""
+
+    summary: str
+    parser: Callable[[], Parser]
+
+
+COMMANDS = {
+    "generate": Command("make pictures from words", _generate),
+    "models": Command("list, fetch, remove and check models", _models),
+    "info": Command("print the recipe that a picture carries", _info),
+}
+
+
+def overview() -> str:
+    """The help of the program as a whole."""
+    sections = {
+        "commands": [(name, command.summary) for name, command in COMMANDS.items()],
+        "options": [
+            ("-h, --help", "this; `sfumato COMMAND --help` tells all about a command"),
+            ("-V, --version", "the version"),
+        ],
+        "environment": [
+            ("KERAS_BACKEND", "jax, tensorflow, torch or openvino"),
+            ("NO_COLOR", "no colours"),
+            ("SFUMATO_DEBUG", "full tracebacks"),
+        ],
+    }
+    title = f"{paint('sfumato', 'bold')}: Stable Diffusion for Keras 3"
+    example = ["", paint("example", "bold"), '  sfumato generate "a red apple"']
+    return "\n".join([title, *two_columns(sections), *example])

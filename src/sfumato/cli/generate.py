@@ -1,0 +1,67 @@
+"""`sfumato generate PROMPT...`: pictures from words."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from typing import TYPE_CHECKING
+
+from sfumato.cli import engine
+from sfumato.cli.job import read_job
+from sfumato.cli.names import claim
+from sfumato.cli.progress import Progress, StepEvent
+from sfumato.cli.terminal import Interruption
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sfumato.pictures import Recipe
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make all pictures of the command; those of a batch are on disk before the next begins."""
+    job = read_job(options)
+    with Progress(options.quiet) as progress:
+        progress.doing(f"loading {job.model}")
+        pipeline = engine.load_pipeline(job.model, job.size, job.dtype)
+        from sfumato.pictures import save
+
+        with Interruption() as interruption:
+
+            def watch(event: StepEvent) -> None:
+                progress.step(event)
+                if event.step < event.steps:  # the last one is done: let it be decoded and saved
+                    interruption.check()
+
+            for prompt, seed, count in job.batches():
+                interruption.check()
+                progress.doing(f"seed {seed}" if count == 1 else f"seeds {seed}-{seed + count - 1}")
+                start = time.perf_counter()
+                images = pipeline.text_to_image(
+                    prompt,
+                    negative_prompt=job.negative_prompt,
+                    batch_size=count,
+                    num_steps=job.steps,
+                    unconditional_guidance_scale=job.guidance,
+                    seed=seed,
+                    sampler=job.sampler,
+                    schedule=job.schedule,
+                    on_step=watch,
+                    verbose=False,
+                )
+                seconds = (time.perf_counter() - start) / count
+                for number, image in enumerate(images):
+                    recipe = job.recipe(prompt, seed + number, (image.shape[1], image.shape[0]))
+                    with claim(job.out, seed + number, prompt) as path:
+                        save(path, image, recipe=None if options.no_metadata else recipe)
+                    progress.write(_line(path, recipe, seconds) if options.json else str(path))
+            interruption.check()
+    return 0
+
+
+def _line(path: Path, recipe: Recipe, seconds: float) -> str:
+    """One picture as a JSON object."""
+    entry = {"path": str(path), "seconds": round(seconds, 3), **dataclasses.asdict(recipe)}
+    return json.dumps({key: value for key, value in entry.items() if value is not None})

@@ -1,0 +1,145 @@
+"""What to paint: the options of `sfumato generate`, completed by a recipe and by defaults."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfumato.cli import engine
+from sfumato.cli.help import UsageError
+from sfumato.cli.names import OTHER_PICTURES, PICTURES
+from sfumato.cli.terminal import warn
+
+if TYPE_CHECKING:
+    from sfumato.pictures import Recipe
+
+PRECISION = "Precision"
+# What a recipe may say beyond its fields without changing our picture.
+HARMLESS = {PRECISION, "RNG"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that decides the pictures, checked. `None` is left to the model."""
+
+    prompts: tuple[str, ...]
+    negative_prompt: str | None
+    model: str
+    size: tuple[int, int] | str | None
+    steps: int
+    guidance: float
+    sampler: str
+    schedule: str
+    seed: int
+    count: int
+    batch: int
+    dtype: str | None
+    out: Path
+
+    def batches(self) -> Iterator[tuple[str, int, int]]:
+        """(prompt, first seed, number of pictures); every prompt starts from the same seed."""
+        for prompt in self.prompts:
+            for start in range(0, self.count, self.batch):
+                yield prompt, self.seed + start, min(self.batch, self.count - start)
+
+    def recipe(self, prompt: str, seed: int, size: tuple[int, int]) -> Recipe:
+        """How to make one of the pictures again."""
+        from sfumato import __version__
+        from sfumato.diffusion import find_sampler, find_schedule
+        from sfumato.pictures import Recipe
+
+        return Recipe(
+            prompt=prompt,
+            negative_prompt=self.negative_prompt or "",
+            steps=self.steps,
+            sampler=find_sampler(self.sampler).label,
+            schedule=find_schedule(self.schedule).label,
+            guidance=self.guidance,
+            seed=seed,
+            width=size[0],
+            height=size[1],
+            model=self.model,
+            version=f"Sfumato {__version__}",
+            extra={"RNG": "NV"} | ({PRECISION: self.dtype} if self.dtype else {}),
+        )
+
+
+def read_job(options: argparse.Namespace) -> Job:
+    """The job that the options ask for; what they leave open comes from `--from`, then defaults."""
+    if options.source:
+        options = _filled(options, _load_recipe(options.source))
+    if not options.prompt:
+        raise UsageError('there is nothing to paint; say what: `sfumato generate "a red apple"`')
+    out = Path(options.out)
+    if out.suffix.lower() in OTHER_PICTURES:
+        raise UsageError(f"--out must be a folder or end in {', '.join(PICTURES)}. Received: {out}")
+    model = options.model or engine.DEFAULT_MODEL
+    steps, guidance = engine.defaults(model)
+    sampler, schedule = _names(options.sampler, options.schedule)
+    return Job(
+        prompts=tuple(options.prompt),
+        negative_prompt=options.negative,
+        model=model,
+        size=options.size,
+        steps=steps if options.steps is None else options.steps,
+        guidance=guidance if options.guidance is None else options.guidance,
+        sampler=sampler,
+        schedule=schedule,
+        seed=secrets.randbelow(2**32) if options.seed is None else options.seed,
+        count=options.count,
+        batch=options.batch,
+        dtype=options.dtype,
+        out=out,
+    )
+
+
+def _names(sampler: str | None, schedule: str | None) -> tuple[str, str]:
+    """Canonical names of sampler and schedule; a sampler brings its own schedule."""
+    from sfumato.diffusion import DEFAULT_SAMPLER, find_sampler, find_schedule
+
+    try:
+        found = find_sampler(sampler or DEFAULT_SAMPLER)
+        if schedule is None or schedule.casefold() == "automatic":
+            return found.name, found.schedule
+        return found.name, find_schedule(schedule).name
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _load_recipe(source: str) -> Recipe:
+    from sfumato.pictures import load_recipe
+
+    recipe = load_recipe(Path(source))
+    if recipe is None:
+        raise ValueError(f"{source} carries no recipe")
+    if recipe.strength is not None:
+        raise ValueError(f"{source} was made from another picture, which its recipe does not hold")
+    if unused := [key for key in recipe.extra if key not in HARMLESS]:
+        warn(f"not used from the recipe of {source}: {', '.join(unused)}")
+    if recipe.extra.get("RNG", "NV") not in ("NV", "GPU"):
+        warn(f"{source} was made from other random numbers; the picture will differ")
+    return recipe
+
+
+def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
+    """The options, and from the recipe what they leave open."""
+    size = None if recipe.width is None or recipe.height is None else (recipe.width, recipe.height)
+    stated = {
+        "prompt": [recipe.prompt],
+        "negative": recipe.negative_prompt or None,
+        "model": recipe.model,
+        "size": size,
+        "steps": recipe.steps,
+        "guidance": recipe.guidance,
+        # A schedule belongs to its sampler: another sampler brings another one.
+        "schedule": recipe.schedule if options.sampler is None else None,
+        "sampler": recipe.sampler,
+        "seed": recipe.seed,
+        "dtype": recipe.extra.get(PRECISION),
+    }
+    given = {name: value for name, value in vars(options).items() if value not in (None, [])}
+    return argparse.Namespace(**vars(options) | stated | given)

@@ -1,0 +1,103 @@
+"""Where the command line talks: results to stdout, progress and complaints to stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {"bold": "1", "cyan": "36", "red": "31", "yellow": "33"}
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """`text` in a style if the stream (stdout) shows colours and the user wants them."""
+    stream = sys.stdout if stream is None else stream
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if not text or not wanted or not stream.isatty():
+        return text
+    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
+
+
+def write(line: str) -> None:
+    """One result to stdout, at once: another program may be reading."""
+    print(line, flush=True)
+
+
+def complain(message: str, style: str = "red") -> None:
+    """One line to stderr."""
+    print(f"{paint('sfumato:', style, sys.stderr)} {message}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """One line to stderr about something that may surprise."""
+    complain(f"warning: {message}", "yellow")
+
+
+def in_one_line(error: BaseException, limit: int = 600) -> str:
+    """What went wrong, without line breaks and without the tail of a compiler's report."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[:limit]} ... (SFUMATO_DEBUG=1 shows all)"
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show warnings meant for users as one line on stderr, each text once."""
+    shown = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: object) -> None:
+        if issubclass(category, UserWarning) and str(message) not in shown:
+            shown.add(str(message))
+            warn(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def console() -> Console:
+    """A rich console on stderr; rich itself obeys NO_COLOR and TERM."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+class Interruption:
+    """Ctrl-C once: stop at the next `check`. Twice: stop now.
+
+    Use as a context around work that must not be cut in the middle of a step or of a file.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interruption:
+        # Python delivers signals to the main thread and lets only that one listen.
+        self._listening = threading.current_thread() is threading.main_thread()
+        if self._listening:
+            self._before = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._listening:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        complain("stopping after this step (Ctrl-C again: now)", "yellow")
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.asked:
+            raise KeyboardInterrupt

@@ -1,0 +1,60 @@
+"""`sfumato info FILE`: the recipe that a picture carries."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sfumato.pictures import Recipe, save, write_text
+
+RECIPE = Recipe("a red\napple", "blurry", steps=2, sampler="Euler", seed=3, width=8, height=16)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return save(tmp_path / "apple.webp", np.zeros((16, 8, 3), "uint8"), RECIPE)
+
+
+def test_as_text(sfumato, picture):
+    done = sfumato("info", str(picture))
+    assert (done.code, done.err) == (0, "")
+    assert done.out == write_text(RECIPE) + "\n"
+
+
+def test_as_json(sfumato, picture):
+    done = sfumato("info", "--json", "apple.webp")
+    entry = json.loads(done.out)
+    assert entry["path"] == "apple.webp"
+    assert (entry["prompt"], entry["seed"], entry["width"]) == ("a red\napple", 3, 8)
+
+
+def test_several_files_are_told_apart(sfumato, picture):
+    done = sfumato("info", "apple.webp", "apple.webp")
+    assert done.lines.count("apple.webp") == 2
+
+
+def test_one_without_a_recipe_fails_after_the_others(sfumato, picture, tmp_path):
+    save(tmp_path / "plain.png", np.zeros((8, 8, 3), "uint8"))
+    done = sfumato("info", "plain.png", "apple.webp")
+    assert done.code == 1
+    assert done.err == "sfumato: plain.png carries no recipe\n"
+    assert "Steps: 2" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "there is no picture to read"),
+        (("missing.png",), 1, "missing.png"),
+        (("text.png",), 1, "must be a PNG, JPEG or WebP picture. Received: text.png"),
+    ],
+)
+def test_errors_are_one_line(sfumato, tmp_path, arguments, code, message):
+    (tmp_path / "text.png").write_text("no picture")
+    done = sfumato("info", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert done.err.startswith("sfumato: error: ")
+    assert done.err.count("\n") == 1

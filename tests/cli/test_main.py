@@ -1,0 +1,92 @@
+"""The program as a whole: help, version, colours, speed, and where its output goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import sfumato as package
+from sfumato.cli.arguments import COMMANDS
+
+SFUMATO = [sys.executable, "-m", "sfumato"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
+def test_overview(sfumato, arguments):
+    done = sfumato(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert all(command in done.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_argument_and_fits_80_columns(sfumato, command):
+    done = sfumato(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    for action in COMMANDS[command].parser()._actions:
+        assert all(name in done.out for name in action.option_strings)
+        assert action.help
+        assert action.help in done.out
+    assert max(map(len, done.lines)) <= 80
+
+
+def test_version(sfumato):
+    assert sfumato("--version").out == f"sfumato {package.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("paint",), ("--paint",), ("a red apple",)])
+def test_an_unknown_command(sfumato, arguments):
+    done = sfumato(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert f"there is no command '{arguments[0]}'; commands: generate, models, info" in done.err
+
+
+def test_help_takes_under_300_ms():
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([*SFUMATO, "--help"], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    # The best of three: the promise is about this program, not about a busy machine.
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+def on_terminal(*arguments: str, **environment: str) -> bytes:
+    """What the program writes to a terminal."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+    env |= {"TERM": "xterm", **environment}
+    subprocess.run([*SFUMATO, *arguments], stdout=theirs, stderr=theirs, env=env, check=False)
+    os.close(theirs)
+    try:
+        return os.read(ours, 1 << 16)
+    finally:
+        os.close(ours)
+
+
+class TestColour:
+    def test_on_a_terminal(self):
+        assert b"\x1b[" in on_terminal("--help")
+        assert b"\x1b[31m" in on_terminal("paint")
+
+    @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+    @pytest.mark.parametrize("arguments", ["--help", "paint"])
+    def test_not_where_it_is_unwanted(self, arguments, environment):
+        assert b"\x1b" not in on_terminal(arguments, **environment)
+
+    def test_not_in_a_pipe(self, sfumato):
+        assert "\x1b" not in sfumato("--help").out
+        assert "\x1b" not in sfumato("paint").err
+
+
+def test_a_closed_pipe_is_no_traceback():
+    run = subprocess.Popen([*SFUMATO, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.stdout.close()
+    assert run.stderr.read() == b""
+    run.stderr.close()
+    assert run.wait() == 1
