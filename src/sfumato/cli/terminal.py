@@ -20,9 +20,9 @@ STYLES = {"bold": "1", "cyan": "36", "red": "31", "yellow": "33"}
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     """`text` in a style if the stream (stdout) shows colours and the user wants them."""
-    stream = sys.stdout if stream is None else stream
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if not text or not wanted or not stream.isatty():
+    stream = stream or sys.stdout
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if unwanted or stream is None or not stream.isatty():  # None: started without a terminal
         return text
     return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
