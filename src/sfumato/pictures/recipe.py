@@ -48,8 +48,8 @@ _ORDER = (
     *("Hires upscale", "Hires steps", "Hires upscaler", "Lora hashes"),
 )
 
-# Keys are at most 100 characters, so that reading takes linear time whatever the text is.
-_KEY = r"\w[\w \-/]{1,99}"
+# Keys are of 100 characters at most and never tried shorter (`}+`), so reading takes linear time.
+_KEY = r"\w[\w \-/]{1,99}+"
 _ITEM = re.compile(rf'({_KEY})(?::\s*("(?:\\.|[^\\"])*"|[^,]*))?(?:,|$)')
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -120,7 +120,7 @@ def write_text(recipe: Recipe) -> str:
     """
     items = _items(recipe)
     text = _layout(recipe.prompt, recipe.negative_prompt, items)
-    if read_text(text) == recipe:
+    if not _NO_TEXT.search(text) and read_text(text) == recipe:
         return text
     exact = zip(EXACT, (recipe.prompt, recipe.negative_prompt), strict=True)
     items = [*items, *(f"{name}: {_json(prompt)}" for name, prompt in exact)]
