@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,3 +91,67 @@ def test_a_closed_pipe_is_no_traceback():
     assert run.stderr.read() == b""
     run.stderr.close()
     assert run.wait() == 1
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from sfumato.cli import engine, main
+
+class Pipeline:
+    def text_to_image(self, prompt, *, num_steps, on_step, **options):
+        Path("painting").touch()
+        for step in range(num_steps):
+            time.sleep(0.05)
+            on_step(SimpleNamespace(step=step + 1, steps=num_steps))
+        return np.zeros((1, 8, 8, 3), "uint8")
+
+engine.load_pipeline = lambda *arguments: Pipeline()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class TestStreams:
+    """With a slow pipeline in a process of its own: a terminal gets progress, a pipe only paths."""
+
+    arguments = ("generate", "[red] apple", "--seed", "1", "--steps", "6")
+
+    def test_progress_on_a_terminal(self, tmp_path):
+        import pty
+
+        ours, theirs = pty.openpty()
+        run = subprocess.run(
+            [sys.executable, "-c", SLOW, *self.arguments],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            cwd=tmp_path,
+            env=os.environ | {"TERM": "xterm"},
+            check=True,
+        )
+        os.close(theirs)
+        shown = os.read(ours, 1 << 16).decode()
+        os.close(ours)
+        # The prompt's brackets are no markup, and what goes to the pipe is the path alone.
+        assert "[red] apple, seed 1" in shown
+        assert "/6" in shown
+        assert run.stdout == b"outputs/00001-1-red-apple.png\n"
+
+    def test_nothing_but_paths_in_pipes(self, tmp_path):
+        command = [sys.executable, "-c", SLOW, *self.arguments]
+        run = subprocess.run(command, capture_output=True, cwd=tmp_path, check=True)
+        assert (run.stdout, run.stderr) == (b"outputs/00001-1-red-apple.png\n", b"")
+
+    def test_ctrl_c_in_another_process(self, tmp_path):
+        command = [sys.executable, "-c", SLOW, *self.arguments[:-1], "1000"]
+        pipe = subprocess.PIPE
+        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=tmp_path)
+        while not (tmp_path / "painting").exists():
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=20)
+        assert (run.returncode, out) == (130, b"")
+        assert err.endswith(b"sfumato: stopped\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["painting"]

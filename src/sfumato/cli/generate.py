@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
             for prompt, seed, count in job.batches():
                 interruption.check()
-                progress.doing(f"seed {seed}" if count == 1 else f"seeds {seed}-{seed + count - 1}")
+                progress.doing(_title(prompt, seed, count))
                 start = time.perf_counter()
                 images = pipeline.text_to_image(
                     prompt,
@@ -59,6 +59,13 @@ def run(options: argparse.Namespace) -> int:
                     progress.write(_line(path, recipe, seconds) if options.json else str(path))
             interruption.check()
     return 0
+
+
+def _title(prompt: str, seed: int, count: int, width: int = 32) -> str:
+    """What is being painted, short enough to leave room for the bar."""
+    words = " ".join(prompt.split())
+    words = words if len(words) <= width else f"{words[: width - 1]}…"
+    return f"{words}, seed {seed}" + (f" to {seed + count - 1}" if count > 1 else "")
 
 
 def _line(path: Path, recipe: Recipe, seconds: float) -> str:
