@@ -178,7 +178,7 @@ def _read_comment(exif: Image.Exif) -> str | None:
     comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
     if isinstance(comment, str):
         return comment
-    if not isinstance(comment, bytes) or len(comment) <= 8:
+    if not isinstance(comment, bytes) or len(comment) < 8:
         return None
     code, comment = comment[:8], comment[8:]
     if code != _UNICODE:
