@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SRC = Path(__file__).parent.parent / "src"
 
@@ -25,6 +26,11 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A busy machine is no failure. (Where the variable CI is set, hypothesis draws the same examples
+# in every run.)
+settings.register_profile("sfumato", settings.default, deadline=None)
+settings.load_profile("sfumato")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
