@@ -117,7 +117,7 @@ def test_comments_of_other_programs(tmp_path):
 
 
 @given(st.text(max_size=60) | st.text(st.sampled_from("䄀 猫\n\0一"), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_prompt_comes_back_from_every_format(tmp_path_factory, prompt):
     folder = tmp_path_factory.mktemp("any", numbered=True)
     for suffix in ("png", "jpg", "webp"):

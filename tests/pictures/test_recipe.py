@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
+import sys
 import time
 
 import numpy as np
@@ -54,6 +56,10 @@ def ordinary_reader(text: str) -> tuple[str, str, dict[str, str]]:
     return "\n".join(prompt), "\n".join(negative), unquoted
 
 
+def test_examples():
+    assert doctest.testmod(sys.modules[Recipe.__module__]) == (0, 1)
+
+
 def test_known_text():
     assert write_text(FULL) == FULL_TEXT
     assert read_text(FULL_TEXT) == FULL
@@ -93,6 +99,10 @@ TILED = {"ab": "1", "Tiling": "Tiling"}  # an item that is its key alone
 )  # fmt: skip
 def test_texts_of_other_programs(text, recipe):
     assert read_text(text) == recipe
+
+
+def test_two_surrogates_are_one_character():
+    assert read_text(write_text(Recipe("\ud83d\udc34"))) == Recipe("🐴")
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -113,6 +113,8 @@ class Recipe:
 def write_text(recipe: Recipe) -> str:
     """The recipe as text; `read_text` gives it back exactly, whatever the prompts contain.
 
+    (Two surrogates in a row, which are no text, come back as the character that they stand for.)
+
     Example:
         >>> print(write_text(Recipe("a red apple", steps=25, guidance=7.5, seed=7)))
         a red apple
