@@ -12,10 +12,21 @@ import pytest
 from sfumato.cli import engine, main
 
 
+@dataclass(frozen=True)
+class Defaults:
+    """A model's own way of painting."""
+
+    steps: int = 4
+    guidance: float = 6.5
+    sampler: str = "dpmpp_2m"
+    schedule: str | None = "sgm_uniform"
+
+
 @dataclass
 class FakePipeline:
     """Keeps what it was asked for; picture i of a call is as bright as its seed."""
 
+    checkpoint: Defaults = Defaults()
     img_width: int = 16
     img_height: int = 8
     calls: list[dict[str, Any]] = field(default_factory=list)

@@ -45,11 +45,12 @@ def test_the_options_reach_the_pipeline(sfumato, pipeline):
     }
 
 
-def test_the_defaults(sfumato, pipeline):
+def test_the_defaults_are_the_models(sfumato, pipeline):
     assert sfumato("generate", "a").code == 0
     (call,) = pipeline.calls
     assert pipeline.loaded == ("mini", None, None)
-    assert (call["sampler"], call["schedule"]) == ("dpmpp_2m", "karras")
+    assert (call["sampler"], call["schedule"]) == ("dpmpp_2m", "sgm_uniform")
+    assert (call["num_steps"], call["unconditional_guidance_scale"]) == (4, 6.5)
     assert 0 <= call["seed"] < 2**32
 
 
@@ -96,8 +97,8 @@ def test_the_recipe_is_in_the_file_unless_unwanted(sfumato, pipeline):
         negative_prompt="b",
         steps=2,
         sampler="DPM++ 2M",
-        schedule="Karras",
-        guidance=7.5,
+        schedule="SGM Uniform",
+        guidance=6.5,
         seed=3,
         width=16,
         height=8,

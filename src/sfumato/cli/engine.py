@@ -17,11 +17,24 @@ RATIOS = {
 }
 
 
+class Defaults(Protocol):
+    """What suits a model."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def guidance(self) -> float: ...
+    @property
+    def sampler(self) -> str: ...
+    @property
+    def schedule(self) -> str | None: ...
+
+
 class Pipeline(Protocol):
     """What the command line needs of `sfumato.StableDiffusion`."""
 
-    img_height: int
-    img_width: int
+    @property
+    def checkpoint(self) -> Defaults: ...
 
     def text_to_image(
         self,
@@ -37,11 +50,6 @@ class Pipeline(Protocol):
         on_step: Callable[[Any], None] | None = None,
         verbose: bool = True,
     ) -> np.ndarray: ...
-
-
-def defaults(model: str) -> tuple[int, float]:
-    """(steps, guidance) that suit a model."""
-    return 25, 7.5
 
 
 def load_pipeline(model: str, size: tuple[int, int] | str | None, dtype: str | None) -> Pipeline:

@@ -17,6 +17,8 @@ from sfumato.cli.terminal import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from sfumato.pictures import Recipe
 
 
@@ -26,8 +28,7 @@ def run(options: argparse.Namespace) -> int:
     with Progress(options.quiet) as progress:
         progress.doing(f"loading {job.model}")
         pipeline = engine.load_pipeline(job.model, job.size, job.dtype)
-        from sfumato.pictures import save
-
+        sampling = job.sampling(pipeline.checkpoint)
         with Interruption() as interruption:
 
             def watch(event: StepEvent) -> None:
@@ -43,22 +44,30 @@ def run(options: argparse.Namespace) -> int:
                     prompt,
                     negative_prompt=job.negative_prompt,
                     batch_size=count,
-                    num_steps=job.steps,
-                    unconditional_guidance_scale=job.guidance,
+                    num_steps=sampling.steps,
+                    unconditional_guidance_scale=sampling.guidance,
                     seed=seed,
-                    sampler=job.sampler,
-                    schedule=job.schedule,
+                    sampler=sampling.sampler,
+                    schedule=sampling.schedule,
                     on_step=watch,
                     verbose=False,
                 )
                 seconds = (time.perf_counter() - start) / count
                 for number, image in enumerate(images):
-                    recipe = job.recipe(prompt, seed + number, (image.shape[1], image.shape[0]))
-                    with claim(job.out, seed + number, prompt) as path:
-                        save(path, image, recipe=None if options.no_metadata else recipe)
+                    size = (image.shape[1], image.shape[0])
+                    recipe = job.recipe(sampling, prompt, seed + number, size)
+                    path = _save(image, recipe, job.out, metadata=not options.no_metadata)
                     progress.write(_line(path, recipe, seconds) if options.json else str(path))
             interruption.check()
     return 0
+
+
+def _save(image: np.ndarray, recipe: Recipe, out: Path, metadata: bool) -> Path:
+    """Write one picture under a name that nothing has yet."""
+    from sfumato.pictures import save
+
+    with claim(out, recipe.seed or 0, recipe.prompt) as path:
+        return save(path, image, recipe=recipe if metadata else None)
 
 
 def _title(prompt: str, seed: int, count: int, width: int = 32) -> str:

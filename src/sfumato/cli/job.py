@@ -23,17 +23,27 @@ HARMLESS = {PRECISION, "RNG"}
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the noise is taken out; names are canonical."""
+
+    steps: int
+    guidance: float
+    sampler: str
+    schedule: str
+
+
+@dataclass(frozen=True)
 class Job:
-    """All that decides the pictures, checked. `None` is left to the model."""
+    """All that was asked for, checked. `None` is left to the model."""
 
     prompts: tuple[str, ...]
     negative_prompt: str | None
     model: str
     size: tuple[int, int] | str | None
-    steps: int
-    guidance: float
-    sampler: str
-    schedule: str
+    steps: int | None
+    guidance: float | None
+    sampler: str | None
+    schedule: str | None
     seed: int
     count: int
     batch: int
@@ -46,8 +56,22 @@ class Job:
             for start in range(0, self.count, self.batch):
                 yield prompt, self.seed + start, min(self.batch, self.count - start)
 
-    def recipe(self, prompt: str, seed: int, size: tuple[int, int]) -> Recipe:
-        """How to make one of the pictures again."""
+    def sampling(self, defaults: engine.Defaults) -> Sampling:
+        """What was asked for, and the model's own way where nothing was."""
+        from sfumato.diffusion import find_sampler, find_schedule
+
+        # A schedule belongs to its sampler: the model's is for the model's sampler.
+        own = defaults.schedule if self.sampler is None else None
+        sampler = find_sampler(self.sampler or defaults.sampler)
+        return Sampling(
+            steps=defaults.steps if self.steps is None else self.steps,
+            guidance=defaults.guidance if self.guidance is None else self.guidance,
+            sampler=sampler.name,
+            schedule=find_schedule(self.schedule or own or sampler.schedule).name,
+        )
+
+    def recipe(self, sampling: Sampling, prompt: str, seed: int, size: tuple[int, int]) -> Recipe:
+        """How to make one of the pictures again; `size` is (width, height)."""
         from sfumato import __version__
         from sfumato.diffusion import find_sampler, find_schedule
         from sfumato.pictures import Recipe
@@ -55,10 +79,10 @@ class Job:
         return Recipe(
             prompt=prompt,
             negative_prompt=self.negative_prompt or "",
-            steps=self.steps,
-            sampler=find_sampler(self.sampler).label,
-            schedule=find_schedule(self.schedule).label,
-            guidance=self.guidance,
+            steps=sampling.steps,
+            sampler=find_sampler(sampling.sampler).label,
+            schedule=find_schedule(sampling.schedule).label,
+            guidance=sampling.guidance,
             seed=seed,
             width=size[0],
             height=size[1],
@@ -77,16 +101,14 @@ def read_job(options: argparse.Namespace) -> Job:
     out = Path(options.out)
     if out.suffix.lower() in OTHER_PICTURES:
         raise UsageError(f"--out must be a folder or end in {', '.join(PICTURES)}. Received: {out}")
-    model = options.model or engine.DEFAULT_MODEL
-    steps, guidance = engine.defaults(model)
     sampler, schedule = _names(options.sampler, options.schedule)
     return Job(
         prompts=tuple(options.prompt),
         negative_prompt=options.negative,
-        model=model,
+        model=options.model or engine.DEFAULT_MODEL,
         size=options.size,
-        steps=steps if options.steps is None else options.steps,
-        guidance=guidance if options.guidance is None else options.guidance,
+        steps=options.steps,
+        guidance=options.guidance,
         sampler=sampler,
         schedule=schedule,
         seed=secrets.randbelow(2**32) if options.seed is None else options.seed,
@@ -97,15 +119,17 @@ def read_job(options: argparse.Namespace) -> Job:
     )
 
 
-def _names(sampler: str | None, schedule: str | None) -> tuple[str, str]:
-    """Canonical names of sampler and schedule; a sampler brings its own schedule."""
-    from sfumato.diffusion import DEFAULT_SAMPLER, find_sampler, find_schedule
+def _names(sampler: str | None, schedule: str | None) -> tuple[str | None, str | None]:
+    """Canonical names of sampler and schedule."""
+    from sfumato.diffusion import find_sampler, find_schedule
 
+    if schedule is not None and schedule.casefold() == "automatic":  # A1111: the sampler's own
+        schedule = None
     try:
-        found = find_sampler(sampler or DEFAULT_SAMPLER)
-        if schedule is None or schedule.casefold() == "automatic":
-            return found.name, found.schedule
-        return found.name, find_schedule(schedule).name
+        return (
+            None if sampler is None else find_sampler(sampler).name,
+            None if schedule is None else find_schedule(schedule).name,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
 
