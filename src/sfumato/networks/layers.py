@@ -8,6 +8,7 @@ values: a network that is about to be loaded draws no random numbers.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,9 +84,12 @@ class Network(Block, keras.Model):
         raise NotImplementedError
 
     def initialize(self, seed: int) -> None:
-        """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0."""
-        random = np.random.Generator(np.random.Philox(seed))
+        """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0.
+
+        Every variable has a generator of its own, so the values do not depend on the backend.
+        """
         for key, variable in keys(self).items():
+            random = np.random.Generator(np.random.Philox([seed, zlib.crc32(key.encode())]))
             shape = variable.shape
             if len(shape) == 1:
                 value = np.full(shape, key.endswith("weight"), "float32")

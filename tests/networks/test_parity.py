@@ -1,0 +1,145 @@
+"""The networks against diffusers and transformers, on the same random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from references import UNETS, arrays, autoencoder, error, first, last, text_encoder, unet
+
+from sfumato import runtime
+from sfumato.checkpoints import architecture, folders
+from sfumato.checkpoints.fill import fill
+from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.text_encoder import TextEncoder
+from sfumato.networks.unet import UNet
+
+TOLERANCE = 1e-5  # of the largest value; promised are 1e-4
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, "float32")
+
+
+def loaded_unet(theirs: Any) -> UNet:
+    tensors = folders.native("unet", arrays(theirs))
+    ours = UNet(architecture.unet_config(architecture.shapes_of(tensors), dict(theirs.config)))
+    fill(ours, tensors)
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [*((kind, (16, 24)) for kind in UNETS), ("1.x", (9, 15)), ("xl", (13, 10))],
+    ids=str,
+)
+def test_unet(kind: str, size: tuple[int, int]) -> None:
+    theirs = unet(kind)
+    ours = loaded_unet(theirs)
+    x = noise(2, *size, ours.config.in_channels)
+    timesteps = np.array([7.0, 901.0], "float32")
+    context = noise(2, 77, ours.config.context_width)
+    inputs = [x, ops.convert_to_numpy(timestep_embedding(timesteps, 32)), context]
+    added = {}
+    if ours.config.added_width:
+        pooled, sizes = noise(2, 32), np.array([[64, 48, 0, 8, 64, 48]] * 2, "float32")
+        waves = np.asarray(timestep_embedding(sizes.reshape(-1), 256)).reshape(2, -1)
+        inputs.append(np.concatenate([pooled, waves], axis=-1))
+        added = {
+            "added_cond_kwargs": {
+                "text_embeds": torch.from_numpy(pooled),
+                "time_ids": torch.from_numpy(sizes),
+            }
+        }
+    with torch.no_grad():
+        expected = theirs(
+            first(x), torch.from_numpy(timesteps), torch.from_numpy(context), **added
+        ).sample
+    program = runtime.compile(lambda *inputs: ours(list(inputs)), [ours], True)
+    assert error(program(*inputs), last(expected)) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_unet_of_full_size() -> None:
+    """Stable Diffusion 1.5 in all its 860 million weights."""
+    config = {"cross_attention_dim": 768, "attention_head_dim": 8}
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    theirs = UNet2DConditionModel(**config).eval()
+    ours = loaded_unet(theirs)
+    assert ours.config.channels == (320, 640, 1280, 1280)
+    assert ours.count_params() == 859_520_964
+    x, context, timestep = noise(1, 32, 32, 4), noise(1, 77, 768), np.array([500.0], "float32")
+    with torch.no_grad():
+        expected = theirs(
+            first(x), torch.from_numpy(timestep), torch.from_numpy(context)
+        ).sample
+    waves = ops.convert_to_numpy(timestep_embedding(timestep, 320))
+    program = runtime.compile(lambda *inputs: ours(list(inputs)), [ours], True)
+    assert error(program(x, waves, context), last(expected)) < TOLERANCE
+
+
+def test_autoencoder() -> None:
+    theirs = autoencoder()
+    tensors = folders.native("vae", arrays(theirs))
+    encoder_half = {k: v for k, v in tensors.items() if k.startswith(("encoder", "quant"))}
+    decoder_half = {k: v for k, v in tensors.items() if k not in encoder_half}
+    config = architecture.autoencoder_config(
+        architecture.shapes_of(decoder_half), dict(theirs.config)
+    )
+    encoder, decoder = ImageEncoder(config), ImageDecoder(config)
+    fill(encoder, encoder_half)
+    fill(decoder, decoder_half)
+    pictures = noise(2, 24, 40, 3)
+    with torch.no_grad():
+        moments = theirs.encode(first(pictures)).latent_dist
+        expected = theirs.decode(moments.mean).sample
+    mean, log_variance = runtime.compile(encoder.moments, [encoder], True)(pictures)
+    assert error(mean, last(moments.mean)) < TOLERANCE
+    assert error(log_variance, last(moments.logvar)) < TOLERANCE
+    latents = last(moments.mean) * config.scaling_factor
+    assert error(runtime.compile(encoder, [encoder], True)(pictures), latents) < TOLERANCE
+    assert error(runtime.compile(decoder, [decoder], True)(latents), last(expected)) < TOLERANCE
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+@pytest.mark.parametrize("projection", [False, True])
+def test_text_encoder(activation: str, projection: bool) -> None:
+    theirs = text_encoder(activation, projection)
+    tensors = folders.native("text_encoder", arrays(theirs))
+    settings = theirs.config.to_dict() | {
+        "architectures": ["CLIPTextModelWithProjection" if projection else "CLIPTextModel"]
+    }
+    shapes = architecture.shapes_of(tensors)
+    ours = TextEncoder(architecture.text_encoder_config(shapes, settings, projection))
+    fill(ours, tensors)
+    tokens = np.full((2, 77), 49407, "int32")
+    tokens[0, :5] = [49406, 320, 736, 2368, 49407]
+    tokens[1, :4] = [49406, 5, 6, 7]
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(tokens).long(), output_hidden_states=True)
+    context, pooled = runtime.compile(ours.encode, [ours], True)(tokens)
+    if projection:  # XL
+        assert error(context, expected.hidden_states[-2].numpy()) < TOLERANCE
+        assert error(pooled, expected.text_embeds.numpy()) < TOLERANCE
+    else:
+        assert error(context, expected.last_hidden_state.numpy()) < TOLERANCE
+        assert error(pooled, expected.pooler_output.numpy()) < TOLERANCE
+
+
+def test_networks_draw_nothing_and_keep_their_names() -> None:
+    from sfumato.networks.configs import UNetConfig
+    from sfumato.networks.layers import keys
+
+    network = UNet(UNetConfig())
+    names = keys(network)
+    assert all(variable._value is None for variable in names.values())
+    assert "down_blocks.0.attentions.1.transformer_blocks.0.attn2.to_out.0.weight" in names
+    assert "up_blocks.3.resnets.2.conv_shortcut.bias" in names
+    path = names["mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj.weight"].path
+    assert path.endswith("mid_block/attentions_0/transformer_blocks_0/ff/net_0/proj/kernel")
