@@ -1,0 +1,163 @@
+"""Any file or folder of Stable Diffusion weights as one thing: parts, architecture, training."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sfumato.checkpoints import architecture, compvis, folders
+from sfumato.checkpoints.hdf5 import read_keras_h5
+from sfumato.checkpoints.kerascv import from_kerascv
+from sfumato.checkpoints.pickles import read_pickle
+from sfumato.checkpoints.safetensors import read_safetensors
+from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+
+PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
+FORMATS = ".safetensors, .ckpt, .pt, .pth, .bin or .h5"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a model's networks by native name, mapped from its files.
+
+    ``parts`` has "unet", "text_encoder", "text_encoder_2" (XL), "image_encoder" and "decoder", as
+    far as the files hold them; ``fill`` takes them. ``settings`` has the JSON of a diffusers folder
+    under "unet", "vae", "text_encoder", "text_encoder_2", "scheduler" and "index".
+    """
+
+    path: Path
+    parts: dict[str, Tensors]
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    prediction: Prediction | None = None
+    """What the U-Net predicts, where the files tell; 2.x in a single file does not."""
+
+    @property
+    def is_xl(self) -> bool:
+        return "text_encoder_2" in self.parts
+
+    def unet_config(self) -> UNetConfig:
+        return architecture.unet_config(self.shapes("unet"), self.settings.get("unet"))
+
+    def autoencoder_config(self) -> AutoencoderConfig:
+        part = "decoder" if "decoder" in self.parts else "image_encoder"
+        settings = {"scaling_factor": 0.13025 if self.is_xl else 0.18215}
+        settings |= self.settings.get("vae", {})
+        return architecture.autoencoder_config(self.shapes(part), settings)
+
+    def text_encoder_config(self, part: str = "text_encoder") -> TextEncoderConfig:
+        """Of "text_encoder" or "text_encoder_2"."""
+        settings = self.settings.get(part)
+        return architecture.text_encoder_config(self.shapes(part), settings, self.is_xl)
+
+    def shapes(self, part: str) -> architecture.Shapes:
+        """The shapes of a part's tensors; CheckpointError if the files do not hold this part."""
+        if part not in self.parts:
+            held = ", ".join(self.parts)
+            raise CheckpointError(f"`{self.path}` holds no {part}. It holds: {held}.")
+        return architecture.shapes_of(self.parts[part])
+
+
+def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) -> Checkpoint:
+    """Map a model's files and name its tensors; reads no weights and allocates nothing for them.
+
+    Args:
+        path: a diffusers folder; a single file of CompVis's, OpenCLIP's and XL's naming
+            (.safetensors, .ckpt); one of KerasCV's .h5 files or a folder of them; or a folder
+            with one such file.
+        variant: of a diffusers folder's files, for example "fp16".
+
+    Raises:
+        FileNotFoundError: there is nothing at ``path``.
+        CheckpointError: a file is damaged, unsafe, of an unknown kind, or has tensors that belong
+            to no network; they are all named.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"`path` must name a file or folder. Received: path={path}")
+    if path.is_file():
+        return _open_files(path, [path])
+    if folders.is_diffusers(path):
+        parts, settings = folders.read_folder(path, variant)
+        prediction = settings["scheduler"].get("prediction_type")
+        prediction = prediction or ("epsilon" if settings["scheduler"] else None)
+        return Checkpoint(path, _split(parts), settings, prediction)
+    files = sorted(file for file in path.iterdir() if file.suffix == ".h5") or sorted(
+        file for file in path.iterdir() if file.suffix in {".safetensors", ".ckpt"}
+    )
+    if not files or (files[0].suffix != ".h5" and len(files) > 1):
+        raise CheckpointError(
+            "A folder must be one of diffusers, or hold KerasCV's .h5 files, or exactly one "
+            f".safetensors or .ckpt file. Received: path={path} with {len(files)} such files"
+        )
+    return _open_files(path, files)
+
+
+def _open_files(path: Path, files: list[Path]) -> Checkpoint:
+    parts: dict[str, Tensors] = {}
+    prediction: Prediction | None = None
+    for file in files:
+        found, told = _open_file(file)
+        if double := sorted(parts.keys() & found.keys()):
+            raise CheckpointError(f"`{path}` holds the {double[0]} twice.")
+        parts |= found
+        prediction = prediction or told
+    checkpoint = Checkpoint(path, parts, {}, prediction)
+    if prediction is None and "unet" in parts:
+        # 2.x was published in both kinds, with the same shapes.
+        told = None if checkpoint.unet_config().context_width == 1024 else "epsilon"
+        checkpoint = Checkpoint(path, parts, {}, told)
+    return checkpoint
+
+
+def _open_file(file: Path) -> tuple[dict[str, Tensors], Prediction | None]:
+    if file.suffix == ".h5":
+        part, tensors = from_kerascv(read_keras_h5(file))
+        return {part: tensors}, "epsilon" if part == "unet" else None
+    if file.suffix == ".safetensors":
+        tensors = read_safetensors(file)
+    elif file.suffix in PICKLES:
+        tensors = read_pickle(file)
+    else:
+        raise CheckpointError(f"A checkpoint must end in {FORMATS}. Received: path={file}")
+    if compvis.is_compvis(tensors):
+        told: Prediction | None = "v_prediction" if "v_pred" in tensors else None
+        return _split(compvis.from_compvis(tensors)), told
+    return _split(_one_part(file, tensors)), None
+
+
+def _one_part(file: Path, tensors: Tensors) -> dict[str, Tensors]:
+    """The part that a file of native names holds."""
+    marks = {
+        "down_blocks.0.resnets.0.conv1.weight": "unet",
+        "decoder.conv_in.weight": "vae",
+        "encoder.conv_in.weight": "vae",
+        "text_model.embeddings.token_embedding.weight": "text_encoder",
+        "embeddings.token_embedding.weight": "text_encoder",
+    }
+    for mark, part in marks.items():
+        if mark in tensors:
+            return {part: folders.native(part, tensors)}
+    raise CheckpointError(
+        f"`{file}` holds no network of Stable Diffusion. "
+        f"Its first tensor is `{next(iter(tensors), '')}`."
+    )
+
+
+def _split(parts: dict[str, Tensors]) -> dict[str, Tensors]:
+    """The autoencoder's two halves as parts of their own: pictures need the decoder alone."""
+    parts = dict(parts)
+    vae = parts.pop("vae", {})
+    for part, prefixes in {
+        "image_encoder": ("encoder.", "quant_conv."),
+        "decoder": ("decoder.", "post_quant_conv."),
+    }.items():
+        if half := {name: vae.pop(name) for name in list(vae) if name.startswith(prefixes)}:
+            parts[part] = half
+    if vae:  # belongs to neither: `fill` will name it
+        parts.setdefault("decoder", {}).update(vae)
+    return parts

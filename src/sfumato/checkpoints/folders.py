@@ -1,0 +1,133 @@
+"""Folders as diffusers and transformers write them: each part has its own, with a config.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sfumato.checkpoints.pickles import read_pickle
+from sfumato.checkpoints.safetensors import read_safetensors
+from sfumato.checkpoints.tensors import CheckpointError, Tensors
+
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+MAX_JSON = 16 * 2**20
+
+# Attention of the autoencoder as diffusers named it before version 0.15.
+OLD_ATTENTION = [
+    (r"\.query\.", ".to_q."),
+    (r"\.key\.", ".to_k."),
+    (r"\.value\.", ".to_v."),
+    (r"\.proj_attn\.", ".to_out.0."),
+]
+
+# What a part's folder holds beside its networks, by the file's kind, in the order of preference.
+STEMS = r"(diffusion_pytorch_model|pytorch_model|model)"
+
+
+def is_diffusers(folder: Path) -> bool:
+    return (folder / "model_index.json").is_file() or (folder / "unet").is_dir()
+
+
+def read_folder(
+    folder: Path, variant: str | None = None
+) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """The parts of a folder by native name, and the settings of every part.
+
+    Args:
+        folder: with ``model_index.json`` or at least the folder ``unet``.
+        variant: "fp16" prefers the files of that name; default: the files without a variant. Where
+            there is only one of them, that one is read.
+
+    Returns:
+        Tensors of "unet", "vae", "text_encoder", "text_encoder_2", as far as there are such
+        folders; and the JSON of each part's ``config.json`` and of "scheduler" and "index".
+
+    Raises:
+        CheckpointError: a part has no weights, or files are damaged.
+    """
+    folders = [part for part in PARTS if (folder / part).is_dir()]
+    parts = {part: native(part, read_part(folder / part, variant)) for part in folders}
+    settings = {part: read_json(folder / part / "config.json") for part in folders}
+    settings["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json")
+    settings["index"] = read_json(folder / "model_index.json")
+    return parts, settings
+
+
+def native(part: str, tensors: Tensors) -> Tensors:
+    """The tensors of a part by the names that diffusers and transformers give them today."""
+    if part.startswith("text_encoder"):
+        return {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
+    if part == "vae":
+        return {_new_attention(name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _new_attention(name: str) -> str:
+    for old, new in OLD_ATTENTION if ".attentions." in name else ():
+        name = re.sub(old, new, name)
+    return name
+
+
+def read_part(folder: Path, variant: str | None = None) -> Tensors:
+    """All tensors of one part's folder, whether in one file or in several with an index."""
+    names = choose([path.name for path in folder.iterdir() if path.is_file()], variant)
+    if not names:
+        raise CheckpointError(f"`{folder}` holds no weights (.safetensors or .bin).")
+    tensors: Tensors = {}
+    for name in names:
+        read = read_safetensors if name.endswith(".safetensors") else read_pickle
+        found = read(folder / name)
+        if double := sorted(tensors.keys() & found.keys()):
+            raise CheckpointError(f"`{folder}` holds the tensor `{double[0]}` twice.")
+        tensors |= found
+    for index in (path for path in folder.iterdir() if path.name.endswith(".index.json")):
+        _check_index(index, names, tensors)
+    return tensors
+
+
+def choose(names: Sequence[str], variant: str | None = None) -> list[str]:
+    """The files that hold a part's weights: one, or all pieces of a divided one.
+
+    safetensors come before pickles, then the wanted variant, then no variant, then any. Works on
+    paths too; names that are not weights are passed over.
+    """
+    groups: dict[tuple[bool, bool, bool, str], list[str]] = {}
+    for name in names:
+        found = re.fullmatch(
+            STEMS + r"(?:\.(?P<variant>[\w-]+?))?(?:-(\d{5})-of-(\d{5}))?(?:\.(?P<late>\w+))?"
+            r"\.(?P<kind>safetensors|bin)",
+            PurePosixPath(name).name,
+        )
+        if found:
+            kind = found["variant"] or found["late"] or ""
+            key = (found["kind"] != "safetensors", kind != (variant or ""), kind != "", kind)
+            groups.setdefault(key, []).append(name)
+    return sorted(groups[min(groups)]) if groups else []
+
+
+def _check_index(index: Path, names: list[str], tensors: Tensors) -> None:
+    """All tensors that the index assigns to these files must be there."""
+    places = read_json(index).get("weight_map", {})
+    if not isinstance(places, Mapping) or not set(places.values()) <= set(names):
+        return  # the index of another variant
+    if lost := sorted(set(places) - set(tensors)):
+        raise CheckpointError(f"`{index}` names the tensor `{lost[0]}`, which no file has.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is no such file."""
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_JSON:
+        raise CheckpointError(f"`{path}` is longer than {MAX_JSON} bytes.")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"`{path}` is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise CheckpointError(f"`{path}` must hold a JSON object. Received: {kind}")
+    return content

