@@ -81,7 +81,7 @@ def latent_noise(
     `height` and `width` are the latent's: an eighth of the picture's.
 
     Example:
-        >>> latent_noise(0, 64, 64)[0, :3, 0].round(4).tolist()
+        >>> [round(float(value), 4) for value in latent_noise(0, 64, 64)[0, :3, 0]]
         [-0.9247, -0.4253, -2.6438]
     """
     return np.ascontiguousarray(normal(seed, (channels, height, width), offset).transpose(1, 2, 0))

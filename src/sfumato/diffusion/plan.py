@@ -85,6 +85,11 @@ def make_plan(
         discard_penultimate: compute one step more and leave out the last but one level, as A1111
             does for DPM2, DPM2 a and DPM++ 3M SDE.
         options: options of the sampler, such as `eta`.
+
+    Example:
+        >>> made = make_plan(training_sigmas(), 25)
+        >>> made.steps, made.matrix.shape
+        (25, (25, 6, 8))
     """
     row = find_sampler(sampler)
     if schedule is None or schedule.casefold() == "automatic":
@@ -184,6 +189,8 @@ def run(
             noise.
         on_step: called with the step's index and x after every step.
     """
+    if noise is None and plan.needs_noise.any():
+        raise ValueError("this plan needs `noise`. Received: noise=None")
     registers = [x, *(np.zeros_like(x) for _ in range(REGISTERS - 1))]
     for j, matrix in enumerate(plan.matrix):
         answer = denoise(registers[0], float(plan.sigma[j]))
@@ -221,7 +228,8 @@ def sample(
 
 def _checked(sigmas: np.ndarray) -> np.ndarray:
     sigmas = np.asarray(sigmas, np.float64)
-    if sigmas.ndim != 1 or len(sigmas) < 2 or np.any(np.diff(sigmas) >= 0) or sigmas[-1] < 0:
+    fall = sigmas.ndim == 1 and len(sigmas) > 1 and np.isfinite(sigmas).all()
+    if not fall or np.any(np.diff(sigmas) >= 0) or sigmas[-1] < 0:
         raise ValueError(
             "`sigmas` must be at least two levels that fall strictly and end at 0 or above. "
             f"Received: sigmas={sigmas.tolist()}"

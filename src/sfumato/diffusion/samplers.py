@@ -117,9 +117,9 @@ def dpmpp_2s_a(
 
 
 def dpmpp_2s(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """DPM-Solver++(2S) over pairs of steps, one question each: algorithm 1 with any r.
+    """DPM-Solver++(2S) over pairs of steps: Lu et al. 2022 (arXiv 2211.01095), algorithm 1.
 
-    An even step is Euler's and keeps its start; an odd one goes over both intervals at once.
+    One question a step: an even one is Euler's, an odd one goes over both intervals at once.
     """
     denoised = denoise(x, step.sigma)
     if step.index % 2 == 0 or step.next == 0:

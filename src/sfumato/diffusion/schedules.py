@@ -131,7 +131,7 @@ def leading_timesteps(T: int, n: int, steps_offset: int = 1) -> np.ndarray:
 
 def trailing_timesteps(T: int, n: int) -> np.ndarray:
     """From the last training step by T / n: Lin et al. 2023 (arXiv 2305.08891), section 3.3."""
-    return np.round(T - np.arange(n) * (T / n)) - 1.0
+    return np.round(np.arange(T, 0, -T / n)[:n]) - 1.0
 
 
 def simple_timesteps(T: int, n: int) -> np.ndarray:

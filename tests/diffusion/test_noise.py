@@ -1,0 +1,113 @@
+"""Philox and the normal noise made of it, against published vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfumato.diffusion import latent_noise, normal, philox
+
+# Counter, key and result of philox4x32 with 10 rounds, from the file `tests/kat_vectors` of
+# Random123 1.14.0 (github.com/DEShawResearch/random123), the library of Salmon et al. 2011.
+KAT_VECTORS = (
+    "00000000 00000000 00000000 00000000 00000000 00000000 6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    "ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff 408f276d 41c83b0e a20bc7c6 6d5451fd",
+    "243f6a88 85a308d3 13198a2e 03707344 a4093822 299f31d0 d16cfe09 94fdcceb 5001e420 24126ea1",
+)
+
+# What `torch.manual_seed(0); torch.randn(8, 8, device="cuda")` prints (four decimals; the first
+# three rows), and the first of them to eight decimals as documented in A1111's NV generator,
+# modules/rng_philox.py.
+CUDA_SEED_0 = (
+    (-0.9247, -0.4253, -2.6438, 0.1452, -0.1209, -0.5797, -0.6229, -0.3284),
+    (-1.0745, -0.3631, -1.6711, 2.2655, 0.3117, -0.1842, 1.2866, 1.1820),
+    (-0.1271, 1.2169, 1.4353, 1.0605, -0.4941, -1.4244, -0.7244, -1.2973),
+)
+NV_SEED_0 = (
+    (-0.92466259, -0.42534415, -2.6438457, 0.14518388),
+    (-0.12086647, -0.57972564, -0.62285122, -0.32838709),
+    (-1.07454231, -0.36314407, -1.67105067, 2.26550497),
+)
+
+
+def words(text: str) -> list[int]:
+    return [int(word, 16) for word in text.split()]
+
+
+@pytest.mark.parametrize("vector", KAT_VECTORS)
+def test_philox_gives_the_known_answers(vector: str) -> None:
+    numbers = words(vector)
+    counter, (low, high), result = numbers[:4], numbers[4:6], numbers[6:]
+    drawn = philox(np.array(counter, np.uint32)[:, None], low | high << 32)
+    assert drawn.dtype == np.uint32
+    assert drawn[:, 0].tolist() == result
+
+
+def test_philox_treats_columns_alone() -> None:
+    counters = np.array([words(vector)[:4] for vector in KAT_VECTORS], np.uint32).T
+    together = philox(counters, 42)
+    alone = [philox(counters[:, [i]], 42) for i in range(3)]
+    np.testing.assert_array_equal(together, np.hstack(alone))
+
+
+def test_normal_is_cudas_randn() -> None:
+    np.testing.assert_allclose(normal(0, (8, 8))[:3], CUDA_SEED_0, rtol=0, atol=5.1e-5)
+
+
+def test_normal_is_the_nv_generator() -> None:
+    # Eight printed decimals of float32 numbers that CUDA's own sine made.
+    np.testing.assert_allclose(normal(0, (3, 4)), NV_SEED_0, rtol=0, atol=5e-7)
+
+
+def test_normal_lays_out_counters_and_seeds_as_cuda_does() -> None:
+    seed, offset = 0xFEDCBA9876543210, 3
+    counter = np.array([[offset, 0, 17, 0]], np.uint32).T
+    first, second = philox(counter, seed)[:2, 0] + 0.5
+    expected = np.sqrt(-2.0 * np.log(first / 2**32)) * np.sin(2.0 * np.pi * second / 2**32)
+    assert normal(seed, (4, 5), offset)[3, 2] == pytest.approx(expected, abs=1e-6)
+
+
+def test_normal_is_normal() -> None:
+    drawn = normal(1, (1_000_000,)).astype(np.float64)
+    assert drawn.mean() == pytest.approx(0.0, abs=4e-3)
+    assert drawn.var() == pytest.approx(1.0, abs=6e-3)
+    assert (drawn**4).mean() == pytest.approx(3.0, abs=4e-2)
+
+
+@given(seed=st.integers(0, 2**64 - 1), offset=st.integers(0, 2**32 - 1), size=st.integers(1, 9))
+def test_normal_numbers_depend_on_their_place_alone(seed: int, offset: int, size: int) -> None:
+    long = normal(seed, (2 * size,), offset)
+    np.testing.assert_array_equal(normal(seed, (size,), offset), long[:size])
+    assert long.dtype == np.float32
+    assert np.isfinite(long).all()
+
+
+def test_draws_and_seeds_differ() -> None:
+    draws = [normal(seed, (64,), offset) for seed in (0, 1, 2**32) for offset in (0, 1)]
+    assert len({draw.tobytes() for draw in draws}) == len(draws)
+
+
+def test_latent_noise_is_channels_last_of_channels_first() -> None:
+    noise = latent_noise(5, 3, 2, 4, offset=1)
+    assert noise.shape == (3, 2, 4)
+    assert noise.flags.c_contiguous
+    np.testing.assert_array_equal(noise.transpose(2, 0, 1), normal(5, (4, 3, 2), 1))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_out_of_range_are_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match=r"`seed` must be in \[0, 2\*\*64\)\. Received: seed="):
+        normal(seed, (1,))
+
+
+def test_offsets_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="`offset` must be in"):
+        normal(0, (1,), -1)
+
+
+@pytest.mark.parametrize("counter", [np.zeros((4, 1)), np.zeros(4, np.uint32)])
+def test_counters_of_another_kind_are_refused(counter: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="`counter` must be a uint32 array of shape"):
+        philox(counter, 0)

@@ -1,0 +1,104 @@
+"""Names: every program's spelling finds its sampler, and no two samplers share one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from itertools import chain
+
+import pytest
+
+from sfumato.diffusion import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, find_sampler, find_schedule
+
+# Labels and aliases of A1111 (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py).
+A1111 = {
+    "DPM++ 2M": "dpmpp_2m", "k_dpmpp_2m": "dpmpp_2m", "DPM++ SDE": "dpmpp_sde",
+    "k_dpmpp_sde": "dpmpp_sde", "DPM++ 2M SDE": "dpmpp_2m_sde", "k_dpmpp_2m_sde": "dpmpp_2m_sde",
+    "DPM++ 2M SDE Heun": "dpmpp_2m_sde_heun", "k_dpmpp_2m_sde_heun": "dpmpp_2m_sde_heun",
+    "DPM++ 2S a": "dpmpp_2s_a", "k_dpmpp_2s_a": "dpmpp_2s_a", "DPM++ 3M SDE": "dpmpp_3m_sde",
+    "k_dpmpp_3m_sde": "dpmpp_3m_sde", "Euler a": "euler_a", "k_euler_a": "euler_a",
+    "k_euler_ancestral": "euler_a", "Euler": "euler", "k_euler": "euler", "LMS": "lms",
+    "k_lms": "lms", "Heun": "heun", "k_heun": "heun", "DPM2": "dpm2", "k_dpm_2": "dpm2",
+    "DPM2 a": "dpm2_a", "k_dpm_2_a": "dpm2_a", "DDIM": "ddim", "ddim": "ddim", "PLMS": "plms",
+    "plms": "plms", "UniPC": "unipc", "unipc": "unipc", "LCM": "lcm", "DEIS": "deis",
+    "DDPM": "ddpm", "IPNDM": "ipndm",
+}  # fmt: skip
+# Names in ComfyUI (comfy/samplers.py) and k-diffusion (sampling.py, without `sample_`).
+COMFYUI = {
+    "euler": "euler", "euler_ancestral": "euler_a", "heun": "heun", "dpm_2": "dpm2",
+    "dpm_2_ancestral": "dpm2_a", "lms": "lms", "dpmpp_2s_ancestral": "dpmpp_2s_a",
+    "dpmpp_sde": "dpmpp_sde", "dpmpp_sde_gpu": "dpmpp_sde", "dpmpp_2m": "dpmpp_2m",
+    "dpmpp_2m_sde": "dpmpp_2m_sde", "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
+    "dpmpp_2m_sde_heun": "dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu": "dpmpp_2m_sde_heun",
+    "dpmpp_3m_sde": "dpmpp_3m_sde", "dpmpp_3m_sde_gpu": "dpmpp_3m_sde", "ddpm": "ddpm",
+    "lcm": "lcm", "ipndm": "ipndm", "deis": "deis", "ddim": "ddim", "uni_pc": "unipc",
+    "uni_pc_bh2": "unipc",
+}  # fmt: skip
+SD_CPP = {
+    "euler": "euler", "euler_a": "euler_a", "heun": "heun", "dpm2": "dpm2",
+    "dpm++2s_a": "dpmpp_2s_a", "dpm++2m": "dpmpp_2m", "ipndm": "ipndm", "lcm": "lcm", "tcd": "tcd",
+}  # fmt: skip
+DIFFUSERS = {
+    "EulerDiscreteScheduler": "euler", "EulerAncestralDiscreteScheduler": "euler_a",
+    "HeunDiscreteScheduler": "heun", "KDPM2DiscreteScheduler": "dpm2",
+    "KDPM2AncestralDiscreteScheduler": "dpm2_a", "LMSDiscreteScheduler": "lms",
+    "DPMSolverMultistepScheduler": "dpmpp_2m", "DPMSolverSinglestepScheduler": "dpmpp_2s",
+    "DPMSolverSDEScheduler": "dpmpp_sde", "UniPCMultistepScheduler": "unipc",
+    "DEISMultistepScheduler": "deis", "DDIMScheduler": "ddim", "DDPMScheduler": "ddpm",
+    "PNDMScheduler": "plms", "LCMScheduler": "lcm", "TCDScheduler": "tcd",
+}  # fmt: skip
+EVERYWHERE = sorted(set(chain(*(names.items() for names in (A1111, COMFYUI, SD_CPP, DIFFUSERS)))))
+
+
+@pytest.mark.parametrize(("alias", "name"), EVERYWHERE)
+def test_every_programs_name_is_known(alias: str, name: str) -> None:
+    for spelling in (alias, alias.upper(), alias.lower(), f" {alias} "):
+        assert find_sampler(spelling) is SAMPLERS[name]
+
+
+def test_rows_find_themselves() -> None:
+    for name, row in SAMPLERS.items():
+        assert row.name == name
+        assert find_sampler(row) is row
+        for known in (row.name, row.label, *row.aliases):
+            assert find_sampler(known) is row
+
+
+def test_no_name_means_two_things() -> None:
+    for table in (SAMPLERS, SCHEDULES):
+        owners: dict[str, str] = {}
+        for row in table.values():
+            for known in (row.name, row.label, *row.aliases):
+                plain = re.sub("[ _-]", "", known.lower().replace("++", "pp"))
+                assert owners.setdefault(plain, row.name) == row.name, known
+            assert len(set(row.aliases)) == len(row.aliases)
+
+
+def test_samplers_carry_known_schedules() -> None:
+    for row in SAMPLERS.values():
+        assert find_schedule(row.schedule).name == row.schedule
+
+
+def test_the_default_is_dpmpp_2m_on_karras() -> None:
+    row = SAMPLERS[DEFAULT_SAMPLER]
+    assert (row.name, row.label, row.schedule) == ("dpmpp_2m", "DPM++ 2M", "karras")
+
+
+@pytest.mark.parametrize("name", ["", "dpm fast", "DPM adaptive", "Restart", "nonsense"])
+def test_unknown_samplers_list_the_known(name: str) -> None:
+    message = rf"`sampler` must be one of {', '.join(SAMPLERS)}\. Received: sampler='{name}'"
+    with pytest.raises(ValueError, match=message):
+        find_sampler(name)
+
+
+def test_rows_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SAMPLERS["euler"].schedule = "karras"  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(TypeError):
+        SAMPLERS["dpm2"].fixed["eta"] = 1.0  # pyright: ignore[reportIndexIssue]
+
+
+def test_functions_are_short_and_name_their_source() -> None:
+    for row in SAMPLERS.values():
+        assert row.function.__doc__, row.name
+        assert re.search(r"20\d\d|k-diffusion", row.function.__doc__), row.name
