@@ -315,8 +315,8 @@ def timestep_embedding(timesteps: Tensor, width: int, max_period: float = 10000.
     Ho et al. 2020 (arXiv 2006.11239), after Vaswani et al. 2017.
     """
     half = width // 2
-    frequencies = np.exp(-math.log(max_period) / half * np.arange(half)).astype("float32")
-    angles = ops.cast(timesteps, "float32")[:, None] * frequencies
+    frequencies = np.exp(-math.log(max_period) / half * np.arange(half))
+    angles = ops.cast(timesteps, "float32")[:, None] * ops.cast(frequencies, "float32")
     return ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
 
 
