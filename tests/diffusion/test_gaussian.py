@@ -27,7 +27,8 @@ ORDERS = [
     ("dpmpp_2m_sde_heun", {"eta": 0.0}, 2), ("dpmpp_3m", {}, 2), ("dpmpp_3m_sde", {"eta": 0.0}, 2),
     ("dpmpp_sde", {"eta": 0.0}, 2), ("dpmpp_2s_a", {"eta": 0.0}, 2), ("dpmpp_2s", {}, 2),
     ("lms", {"order": 2}, 2), ("lms", {}, 2), ("unipc", {"order": 1}, 2), ("unipc", {}, 2),
-    ("unipc", {"order": 3}, 2), ("deis", {}, 2), ("deis", {"order": 3}, 2),
+    ("unipc", {"order": 3}, 2), ("unipc", {"order": 4}, 2),
+    ("deis", {}, 2), ("deis", {"order": 3}, 2),
     ("deis", {"order": 4}, 2), ("plms", {}, 2), ("ipndm", {}, 2),
 ]  # fmt: skip
 STOCHASTIC = [

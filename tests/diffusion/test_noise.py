@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.diffusion import latent_noise, normal, philox
@@ -76,6 +76,7 @@ def test_normal_is_normal() -> None:
     assert (drawn**4).mean() == pytest.approx(3.0, abs=4e-2)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**64 - 1), offset=st.integers(0, 2**32 - 1), size=st.integers(1, 9))
 def test_normal_numbers_depend_on_their_place_alone(seed: int, offset: int, size: int) -> None:
     long = normal(seed, (2 * size,), offset)

@@ -48,7 +48,7 @@ def start(made: Plan) -> np.ndarray:
 
 def option_sets(name: str) -> list[dict[str, Any]]:
     """The defaults and the extremes of every option."""
-    values = {"eta": (0.0, 0.5, 1.0), "order": (1, 2, 3)}
+    values = {"eta": (0.0, 0.5, 1.0), "order": (1, 2, 3, 4)}
     return [{}, *({key: value} for key in SAMPLERS[name].options for value in values[key])]
 
 
@@ -287,6 +287,16 @@ def test_unknown_options_are_refused() -> None:
         make_plan(TRAINING, 5, "ddim", churn=1.0)
     with pytest.raises(ValueError, match=r"options of sampler 'dpm2' are \[\]"):
         make_plan(TRAINING, 5, "dpm2", eta=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [("ddim", "eta", -0.1), ("ddim", "eta", 1.1), ("lms", "order", 0), ("unipc", "order", 2.5),
+     ("deis", "order", 5)],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(name: str, option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"`{option}` must be from .* Received: {option}={value}"):
+        make_plan(TRAINING, 5, name, **{option: value})
 
 
 def test_missing_noise_is_reported() -> None:

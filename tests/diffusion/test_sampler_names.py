@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,28 @@ def test_functions_are_short_and_name_their_source() -> None:
     for row in SAMPLERS.values():
         assert row.function.__doc__, row.name
         assert re.search(r"20\d\d|k-diffusion", row.function.__doc__), row.name
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_reference_page_has_every_sampler(name: str) -> None:
+    row = SAMPLERS[name]
+    (line,) = re.findall(
+        rf"^\| `{name}` \| {re.escape(row.label)} \| {row.schedule} \|.*", PAGE, re.M
+    )
+    assert all(f"`{option}`" in line for option in row.options)
+    assert all(alias in line for alias in row.aliases if alias.endswith("Scheduler"))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_reference_page_has_every_schedule(name: str) -> None:
+    assert f"| `{name}` | {SCHEDULES[name].label} |" in PAGE
+
+
+def test_the_examples_of_the_reference_page_run() -> None:
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "samplers.md", "exec"), {})

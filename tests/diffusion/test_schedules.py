@@ -79,6 +79,7 @@ def test_zero_terminal_snr_ends_at_4096() -> None:
     assert sigmas[0] == pytest.approx(TRAINING[0], rel=1e-12)
 
 
+@settings(deadline=None)
 @given(
     start=st.floats(1e-6, 0.01),
     width=st.floats(0.0, 0.05),
@@ -220,6 +221,7 @@ def test_schedules_fall_strictly_to_zero(
         assert not whole or (timesteps == np.round(timesteps)).all(), name
 
 
+@settings(deadline=None)
 @given(timestep=st.floats(0, 999))
 def test_timesteps_and_sigmas_are_inverse(timestep: float) -> None:
     again = sigma_to_timestep(TRAINING, timestep_to_sigma(TRAINING, timestep))

@@ -65,7 +65,7 @@ def unipc(
 ) -> Any:
     """UniP from sigmas[i] to sigmas[i + 1], or UniC when `reached`, the answer there, is given.
 
-    Zhao et al. 2023 (arXiv 2302.04867), eq. 3, 5 and 9 for data prediction, B(h) = exp(h) - 1.
+    Zhao et al. 2023 (arXiv 2302.04867), algorithms 1 and 2 for data prediction, with its B2(h).
     `known` has the answers at sigmas[i], sigmas[i - 1], ...: their number is the order.
     """
     sigma, to = sigmas[i], sigmas[i + 1]
@@ -84,7 +84,7 @@ def unipc(
 
 
 def _unipc_weights(h: float, r: list[float]) -> list[float]:
-    """The solution a of R a = b; 1/2 for a single unknown, as in the paper's section 3.3."""
+    """The solution a of R a = b; 1/2 for a single unknown, as the paper sets it."""
     if len(r) < 2:
         return [0.5] * len(r)
     phi, right = math.expm1(-h) / -h - 1.0, []

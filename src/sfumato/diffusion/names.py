@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,6 +13,8 @@ from sfumato.diffusion import samplers
 from sfumato.diffusion.schedules import SCHEDULES, Schedule
 
 DEFAULT_SAMPLER = "dpmpp_2m"
+# What an option may be, from and to; orders are whole.
+_RANGES = {"eta": (0.0, 1.0), "order": (1, 4)}
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,21 @@ class Sampler:
         return tuple(name for name in keywords if name not in self.fixed)
 
     def step(self, **options: Any) -> Callable[..., samplers.Result]:
-        """The step function with its options bound; unknown options are an error."""
+        """The step function with its options bound.
+
+        Raises:
+            ValueError: for an option the sampler does not have, or `eta` outside 0 to 1, or an
+                `order` that is not one of 1, 2, 3, 4.
+        """
         unknown = sorted(set(options) - set(self.options))
         if unknown:
             raise ValueError(
                 f"options of sampler {self.name!r} are {list(self.options)}. Received: {unknown}"
             )
+        for name, value in options.items():
+            low, high = _RANGES.get(name, (-math.inf, math.inf))
+            if not low <= value <= high or (name == "order" and not isinstance(value, int)):
+                raise ValueError(f"`{name}` must be from {low} to {high}. Received: {name}={value}")
         bound = {**self.fixed, **options}
         return lambda *arguments: self.function(*arguments, **bound)
 

@@ -148,7 +148,7 @@ def dpmpp_2m_sde(
     eta: float = 1.0,
     solver: str = "midpoint",
 ) -> Result:
-    """SDE-DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095), section 4.3.
+    """SDE-DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095).
 
     `solver` "midpoint" or "heun": how the slope between the last two answers is weighted.
     """
@@ -213,7 +213,7 @@ def dpmpp_sde(
 
 
 def plms(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """PLMS: Liu et al. 2022 (arXiv 2202.09778), eq. 9 and 12, begun with Heun's method."""
+    """PLMS: Liu et al. 2022 (arXiv 2202.09778), section 3, begun with Heun's method."""
     sigma, to = step.sigma, step.next
     eps = (x - denoise(x, sigma)) / sigma
     if old or to == 0:
@@ -248,9 +248,9 @@ def deis(
 def unipc(
     x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, order: int = 2
 ) -> Result:
-    """UniPC: Zhao et al. 2023 (arXiv 2302.04867), algorithms 1 and 2, with B(h) = exp(h) - 1.
+    """UniPC: Zhao et al. 2023 (arXiv 2302.04867), algorithms 1 and 2, with its B2(h).
 
-    The answer first corrects the step that led here, then predicts the next. `order` is 1, 2 or 3.
+    The answer first corrects the step that led here, then predicts the next. `order` is 1 to 4.
     """
     denoised = denoise(x, step.sigma)
     if old:
@@ -265,8 +265,8 @@ def unipc(
 def lcm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
     """Multistep consistency sampling: Luo et al. 2023 (arXiv 2310.04378), algorithm 3.
 
-    The boundary condition of consistency models (section 4.1; sigma_data = 1/2, timesteps times 10)
-    is part of it.
+    The boundary condition of consistency models is part of it, with sigma_data = 1/2 and timesteps
+    times 10.
     """
     denoised = denoise(x, step.sigma)
     time = 10.0 * step.timestep

@@ -177,7 +177,7 @@ def beta(training: np.ndarray, n: int, alpha: float = 0.6, beta: float = 0.6) ->
 
 
 def kl_optimal(training: np.ndarray, n: int) -> np.ndarray:
-    """Evenly spaced in arctan sigma: Sabour et al. 2024 (arXiv 2404.14507, section 3.1)."""
+    """Evenly spaced in arctan sigma: Sabour et al. 2024 (arXiv 2404.14507)."""
     low, high = np.arctan(training[[0, -1]])
     return np.tan(np.linspace(high, low, n))
 
