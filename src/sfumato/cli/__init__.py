@@ -23,8 +23,10 @@ OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # TensorFlow and XLA log their start-up to stderr unless told not to.
+    # TensorFlow and XLA log their start-up to stderr, and the Hub's client every attempt to reach
+    # it, unless told not to.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     with terminal.one_line_warnings():
         try:
             return _run(arguments)

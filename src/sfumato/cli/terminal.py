@@ -42,7 +42,7 @@ def warn(message: str) -> None:
     complain(f"warning: {message}", "yellow")
 
 
-def in_one_line(error: BaseException, limit: int = 600) -> str:
+def in_one_line(error: BaseException, limit: int = 1500) -> str:
     """What went wrong, without line breaks and without the tail of a compiler's report."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else f"{text[:limit]} ... (SFUMATO_DEBUG=1 shows all)"

@@ -1,0 +1,118 @@
+"""`sfumato models ls|pull|rm|verify`: which models there are, and which of them are here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sfumato.cli import shelf, terminal
+from sfumato.cli.help import UsageError
+from sfumato.cli.shelf import Entry
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do one thing with every model named; 1 if it failed for one of them."""
+    from sfumato.presets import PRESETS
+
+    names: list[str] = options.name
+    if not names:
+        if options.action in ("pull", "rm"):
+            raise UsageError(f"name the model: `sfumato models {options.action} MODEL`")
+        names = list(PRESETS)
+    entries = [shelf.look_up(name) for name in names]
+    if options.action == "ls":
+        return _list(entries, options.json)
+    if options.action == "verify" and not options.name:
+        entries = [entry for entry in entries if shelf.has_files(entry)]
+    action = {"pull": _pull, "rm": _remove, "verify": _verify}[options.action]
+    return max((_report(entry, action, options.json) for entry in entries), default=0)
+
+
+def _list(entries: list[Entry], as_json: bool) -> int:
+    if as_json:
+        for entry in entries:
+            terminal.write(json.dumps(_facts(entry)))
+        return 0
+    rows = [("model", "pixels", "here", "licence", "")]
+    for entry in entries:
+        facts = _facts(entry)
+        pixels = str(facts["size"] or "")
+        rows.append((entry.name, pixels, _place(entry), facts["license"], facts["description"]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        name, *rest = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        line = "  ".join(rest).rstrip()
+        style = "cyan" if number else "bold"
+        terminal.write(f"{terminal.paint(name, style)}  {line}")
+    return 0
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    preset = entry.preset
+    return {
+        "name": entry.name,
+        "description": preset.description if preset else "",
+        "repository": entry.repository,
+        "revision": entry.revision if entry.repository else "",
+        "size": preset.size if preset else None,
+        "license": preset.license if preset else "",
+        "path": None if entry.path is None else str(entry.path),
+        "bytes": entry.bytes,
+    }
+
+
+def _place(entry: Entry) -> str:
+    if entry.path is None:
+        return "-" if entry.repository else "missing"
+    return in_words(entry.bytes) if entry.repository else "in the package"
+
+
+def in_words(size: float) -> str:
+    """A number of bytes as people say it: `3.4 GB`."""
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+Action = Callable[[Entry], tuple[bool, str]]
+
+
+def _report(entry: Entry, action: Action, as_json: bool) -> int:
+    """Do it, say how it went, and return the exit code."""
+    done, message = action(entry)
+    if as_json:
+        terminal.write(json.dumps({"name": entry.name, "ok": done, "message": message}))
+    elif done:
+        terminal.write(f"{entry.name}: {message}")
+    else:
+        terminal.complain(f"error: {entry.name}: {message}")
+    return 0 if done else 1
+
+
+def _pull(entry: Entry) -> tuple[bool, str]:
+    """The Hub's own progress goes to stderr; a download that was interrupted goes on."""
+    from sfumato.checkpoints import CheckpointError, hub
+
+    try:
+        return True, str(hub.resolve(entry.name).path)
+    except (FileNotFoundError, CheckpointError) as error:
+        return False, terminal.in_one_line(error)
+
+
+def _remove(entry: Entry) -> tuple[bool, str]:
+    if not entry.repository:
+        return False, "is part of the package"
+    freed = shelf.remove(entry)
+    return True, f"removed, {in_words(freed)} freed" if freed else "was not here"
+
+
+def _verify(entry: Entry) -> tuple[bool, str]:
+    if wrong := shelf.damaged(entry):
+        return False, f"damaged: {', '.join(wrong)} (`models rm`, then `models pull`)"
+    if entry.path is None:
+        return False, "is not complete (`models pull`)" if shelf.has_files(entry) else "is not here"
+    return True, "intact"
