@@ -1,0 +1,99 @@
+"""The command with a real pipeline: small random networks, no network connection."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfumato.pictures import load, load_recipe
+
+UNET = {
+    "channels": (16, 32),
+    "down": ((1,), (0,)),
+    "mid": (1, 0),
+    "up": ((0, 0), (1, 1)),
+    "heads": (2, 2),
+    "context_width": 32,
+    "groups": 8,
+}
+AUTOENCODER = {"channels": (8, 8, 16, 16), "layers": 1, "groups": 4}
+TEXT_ENCODER = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A folder as diffusers writes it, made for pictures of 48 pixels."""
+    from sfumato.checkpoints import save_diffusers
+    from sfumato.networks import autoencoder, configs, text_encoder, unet
+
+    autoencoder_config = configs.AutoencoderConfig(**AUTOENCODER)
+    networks = {
+        "unet": unet.UNet(configs.UNetConfig(**UNET), "float32"),
+        "text_encoder": text_encoder.TextEncoder(
+            configs.TextEncoderConfig(**TEXT_ENCODER), "float32", "text_encoder"
+        ),
+        "vae": (
+            autoencoder.ImageEncoder(autoencoder_config, "float32", "image_encoder"),
+            autoencoder.ImageDecoder(autoencoder_config, "float32", "decoder"),
+        ),
+    }
+    for part in networks.values():
+        for seed, network in enumerate(part if isinstance(part, tuple) else [part]):
+            network.initialize(seed)
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_diffusers(folder, networks, size=48)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_a_picture_and_the_same_again(sfumato, model):
+    done = sfumato("generate", "a red apple", "--model", model, "--steps", "3", "--seed", "7")
+    assert (done.code, done.err) == (0, "")
+    assert done.lines == ["outputs/00001-7-a-red-apple.png"] == done.files
+    picture = load(done.lines[0])
+    assert picture.shape == (48, 48, 3)
+    assert picture.std() > 1
+    recipe = load_recipe(done.lines[0])
+    assert (recipe.sampler, recipe.schedule, recipe.seed) == ("DPM++ 2M", "Karras", 7)
+
+    again = sfumato("generate", "--from", done.lines[0], "-o", "again.png")
+    assert (again.code, again.err) == (0, "")
+    assert Path("again.png").read_bytes() == Path(done.lines[0]).read_bytes()
+
+
+def test_a_picture_of_a_batch_is_itself(sfumato, model):
+    options = ("--model", model, "--steps", "2", "--sampler", "euler_a", "--size", "landscape")
+    batch = sfumato("generate", "a", *options, "--seed", "7", "-n", "2", "-b", "2")
+    alone = sfumato("generate", "a", *options, "--seed", "8", "-o", "alone.png")
+    assert batch.code == alone.code == 0, batch.err + alone.err
+    first, second = (load(path).astype(int) for path in batch.lines)
+    picture = load("alone.png").astype(int)
+    assert picture.shape == (40, 56, 3)
+    assert np.abs(second - picture).max() <= 1
+    assert np.abs(first - picture).max() > 1
+
+
+def test_a_prompt_that_is_too_long_warns_and_names_what_is_cut(sfumato, model):
+    done = sfumato("generate", "apple " * 80 + "unreachable", "--model", model, "--steps", "1")
+    assert done.code == 0
+    assert done.err.startswith("sfumato: warning: ")
+    assert "unreachable" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_model_that_is_none(sfumato, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = sfumato("generate", "a", "--model", "./empty")
+    assert (done.code, done.out, done.files) == (1, "", [])
+    assert "empty" in done.err
+    assert done.err.count("\n") == 1
