@@ -332,9 +332,10 @@ class StableDiffusion:
             raise ValueError(f"`prompt` must be a string or strings. Received: prompt={prompt!r}")
         rows = []
         for text in prompts:
-            tokens = [self.tokenizer(text)]
+            length = self.text_encoder.config.length
+            tokens = [self.tokenizer(text, length)]
             if self.text_encoder_2 is not None:
-                tokens.append(self.tokenizer_2(text))
+                tokens.append(self.tokenizer_2(text, length))
             rows.append([ops.convert_to_numpy(x) for x in self._encode_text(tokens)])
         contexts, pooled = zip(*rows, strict=True)
         return np.concatenate(contexts), np.concatenate(pooled)
