@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Conditioning(NamedTuple):
-    """What does not change while denoising. Guided: B rows of the prompt, then B of the negative."""
+    """What does not change while denoising; guided: the prompts, then the negative prompts."""
 
     texts: list[tuple[Tensor, Tensor]]  # keys and values (B or 2B, T, N, D) of every layer
     added: Tensor | None  # XL: pooled text and sizes (B or 2B, A)
@@ -143,9 +143,7 @@ def encode(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
     return ops.cast(encoder(ops.cast(pictures, "float32") / 127.5 - 1), "float32")
 
 
-def tiled(
-    function: Any, x: np.ndarray, tile: int, overlap: int, scale: float
-) -> np.ndarray:
+def tiled(function: Any, x: np.ndarray, tile: int, overlap: int, scale: float) -> np.ndarray:
     """``function`` over overlapping tiles of x (1, h, w, C), blended by linear ramps.
 
     Every tile has the same shape, so it is one executable whatever the size of the picture.

@@ -11,8 +11,7 @@ from keras import ops
 from references import UNETS, arrays, autoencoder, error, first, last, text_encoder, unet
 
 from sfumato import runtime
-from sfumato.checkpoints import architecture, folders
-from sfumato.checkpoints.fill import fill
+from sfumato.checkpoints import architecture, fill, folders
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
@@ -76,9 +75,7 @@ def test_unet_of_full_size() -> None:
     assert ours.count_params() == 859_520_964
     x, context, timestep = noise(1, 32, 32, 4), noise(1, 77, 768), np.array([500.0], "float32")
     with torch.no_grad():
-        expected = theirs(
-            first(x), torch.from_numpy(timestep), torch.from_numpy(context)
-        ).sample
+        expected = theirs(first(x), torch.from_numpy(timestep), torch.from_numpy(context)).sample
     waves = ops.convert_to_numpy(timestep_embedding(timestep, 320))
     program = runtime.compile(lambda *inputs: ours(list(inputs)), [ours], True)
     assert error(program(x, waves, context), last(expected)) < TOLERANCE

@@ -101,9 +101,7 @@ def pipeline(kind: str) -> Any:
     if kind == "xl":
         encoders = text_encoder("quick_gelu", False), text_encoder("gelu", True)
         parts |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1]}
-        made = StableDiffusionXLPipeline(
-            **parts, tokenizer_2=tokenizer("!"), add_watermarker=False
-        )
+        made = StableDiffusionXLPipeline(**parts, tokenizer_2=tokenizer("!"), add_watermarker=False)
     else:
         parts["text_encoder"] = text_encoder("gelu" if kind == "2.x" else "quick_gelu", False)
         made = StableDiffusionPipeline(

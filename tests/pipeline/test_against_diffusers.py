@@ -44,9 +44,7 @@ def compare(pair: Any, sampler: str, count: int = 1, **settings: Any) -> None:
     theirs, ours = pair
     schedule, kind, options = SAMPLERS[sampler]
     prediction = theirs.scheduler.config.prediction_type
-    theirs.scheduler = kind(
-        **small_pipelines.NOISE, prediction_type=prediction, **options
-    )
+    theirs.scheduler = kind(**small_pipelines.NOISE, prediction_type=prediction, **options)
     noise = small_pipelines.start_noise(count, 64, 48)
     guidance = settings.get("guidance", 7.5)
     rescale = settings.get("rescale", 0.0)
@@ -109,7 +107,7 @@ def test_image_to_image(pair: Any, tmp_path: Path) -> None:
     theirs, ours = pair
     if ours.text_encoder_2 is not None:
         kind = diffusers.StableDiffusionXLImg2ImgPipeline
-        parts = {k: v for k, v in theirs.components.items()}
+        parts = dict(theirs.components)
     else:
         kind = diffusers.StableDiffusionImg2ImgPipeline
         parts = {**theirs.components, "requires_safety_checker": False}

@@ -16,7 +16,7 @@ SCORES = 4 << 20  # elements of a block of attention scores: what stays near the
 
 @lru_cache
 def platform() -> str:
-    """"cpu", "gpu" or "tpu" under JAX, otherwise the name of the Keras backend."""
+    """ "cpu", "gpu" or "tpu" under JAX, otherwise the name of the Keras backend."""
     if keras.backend.backend() != "jax":
         return keras.backend.backend()
     import jax

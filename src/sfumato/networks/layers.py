@@ -163,7 +163,7 @@ def layer_norm(width: int) -> Any:
 
 
 class ResnetBlock(Block):
-    """Two convolutions with a residual; ``shift`` is the time embedding projected for this block."""
+    """Two convolutions with a residual; ``shift`` is the time, projected for this block."""
 
     def __init__(
         self, width_in: int, width: int, groups: int, epsilon: float, time_width: int = 0

@@ -1,7 +1,8 @@
 """How a function of the networks becomes an executable, on each backend behind one interface.
 
-A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes and returns trees of arrays of the backend; None stands for an input that is absent,
-and each pattern of absent inputs is an executable of its own.
+A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes and
+returns trees of arrays of the backend; None stands for an input that is absent, and each pattern of
+absent inputs is an executable of its own.
 """
 
 from __future__ import annotations

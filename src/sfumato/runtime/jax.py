@@ -44,7 +44,7 @@ def compile(
 def keep_compiled() -> None:
     """Switch JAX's persistent cache on, for every program, unless the user has set it up."""
     folder = cache.directory()
-    if folder is None or jax.config.jax_compilation_cache_dir:  # pyright: ignore
+    if folder is None or jax.config.values["jax_compilation_cache_dir"]:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

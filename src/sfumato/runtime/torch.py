@@ -1,8 +1,8 @@
 """Programs for PyTorch: eager, or traced to one graph, which inductor compiles on an accelerator.
 
-``torch.compile`` cannot follow Keras' layers (every layer's ``__call__`` is the same code with other
-constants, so it gives up after a few), but the graph of the operations they perform is plain. On a
-CPU that graph runs as it is: inductor took 80 s to compile a network of a few layers, for nothing.
+``torch.compile`` cannot follow Keras' layers (the ``__call__`` of all of them is the same code with
+other constants, so it gives up after a few), but the graph of the operations they perform is plain.
+On a CPU that graph runs as it is: inductor took 80 s to compile a network of a few layers.
 """
 
 from __future__ import annotations

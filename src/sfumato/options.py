@@ -1,0 +1,102 @@
+"""What the methods that make pictures take and tell, and how their arguments are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import keras
+import numpy as np
+from keras import ops
+
+from sfumato.diffusion.plan import Plan
+
+
+class NotFiniteError(ArithmeticError):
+    """A number overflowed while denoising or decoding."""
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """What ``on_step`` is told when a step has finished."""
+
+    step: int
+    """1 for the first."""
+    steps: int
+    denoised: Any
+    """The picture as the network sees it now: latents (B, h, w, C), an array of the backend."""
+
+    def latents(self) -> np.ndarray:
+        """``denoised`` in NumPy, float32."""
+        return ops.convert_to_numpy(self.denoised)
+
+
+class Options(TypedDict, total=False):
+    """What every method that makes pictures also takes."""
+
+    sampler: str | None
+    """Name in ``diffusion.samplers.SAMPLERS`` or an alias; default: the preset's."""
+    schedule: str | None
+    """Name in ``diffusion.schedules.SCHEDULES`` or an alias; default: the sampler's own."""
+    guidance_rescale: float
+    """0..1, against overexposure by strong guidance (arXiv 2305.08891); default 0."""
+    on_step: Callable[[StepEvent], None] | None
+    """Called after every step; raise in it to cancel."""
+    verbose: bool
+    """Show the Keras progress bar; default True."""
+
+
+class Report:
+    """Waits for a step that was sent, checks it, shows it, tells it."""
+
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.step = plan.step + 1
+        self.ends_step = plan.ends_step
+        self.steps = plan.steps
+        self.on_step = options.get("on_step")
+        self.bar = keras.utils.Progbar(self.steps) if options.get("verbose", True) else None
+
+    def __call__(self, evaluation: int, denoised: Any, finite: Any) -> None:
+        step = int(self.step[evaluation])
+        if not ops.convert_to_numpy(finite):
+            raise NotFiniteError(
+                f"The latents of step {step} of {self.steps} are not finite. "
+                "Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
+            )
+        if not self.ends_step[evaluation]:
+            return
+        if self.bar:
+            self.bar.update(step)
+        if self.on_step:
+            self.on_step(StepEvent(step, self.steps, denoised))
+
+
+def check(batch_size: int, options: Options) -> None:
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+        raise TypeError(
+            f"The options must be among {', '.join(Options.__annotations__)}. "
+            f"Received: {', '.join(unknown)}"
+        )
+
+
+def repeat(prompt: str | Sequence[str] | None, times: int) -> str | list[str] | None:
+    """Every prompt of a list ``times`` over."""
+    if prompt is None or isinstance(prompt, str):
+        return prompt
+    return [text for text in prompt for _ in range(times)]
+
+
+def rows(array: Any, rank: int, batch_size: int, name: str) -> np.ndarray:
+    """``array`` of one picture (``rank`` axes) or of each, as (batch_size, ...)."""
+    array = np.asarray(array)
+    if array.ndim == rank:
+        array = array[None]
+    if array.ndim != rank + 1 or len(array) not in (1, batch_size):
+        raise ValueError(
+            f"`{name}` must have {rank} axes, or {rank + 1} of which the first is 1 or the number "
+            f"of pictures, {batch_size}. Received: {name} of shape {array.shape}"
+        )
+    return np.repeat(array, batch_size, axis=0) if len(array) < batch_size else array

@@ -1,0 +1,61 @@
+"""Paints with small models and stores what came out: ``python paint.py OUT JIT FOLDER...``.
+
+Run in a process of its own for each backend, which ``KERAS_BACKEND`` names.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+
+from sfumato import runtime
+from sfumato.networks.layers import timestep_embedding
+from sfumato.stable_diffusion import StableDiffusion
+
+PROMPT, NEGATIVE = "a red apple on a table", "blurry"
+
+
+def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
+    """Every network of a model by itself, and whole pictures."""
+    model = StableDiffusion(64, 48, jit_compile, preset=folder)
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (64, 48, 3)).astype("float32")
+    settings = {"num_steps": 4, "verbose": False, "seed": 2**40 + 1}
+    results = {"context": model.encode_text(PROMPT), "pooled": model.pool_text(PROMPT)}
+
+    unet = model.diffusion_model
+    x = random.standard_normal((1, 8, 6, 4)).astype("float32")
+    inputs = [x, ops.convert_to_numpy(timestep_embedding(np.array([500.0]), 32))]
+    inputs.append(results["context"])
+    if width := unet.config.added_width:
+        inputs.append(random.standard_normal((1, width)).astype("float32"))
+
+    def run(network, *inputs: np.ndarray) -> np.ndarray:
+        call = (lambda *x: network(list(x))) if len(inputs) > 1 else network
+        return ops.convert_to_numpy(runtime.compile(call, [network], jit_compile)(*inputs))
+
+    results["unet"] = run(unet, *inputs)
+    results["decoder"] = run(model.decoder, x)
+    results["image_encoder"] = run(model.image_encoder, picture[None] / 127.5 - 1)
+    results["picture"] = model.text_to_image(PROMPT, NEGATIVE, sampler="dpmpp_2m", **settings)
+    results["random picture"] = model.text_to_image(PROMPT, sampler="euler_a", **settings)
+    results["unguided picture"] = model.text_to_image(
+        PROMPT, unconditional_guidance_scale=1.0, **settings
+    )
+    results["from a picture"] = model.image_to_image(PROMPT, picture, 0.5, **settings)
+    return results
+
+
+if __name__ == "__main__":
+    out, jit_compile, *folders = sys.argv[1:]
+    np.savez(
+        out,
+        **{
+            f"{Path(folder).name} {name}": value
+            for folder in folders
+            for name, value in paint(folder, jit_compile == "jit").items()
+        },
+    )

@@ -1,0 +1,229 @@
+"""What a user of ``StableDiffusion`` may rely on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, StepEvent
+
+PROMPT = "a red apple"
+
+
+def paint(model: StableDiffusion, prompt: Any = PROMPT, **options: Any) -> np.ndarray:
+    settings = {"num_steps": 3, "seed": 5, "verbose": False, **options}
+    return model.text_to_image(prompt, **settings)
+
+
+def test_one_executable_serves_all_settings(folder: Path) -> None:
+    model = StableDiffusion(64, 48, preset=str(folder))
+    for options in (
+        {},
+        {"num_steps": 11},
+        {"seed": 6, "prompt": "a blue boat"},
+        {"unconditional_guidance_scale": 3.0, "guidance_rescale": 0.5},
+        {"sampler": "heun", "schedule": "exponential"},
+        {"sampler": "dpmpp_sde", "negative_prompt": "green"},
+        {"sampler": "unipc", "num_steps": 40},
+    ):
+        paint(model, **options)
+    assert model._step.traces == 1
+    paint(model, unconditional_guidance_scale=1.0)  # half the batch is another shape
+    assert model._step.traces == 2
+    assert model._decode.traces == model._encode_text.traces == 1
+
+
+def test_a_used_pipeline_and_a_fresh_one_give_the_same_bytes(
+    model: StableDiffusion, folder: Path
+) -> None:
+    fresh = paint(StableDiffusion(64, 48, preset=str(folder)), sampler="euler_a")
+    paint(model, num_steps=7, seed=1, sampler="dpmpp_2m_sde")
+    assert np.array_equal(paint(model, sampler="euler_a"), fresh)
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "dpmpp_2m_sde"])
+def test_a_picture_of_a_batch_is_the_picture_alone(model: StableDiffusion, sampler: str) -> None:
+    together = paint(model, batch_size=3, sampler=sampler)
+    for i in range(3):
+        alone = paint(model, seed=5 + i, sampler=sampler)
+        assert np.abs(together[i].astype("int16") - alone[0]).max() <= 1
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_a_list_of_prompts(model: StableDiffusion) -> None:
+    several = paint(model, [PROMPT, "a blue boat"], batch_size=2, negative_prompt=["x", "y"])
+    assert several.shape == (4, 64, 48, 3)
+    second = paint(model, "a blue boat", negative_prompt="y", seed=7)
+    assert np.abs(several[2].astype("int16") - second[0]).max() <= 1
+
+
+def test_the_methods_of_the_predecessor(model: StableDiffusion) -> None:
+    encoded = model.encode_text(PROMPT)
+    assert encoded.shape == (1, 77, 32)
+    noise = np.random.default_rng(0).standard_normal((8, 6, 4))
+    settings: dict[str, Any] = {"num_steps": 2, "diffusion_noise": noise, "verbose": False}
+    pictures = model.generate_image(np.squeeze(encoded), batch_size=2, **settings)
+    assert np.array_equal(pictures[0], pictures[1])
+    rows = model.generate_image(np.repeat(encoded, 2, axis=0), batch_size=2, **settings)
+    assert np.array_equal(pictures, rows)
+    tokens = model.tokenizer.encode(PROMPT)
+    assert tokens == [49406, 320, 736, 3055, 49407]
+    context = model.text_encoder.predict_on_batch({"tokens": model.tokenizer(PROMPT)})
+    assert np.allclose(context, encoded, atol=1e-5)
+    latents = model.image_encoder.predict_on_batch(np.zeros((1, 64, 48, 3), "float32"))
+    assert latents.shape == (1, 8, 6, 4)
+    assert model.decoder.predict_on_batch(latents).shape == (1, 64, 48, 3)
+    inputs = {
+        "latent": latents,
+        "timestep_embedding": np.zeros((1, 32), "float32"),
+        "context": encoded,
+    }
+    assert model.diffusion_model.predict_on_batch(inputs).shape == latents.shape
+
+
+def test_the_progress_bar(model: StableDiffusion) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        paint(model, num_steps=4, verbose=True)
+    assert "4/4" in shown.getvalue()
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        paint(model)
+    assert shown.getvalue() == ""
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "heun"])
+def test_events(model: StableDiffusion, sampler: str) -> None:
+    events: list[StepEvent] = []
+    paint(model, num_steps=4, sampler=sampler, on_step=events.append)
+    assert [(event.step, event.steps) for event in events] == [(i, 4) for i in (1, 2, 3, 4)]
+    assert events[0].latents().shape == (1, 8, 6, 4)
+
+
+def test_cancelling_leaves_the_pipeline_usable(model: StableDiffusion) -> None:
+    before = paint(model)
+    seen = []
+
+    def cancel(event: StepEvent) -> None:
+        seen.append(event.step)
+        if event.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(model, num_steps=20, on_step=cancel)
+    assert seen == [1, 2]
+    assert np.array_equal(paint(model), before)
+
+
+def test_numbers_that_are_not_finite_name_the_step_and_the_remedy(folder: Path) -> None:
+    model = StableDiffusion(64, 48, preset=str(folder))
+    bias = model.diffusion_model.conv_out.bias
+    good = keras.ops.convert_to_numpy(bias.value)
+    bias.assign(np.full(4, np.nan))
+    with pytest.raises(NotFiniteError, match=r"step 1 of 3.*bfloat16"):
+        paint(model)
+    bias.assign(good)
+    model.decoder.decoder.conv_out.bias.assign(np.full(3, np.inf))
+    with pytest.raises(NotFiniteError, match=r"decoder.*bfloat16"):
+        paint(model)
+
+
+def test_seeds(model: StableDiffusion) -> None:
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  it must not be touched
+    drawn = paint(model, seed=None)
+    assert model.last_seed is not None
+    assert np.array_equal(paint(model, seed=model.last_seed), drawn)
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_precision(folder: Path) -> None:
+    policy = keras.config.dtype_policy()
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = StableDiffusion(64, 48, preset=str(folder))
+        assert model.diffusion_model.compute_dtype == "float16"
+        assert model.diffusion_model.variable_dtype == "float32"
+        half = paint(model)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    whole = paint(StableDiffusion(64, 48, preset=str(folder)))
+    assert np.abs(half.astype("int16") - whole).mean() < 3
+    small = StableDiffusion(64, 48, preset=str(folder), dtype="bfloat16")
+    assert small.diffusion_model.variable_dtype == "bfloat16"
+    assert np.abs(paint(small).astype("int16") - whole).mean() < 12
+
+
+def test_without_compilation(folder: Path, model: StableDiffusion) -> None:
+    plain = StableDiffusion(64, 48, jit_compile=False, preset=str(folder))
+    difference = np.abs(paint(plain, num_steps=1).astype("int16") - paint(model, num_steps=1))
+    assert difference.max() <= 1
+
+
+def test_inpainting_keeps_what_is_not_masked(model: StableDiffusion) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3))
+    mask = np.zeros((64, 48))
+    mask[20:44, 10:30] = 1
+    painted = model.inpaint(PROMPT, picture, mask, seed=1, num_steps=3, verbose=False)[0]
+    assert np.array_equal(painted[mask == 0], picture[mask == 0])
+    assert not np.array_equal(painted[mask == 1], picture[mask == 1])
+
+
+def test_a_long_prompt_names_what_was_cut(model: StableDiffusion) -> None:
+    with pytest.warns(UserWarning, match="castle"):
+        model.encode_text("a house " * 50 + "with a castle")
+
+
+def test_a_later_change_of_the_weights_is_seen(folder: Path) -> None:
+    model = StableDiffusion(64, 48, preset=str(folder))
+    before = paint(model)
+    kernel = model.diffusion_model.conv_in.kernel
+    kernel.assign(0.5 * kernel)
+    assert not np.array_equal(paint(model), before)
+
+
+NOISE = np.zeros((8, 6, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": 0}, "num_steps"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"sampler": "best"}, "sampler"),
+        ({"schedule": "best"}, "schedule"),
+        ({"seed": 1, "diffusion_noise": NOISE}, "diffusion_noise"),
+        ({"seed": None, "diffusion_noise": NOISE[1:]}, "diffusion_noise"),
+        ({"negative_prompt": ["a", "b"], "batch_size": 1}, "negative_prompt"),
+        ({"guidance": 3}, "guidance"),
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_fit(
+    model: StableDiffusion, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        paint(model, **options)
+
+
+@pytest.mark.parametrize("size", [500, 0, -8, 64.0])
+def test_sizes_are_never_rounded(folder: Path, size: Any) -> None:
+    with pytest.raises(ValueError, match=r"`img_height` must be .* Received: img_height="):
+        StableDiffusion(size, 512, preset=str(folder))
+
+
+@pytest.mark.parametrize("strength", [0, 1.1, -1])
+def test_strength(model: StableDiffusion, strength: float) -> None:
+    with pytest.raises(ValueError, match="strength"):
+        model.image_to_image(PROMPT, np.zeros((64, 48, 3)), strength)
+
+
+def test_a_picture_of_another_size(model: StableDiffusion) -> None:
+    with pytest.raises(ValueError, match="image"):
+        model.image_to_image(PROMPT, np.zeros((48, 64, 3)))
