@@ -43,7 +43,7 @@ class StableDiffusion(Pipeline):
         jit_compile: bool = True,
         dtype: Any = None,
     ) -> StableDiffusion:
-        """A model by name, folder, file or Hub repository, by default at the size of its training."""
+        """A model by name, folder, file or Hub repository, at the size it was made for."""
         size = checkpoints.open_model(preset).default_size
         return cls(img_height or size, img_width or size, jit_compile, preset=preset, dtype=dtype)
 
@@ -152,7 +152,7 @@ class StableDiffusion(Pipeline):
         diffusion_noise: np.ndarray | None = None,
         **options: Unpack[Options],
     ) -> np.ndarray:
-        """Pictures of a prompt that begin from a picture: SDEdit (Meng et al. 2021, arXiv 2108.01073).
+        """Pictures of a prompt that begin from a picture (SDEdit: Meng et al. 2021, 2108.01073).
 
         Args:
             image: (H, W, 3) for all pictures or (B, H, W, 3), 0..255, of the model's size.

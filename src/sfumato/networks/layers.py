@@ -48,7 +48,7 @@ def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]
 def keys(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.Variable]:
     """Every variable of a network by its key in the checkpoint, in the order of the layers."""
     if not isinstance(layer, Block):
-        return {prefix + LEAVES.get(v.name, v.name): v for v in layer.weights}
+        return {prefix + LEAVES.get(str(v.name), str(v.name)): v for v in layer.weights}
     found: dict[str, keras.Variable] = {}
     for name, part in parts(layer):
         found |= keys(part, f"{prefix}{name}.")
