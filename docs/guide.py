@@ -1,0 +1,304 @@
+# The guide as a script: `python docs/guide.py` runs it from top to bottom, offline.
+# `docs/make_guide.py` turns it into guide.ipynb and guide.md.
+# ruff: noqa: E402, I001, I002
+
+# %% [markdown]
+# # Pictures from words
+#
+# Sfumato is Stable Diffusion for Keras 3. You write what you want to see; it answers with a
+# picture. This guide makes a first picture in three lines, asks for something harder, looks
+# inside to see how it works, and then measures what compilation and mixed precision are worth on
+# your machine.
+#
+# Everything here runs offline. It uses `mini`, a small model that is part of the package: it
+# draws a few dozen things, 64 pixels wide, in the styles "3d render", "flat drawing" and
+# "cartoon". It is made like its large relatives and answers to the same calls, so to run this
+# guide with one of them, change one word: `PRESET = "sd1.5"` (which is fetched once, about 2 GB,
+# and wants a GPU).
+
+# %% [markdown]
+# ## Setup
+#
+#     pip install "sfumato[plot]"
+#
+# Import Sfumato before Keras. Keras settles on a backend when it is first imported; Sfumato, if
+# you have not chosen one, chooses JAX ([Backends](backends.md)). Importing Sfumato loads nothing
+# else yet.
+
+# %%
+import sfumato
+
+import os
+import time
+
+import keras
+import numpy as np
+from sfumato.visualization import plot_gallery
+
+PRESET = "mini"
+print(f"Sfumato {sfumato.__version__}, Keras {keras.__version__} on {keras.backend.backend()}")
+
+# %% [markdown]
+# ## A first picture
+
+# %%
+model = sfumato.models.StableDiffusion.from_preset(PRESET)
+images = model.text_to_image("a red apple", batch_size=3)
+print(images.shape, images.dtype)
+plot_gallery(images, rows=1, cols=3)
+
+# %% [markdown]
+# The first call took a while: its programs were compiled for pictures of this size and number.
+# They are kept on disk, so the next process starts faster, and they know nothing of what is
+# painted. Another prompt, another number of steps, another sampler or guidance scale: all of them
+# run what is compiled already.
+
+# %%
+start = time.perf_counter()
+images = model.text_to_image("a yellow car", batch_size=3, verbose=False)
+print(f"{time.perf_counter() - start:.2f} seconds for three pictures")
+plot_gallery(images, rows=1, cols=3)
+
+# %% [markdown]
+# ## A harder prompt
+#
+# Add what the picture should look like. Large models know materials, light, painters and lenses;
+# `mini` knows colours, backgrounds and three styles. It combines them, also where it has not seen
+# the combination.
+
+# %%
+images = model.text_to_image(
+    "a 3d render of a purple pear on a green background", batch_size=3, seed=7
+)
+plot_gallery(images, rows=1, cols=3)
+
+# %% [markdown]
+# `seed` makes a picture repeatable. Picture *i* of a batch starts from the noise of `seed + i`
+# and of nothing else, so the second picture above can be asked for alone. The noise comes from a
+# counter-based generator: it is the same on every backend and device, and no global random state
+# is read or changed.
+
+# %%
+again = model.text_to_image(
+    "a 3d render of a purple pear on a green background", seed=8, verbose=False
+)
+difference = np.abs(again[0].astype(int) - images[1])
+print(f"alone and in the batch: {difference.max()} levels of 255 apart at most")
+
+# %% [markdown]
+# Several prompts go in one call. A `negative_prompt` says what to stay away from.
+
+# %%
+prompts = [
+    "a cat",
+    "a cartoon of a cat",
+    "a flat drawing of an orange cat",
+    "a cat on a blue background",
+]
+images = model.text_to_image(prompts, negative_prompt="a black background", seed=3, verbose=False)
+plot_gallery(images, rows=1, cols=4, titles=["plain", "cartoon", "flat, orange", "on blue"])
+
+# %% [markdown]
+# ## How does it work?
+#
+# Imagine a network that takes the noise out of a spoilt photograph. It has seen millions of
+# pictures, so where the noise hides a detail, it paints one that is likely. Now give it *nothing
+# but* noise. It cannot find a picture, but it will make a guess at one: a blur of likely colours.
+# Take a step towards the guess, keep the rest of the noise, and ask again. With every step there
+# is more for the network to go by, and the picture condenses out of the noise.
+#
+# `on_step` shows it. It is called after every step, and `event.latents()` is the picture as the
+# network guesses it at that moment.
+
+# %%
+guesses = []
+images = model.text_to_image(
+    "a red apple",
+    num_steps=16,
+    seed=5,
+    on_step=lambda event: guesses.append(event.latents()),
+    verbose=False,
+)
+chosen = [0, 1, 2, 4, 7, 15]
+pictures = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
+plot_gallery(
+    pictures, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen]
+)
+
+# %% [markdown]
+# Four parts work together:
+#
+# 1. **The text encoder** turns the prompt into a row of vectors, one for each of 77 tokens.
+# 2. **The denoiser**, a U-Net, sees a noisy picture and those vectors, and says what it takes for
+#    noise. It *attends* to the text: every position of the picture looks up which words concern
+#    it (cross-attention), again and again at every size of the U.
+# 3. **The sampler** decides how much of that noise to remove in each step. [There are
+#    many](samplers.md); `sampler=` and `schedule=` choose one.
+# 4. **The decoder** makes pixels. All of the above happens not on pixels but on *latents*: a map
+#    an eighth as high and wide, in which an autoencoder has packed what matters. That is the
+#    "latent" in latent diffusion, and it is why all this runs on one computer.
+
+# %%
+encoded = model.encode_text("a red apple")
+print("tokens   ", model.tokenizer.encode("a red apple"))
+print("text     ", encoded.shape, "one vector for each of the 77 places")
+print("latents  ", guesses[-1].shape[1:], "where the denoising happens")
+print("picture  ", images.shape[1:], "what the decoder makes of them")
+
+# %% [markdown]
+# One more thing happens in every step: the network is asked twice, once with your prompt and once
+# with the negative one (or with an empty one). The difference between the two answers points
+# towards what the prompt adds, and the step exaggerates it. This is *classifier-free guidance*,
+# and `unconditional_guidance_scale` says by how much: 1 does not exaggerate at all.
+
+# %%
+scales = [1.0, 2.0, 4.0, 7.5]
+images = [
+    model.text_to_image("a red apple", seed=5, unconditional_guidance_scale=scale, verbose=False)[0]
+    for scale in scales
+]
+plot_gallery(images, rows=1, cols=4, titles=[f"guidance {scale:g}" for scale in scales])
+
+# %% [markdown]
+# [The algorithm](algorithm.md) tells the same story with its formulas, and with the whole loop in
+# thirty lines that you can run.
+
+# %% [markdown]
+# ## Perks of Keras
+#
+# The networks are ordinary Keras models: `model.text_encoder`, `model.diffusion_model`,
+# `model.decoder`, `model.image_encoder`. They are loaded when first touched. You can look at
+# them, save and load their weights, train them with `fit`, or `quantize("int8")` one before the
+# first picture.
+
+# %%
+for network in (model.text_encoder, model.diffusion_model, model.decoder):
+    print(f"{network.name:13} {network.count_params():12,} parameters")
+model.diffusion_model.summary()
+
+# %% [markdown]
+# Two switches make pictures faster where the hardware has what they need.
+#
+# **Mixed precision** computes in 16 bits and keeps the weights in 32. GPUs and TPUs have units
+# for 16-bit matrices that are many times as fast as their 32-bit ones. Say so before the model is
+# made, as everywhere in Keras:
+
+# %%
+keras.mixed_precision.set_global_policy("mixed_float16")
+model = sfumato.models.StableDiffusion.from_preset(PRESET)
+print("computes in", model.diffusion_model.compute_dtype)
+print("keeps its weights in", model.diffusion_model.variable_dtype)
+keras.mixed_precision.set_global_policy("float32")
+
+# %% [markdown]
+# (`from_preset(PRESET, dtype="mixed_float16")` does the same for one model alone;
+# `dtype="bfloat16"` keeps the weights in 16 bits as well.)
+#
+# **XLA compilation** (`jit_compile=True`, the default) turns each program, with all its layers,
+# into one executable. XLA sees the whole of it: it fuses what need not be written to memory in
+# between, and nothing waits for Python. `jit_compile=False` runs without: in graph mode on
+# TensorFlow, one operation after the other on JAX and PyTorch. That is slow but easy to look
+# into.
+#
+# ## What are they worth?
+#
+# Let us measure the four combinations on this machine: three pictures in one batch, after a call
+# that warms up.
+
+# %%
+STEPS = 10
+rows = []
+
+
+def benchmark(name, policy, jit_compile):
+    model = sfumato.models.StableDiffusion.from_preset(
+        PRESET, dtype=policy, jit_compile=jit_compile
+    )
+    settings = {"batch_size": 3, "num_steps": STEPS, "seed": 1, "verbose": False}
+    start = time.perf_counter()
+    model.text_to_image("a blue balloon", **settings)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    images = model.text_to_image("a blue balloon", **settings)
+    rows.append((name, first, time.perf_counter() - start))
+    return images[0]
+
+
+images = [
+    benchmark("Standard", "float32", jit_compile=False),
+    benchmark("Mixed precision", "mixed_float16", jit_compile=False),
+    benchmark("XLA", "float32", jit_compile=True),
+    benchmark("XLA + mixed precision", "mixed_float16", jit_compile=True),
+]
+plot_gallery(images, rows=1, cols=4, titles=[name for name, _, _ in rows])
+
+# %%
+devices = ", ".join(keras.distribution.list_devices())
+where = f"{keras.backend.backend()} on {devices} ({os.cpu_count()} CPU cores)"
+print(f"{PRESET}, 3 pictures, {STEPS} steps; {where}\n")
+print(f"{'':22} {'first call':>12} {'next call':>12}")
+for name, first, after in rows:
+    print(f"{name:22} {first:10.2f} s {after:10.2f} s")
+standard = rows[0][2]
+fastest, _, seconds = min(rows, key=lambda row: row[2])
+print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Standard.")
+
+# %% [markdown]
+# The table is this machine's; its first line says where it ran. The first call includes loading and
+# compiling, or reading what an earlier process compiled. Some of it to expect elsewhere:
+#
+# - On a GPU, all four steps of the stair should show: 16-bit matrices are what its fast units are
+#   made for, and XLA keeps them fed.
+# - On a CPU, mixed precision is often *slower* than float32. Few CPUs calculate with 16-bit floats;
+#   the others widen every number before an operation and narrow it after.
+# - With a small model, what counts is mostly what it costs to *start* an operation. That is what
+#   XLA saves, so its share is larger here than with a large one.
+#
+# The pictures differ a little between precisions; float32 is the one that agrees from backend to
+# backend.
+#
+# ## Putting it together
+#
+# On a GPU this is the whole recipe for speed; on a CPU leave out the policy. The picture is
+# written with its recipe, so that `sfumato info FILE` can print it and `sfumato generate --from
+# FILE` can paint it again.
+
+# %%
+from sfumato.pictures import Recipe, save
+
+on_cpu = all(device.startswith("cpu") for device in keras.distribution.list_devices())
+model = sfumato.models.StableDiffusion.from_preset(
+    PRESET, dtype="float32" if on_cpu else "mixed_float16", jit_compile=True
+)
+prompt = "a cartoon of a green frog on a pink background"
+images = model.text_to_image(prompt, batch_size=3, num_steps=20, sampler="euler_a", seed=11)
+recipe = Recipe(prompt=prompt, steps=20, sampler="Euler a", seed=11, model=PRESET)
+print(save("outputs/frog.png", images[0], recipe))
+plot_gallery(images, rows=1, cols=3)
+
+# %% [markdown]
+# ## Random walks
+#
+# `text_to_image` is two calls, and you can put yourself in between: `encode_text` gives vectors,
+# `generate_image` paints vectors. What lies between two prompts can be painted as well as the
+# prompts themselves. With the noise held fixed, one thing turns into the other:
+
+# %%
+from sfumato.pictures import save_animation
+
+apple, balloon = model.encode_text(["a red apple", "a blue balloon"])
+path = np.stack([(1 - t) * apple + t * balloon for t in np.linspace(0, 1, 12)])
+noise = np.random.default_rng(4).standard_normal(guesses[-1].shape[1:])
+frames = model.generate_image(path, batch_size=len(path), diffusion_noise=noise, verbose=False)
+print(save_animation("outputs/apple-to-balloon.webp", frames, fps=8, rubber_band=True))
+
+# %% [markdown]
+# [Random walks](random_walks.md) goes on from here: walks between four prompts, and walks through
+# the noise.
+#
+# ## Where to go next
+#
+# - [The algorithm](algorithm.md): how Stable Diffusion works, in depth
+# - [Samplers and schedules](samplers.md): every name, what it costs and where it comes from
+# - [Coming from KerasCV](migrating.md): what stays and what is better
+# - [The command line](command-line.md): pictures without Python
