@@ -14,10 +14,7 @@ import torch
 from sfumato.stable_diffusion import StableDiffusion
 
 # What diffusers itself warns of is not ours to mend.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:diffusers"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:diffusers")
 
 PROMPT, NEGATIVE = "a red apple on a table, oil painting", "blurry, blue"
 STEPS = 6
