@@ -12,8 +12,10 @@ from references import UNETS, arrays, autoencoder, error, first, last, text_enco
 
 from sfumato import runtime
 from sfumato.checkpoints import architecture, fill, folders
+from sfumato.networks import configs
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.configs import AutoencoderConfig, UNetConfig
+from sfumato.networks.layers import keys, timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
@@ -130,9 +132,6 @@ def test_text_encoder(activation: str, projection: bool) -> None:
 
 
 def test_networks_draw_nothing_and_keep_their_names() -> None:
-    from sfumato.networks.configs import UNetConfig
-    from sfumato.networks.layers import keys
-
     network = UNet(UNetConfig())
     names = keys(network)
     assert all(variable._value is None for variable in names.values())
@@ -140,3 +139,33 @@ def test_networks_draw_nothing_and_keep_their_names() -> None:
     assert "up_blocks.3.resnets.2.conv_shortcut.bias" in names
     path = names["mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj.weight"].path
     assert path.endswith("mid_block/attentions_0/transformer_blocks_0/ff/net_0/proj/kernel")
+
+
+XL = UNetConfig(
+    channels=(320, 640, 1280),
+    down=((0, 0), (2, 2), (10, 10)),
+    mid=(10, 0),
+    up=((10, 10, 10), (2, 2, 2), (0, 0, 0)),
+    heads=(5, 10, 20),
+    context_width=2048,
+    added_width=2816,
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "config", "count"),
+    [
+        (UNet, UNetConfig(), 859_520_964),
+        (UNet, UNetConfig(heads=(5, 10, 20, 20), context_width=1024), 865_910_724),
+        (UNet, XL, 2_567_463_684),
+        (ImageDecoder, AutoencoderConfig(), 49_490_199),
+        (ImageEncoder, AutoencoderConfig(), 34_163_664),
+        (TextEncoder, configs.CLIP_L, 123_060_480),
+        (TextEncoder, configs.OPENCLIP_H, 340_387_840),
+        (TextEncoder, configs.OPENCLIP_BIGG, 694_659_840),
+    ],
+)
+def test_the_published_models_have_their_published_number_of_parameters(
+    network: Any, config: Any, count: int
+) -> None:
+    assert network(config).count_params() == count
