@@ -30,7 +30,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     XLA:CPU runs stock attention five times slower than attention in blocks of queries, because
     the scores (B, N, T, S) leave the caches; elsewhere the fused kernels are used where they fit.
     """
-    if platform() == "torch":
+    if platform() in ("torch", "openvino"):
         return ops.dot_product_attention(q, k, v, is_causal=causal)
     if platform() == "gpu" and fits_cudnn(q):
         return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
