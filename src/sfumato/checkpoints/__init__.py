@@ -17,7 +17,7 @@ from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 
 if TYPE_CHECKING:
-    from sfumato.checkpoints.fill import fill
+    from sfumato.checkpoints.filling import fill
     from sfumato.checkpoints.model import Model, open_model
     from sfumato.checkpoints.save import save_diffusers
 
@@ -32,7 +32,7 @@ __all__ = [
     "save_diffusers",
 ]
 
-_HOMES = {"fill": "fill", "Model": "model", "open_model": "model", "save_diffusers": "save"}
+_HOMES = {"fill": "filling", "Model": "model", "open_model": "model", "save_diffusers": "save"}
 
 
 def __getattr__(name: str) -> object:

@@ -65,7 +65,10 @@ def _names(group: Any, attribute: str) -> list[str]:
 
 def _attribute(group: Any, name: str) -> list[Any]:
     declared = group.attrs.get_id(name)
-    if declared.get_storage_size() > MAX_NAMES or np.prod(declared.shape, dtype=object) > MAX_NAMES:
+    count = np.prod(declared.shape, dtype=object)
+    if not count:
+        return []  # a layer without weights
+    if count > MAX_NAMES or declared.get_storage_size() > MAX_NAMES:
         raise ValueError(f"the list `{name}` of `{group.name}` is longer than any model's")
     return list(np.atleast_1d(group.attrs[name]))
 

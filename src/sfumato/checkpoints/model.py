@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from sfumato.checkpoints.checkpoint import Checkpoint, Prediction, open_checkpoint
-from sfumato.checkpoints.fill import fill
+from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.folders import read_json
 from sfumato.checkpoints.hub import resolve
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder

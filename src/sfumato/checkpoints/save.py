@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from sfumato.checkpoints.fill import SCALE, is_kernel, sources
+from sfumato.checkpoints.filling import SCALE, is_kernel, sources
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder

@@ -1,0 +1,76 @@
+"""What a model says of itself, from its files, its preset, or its architecture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny_models
+from keras import ops
+
+from sfumato.checkpoints import open_model, save_diffusers
+from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.diffusion.schedules import training_sigmas
+
+
+@pytest.fixture
+def single(tmp_path):
+    def write(family: str):
+        path = tmp_path / "model.safetensors"
+        write_safetensors(path, tiny_models.to_compvis(family))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "pad", "zeros", "scaling"),
+    [
+        ("1.x", 512, (49407,), False, 0.18215),
+        ("2.x", 512, (0,), False, 0.18215),
+        ("xl", 1024, (49407, 0), True, 0.13025),
+    ],
+)
+def test_a_single_file(single, family, size, pad, zeros, scaling):
+    model = open_model(single(family))
+    assert (model.default_size, model.pad_tokens, model.zero_negative) == (size, pad, zeros)
+    assert model.autoencoder_config.scaling_factor == scaling
+    assert (model.steps, model.guidance, model.sampler) == (25, 7.5, "dpmpp_2m")
+    assert (model.prediction, model.noise) == ("epsilon", {})
+    assert (model.text_encoder_2() is None) == (family != "xl")
+
+
+def test_the_user_says_what_a_file_of_2_does_not(single):
+    model = open_model(single("2.x"), prediction="v_prediction")
+    assert (model.prediction, model.default_size) == ("v_prediction", 768)
+
+
+def test_a_folder(tmp_path):
+    noise = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    save_diffusers(tmp_path, tiny_models.networks("2.x"), noise, size=48)
+    (tmp_path / "tokenizer").mkdir()
+    tokens = {"pad_token": {"content": "!"}}
+    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
+    model = open_model(tmp_path)
+    assert (model.prediction, model.default_size, model.pad_tokens) == ("v_prediction", 48, (0,))
+    assert training_sigmas(**model.noise)[-1] == pytest.approx(4096, rel=1e-3)
+    tokens = {"pad_token": "<|endoftext|>"}
+    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
+    assert open_model(tmp_path).pad_tokens == (49407,)
+
+
+def test_every_network_is_made_with_its_values(single):
+    model = open_model(single("xl"))
+    made = {
+        "unet": model.unet("float16"),
+        "text_encoder": model.text_encoder("float32"),
+        "text_encoder_2": model.text_encoder_2("float32"),
+        "decoder": model.decoder("float32"),
+        "image_encoder": model.image_encoder("float32"),
+    }
+    for name, network in made.items():
+        assert all(np.isfinite(ops.convert_to_numpy(v.value)).all() for v in network.variables)
+        if name != "unet":
+            assert network.name == name
+    assert made["unet"].variables[0].dtype == "float16"

@@ -1,0 +1,50 @@
+"""The table of models."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sfumato.diffusion.names import find_sampler, find_schedule
+from sfumato.presets import PRESETS, find
+
+NAMES = (
+    *("mini", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sd-turbo"),
+    *("sdxl-base", "sdxl-turbo", "ssd-1b", "bk-sdm-tiny"),
+)
+
+
+def test_every_model_that_is_promised_is_there():
+    assert tuple(PRESETS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows(name):
+    preset = PRESETS[name]
+    assert preset.size % 64 == 0
+    assert preset.steps >= 1
+    assert find_sampler(preset.sampler)
+    assert preset.schedule is None or find_schedule(preset.schedule)
+    assert all(file.endswith((".safetensors", ".json", ".txt")) for file in preset.files)
+    if preset.repository:
+        assert re.fullmatch(r"[0-9a-f]{40}", preset.revision) or name == "bk-sdm-tiny"
+        assert preset.folder is None
+    else:
+        assert preset.folder == Path(find.__code__.co_filename).parent / name
+
+
+def test_names_aliases_and_repositories_lead_to_one_model():
+    words = [
+        word.lower()
+        for preset in PRESETS.values()
+        for word in (preset.name, *preset.aliases, preset.repository)
+        if word
+    ]
+    assert len(words) == len(set(words))
+    for word in words:
+        assert find(word.upper()) is find(word)
+    assert find("SDXL") is PRESETS["sdxl-base"]
+    assert find("nothing") is None
+    assert find("") is None
