@@ -5,6 +5,7 @@ from __future__ import annotations
 import huggingface_hub
 import pytest
 import tiny_models
+from huggingface_hub import constants
 
 from sfumato import presets
 from sfumato.checkpoints import CheckpointError, hub, save_diffusers
@@ -16,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A Hub cache of this test's own."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
 

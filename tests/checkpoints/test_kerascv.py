@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -64,11 +66,11 @@ def filled(checkpoint: Checkpoint, part: str) -> Network:
     [
         ("v1", "kcv_encoder", "text_encoder", 1e-5),
         # Beyond rounding: tanh GELU instead of the exact one, and other epsilons in the norms.
-        ("v1", "kcv_diffusion_model", "unet", 3e-3),
-        ("v1", "kcv_decoder", "decoder", 1e-3),
-        ("v1", "vae_encoder", "image_encoder", 1e-3),
-        ("v2", "text_encoder_v2_1", "text_encoder", 3e-3),
-        ("v2", "diffusion_model_v2_1", "unet", 3e-3),
+        ("v1", "kcv_diffusion_model", "unet", 5e-4),
+        ("v1", "kcv_decoder", "decoder", 5e-5),
+        ("v1", "vae_encoder", "image_encoder", 5e-5),
+        ("v2", "text_encoder_v2_1", "text_encoder", 1e-3),
+        ("v2", "diffusion_model_v2_1", "unet", 5e-4),
     ],
 )
 def test_networks_compute_what_kerascv_computes(folders, version, file, part, tolerance):
@@ -78,7 +80,8 @@ def test_networks_compute_what_kerascv_computes(folders, version, file, part, to
         inputs = [known[f"arr_{index}"] for index in range(len(known.files) - 1)]
         expected = known["output"]
     network = filled(checkpoint, part)
-    found = ops.convert_to_numpy(network(inputs if part == "unet" else inputs[0]))
+    run = jax.jit(network) if keras.backend.backend() == "jax" else network
+    found = ops.convert_to_numpy(run(inputs if part == "unet" else inputs[0]))
     error = np.abs(found - expected).max() / np.abs(expected).max()
     assert error < tolerance
 

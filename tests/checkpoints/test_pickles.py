@@ -77,13 +77,10 @@ def test_code_is_refused_and_not_run(function, protocol, tmp_path):
     assert not mark.exists()
 
 
-def tensor(
-    shape: bytes, strides: bytes, offset: bytes = b"K\x00", count: bytes = b"K\x04"
-) -> bytes:
+def tensor(shape: bytes, strides: bytes, offset: bytes = b"K\x00") -> bytes:
     """A pickle of one tensor of a storage of four floats."""
-    storage = (
-        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
-    )
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000"
+    storage += b"X\x03\x00\x00\x00cpuK\x04tQ"
     rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage
     return b"\x80\x02}X\x01\x00\x00\x00a" + rebuild + offset + shape + strides + b"\x89NtRs."
 

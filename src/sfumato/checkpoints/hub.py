@@ -108,9 +108,9 @@ def download(
 
     offline = constants.HF_HUB_OFFLINE if offline is None else offline
     repository, revision, _ = address
-    cached = _cached(address)
-    if cached and (offline or COMMIT.fullmatch(revision)):
-        return cached
+    at_hand = cached(address)
+    if at_hand and (offline or COMMIT.fullmatch(revision)):
+        return at_hand
     cause: Exception | str = "the network is switched off (offline)"
     if not offline:
         try:
@@ -121,8 +121,8 @@ def download(
         except CheckpointError:
             raise
         except Exception as error:  # noqa: BLE001  whatever the network's layers raise
-            if cached:
-                return cached
+            if at_hand:
+                return at_hand
             cause = error
     raise FileNotFoundError(_explain(address, cause, preset)) from (
         cause if isinstance(cause, Exception) else None
@@ -158,7 +158,7 @@ def select(names: Sequence[str], variant: str | None = None) -> list[str]:
     return [n for n in names if SETTINGS.fullmatch(n)] + weights
 
 
-def _cached(address: Address) -> Path | None:
+def cached(address: Address) -> Path | None:
     """The folder or file of a repository in the cache, if it is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

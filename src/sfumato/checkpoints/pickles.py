@@ -117,12 +117,12 @@ def check_instructions(text: bytes) -> None:
     """Refuse a pickle that names anything unknown or asks for absurd memory; runs nothing."""
     for code, argument, _ in pickletools.genops(text):
         if code.name == "GLOBAL":
-            find(*argument.split(" ", 1))
+            find(*str(argument).split(" ", 1))
         elif code.name == "STACK_GLOBAL":
             raise ValueError("it names its objects indirectly, which torch.save does not do")
         elif code.name in {"EXT1", "EXT2", "EXT4", "INST", "OBJ"}:
             raise ValueError(f"it contains the instruction {code.name}")
-        elif "PUT" in code.name and int(argument) > len(text):
+        elif "PUT" in code.name and int(argument or 0) > len(text):
             # The unpickler makes a table of as many places as the highest number.
             raise ValueError(f"it asks for a table of {argument} entries")
 
