@@ -1,0 +1,1 @@
+"""How the bundled model ``mini`` is made: data, autoencoder, denoiser, export, evaluation."""

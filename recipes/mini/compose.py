@@ -1,0 +1,219 @@
+"""A training picture and its caption, composed from the drawings: one pure function of a seed.
+
+What a caption leaves open is left open in the picture too (an unnamed style is any style), except
+that an unnamed background is white and an unnamed colour is the thing's own. What it names is
+true: colours, backgrounds, styles, counts, sizes and relations are chosen first, then painted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recipes.mini import colours, pack
+from recipes.mini.config import Configuration
+from recipes.mini.pack import Label, Pack
+
+RELATIONS = {
+    "next to": ((0.0, 0.25), (0.5, 0.25)),
+    "above": ((0.25, 0.0), (0.25, 0.5)),
+    "below": ((0.25, 0.5), (0.25, 0.0)),
+}  # left and top of the first and the second thing, in pictures
+COUNTS = {"two": 2, "three": 3, "four": 4}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows, before it is put into words: the key of its caption."""
+
+    name: str
+    style: str
+    colour: str | None = None
+    """What the thing is painted in; None: its own colour."""
+    background: str = "white"
+    other: str = ""
+    """A second thing, and how the first one stands to it."""
+    relation: str = ""
+    count: int = 1
+    size: str = ""
+
+
+def withheld(*words: str, share: float = 0.1) -> bool:
+    """Whether a combination is kept out of the training, for the evaluation; always the same."""
+    digest = hashlib.sha256("|".join(words).encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+class Composer:
+    """Draws scenes, pictures and captions from a pack of drawings.
+
+    The first style of ``styles`` is the one that a caption without a style mostly means. The
+    cells (thing, style) of the others, and the painted colours of things, that `withheld`
+    chooses are never drawn: the evaluation asks for them.
+    """
+
+    def __init__(
+        self, drawings: Pack, styles: tuple[str, ...], scenes: float = 0.0, jitter: float = 0.0
+    ) -> None:
+        self.pack, self.styles, self.scenes, self.jitter = drawings, styles, scenes, jitter
+
+    @cached_property
+    def found(self) -> dict[tuple[str, str], list[int]]:
+        """The drawings of every cell (name, style)."""
+        found = defaultdict(list)
+        for index, label in enumerate(self.pack.labels):
+            found[label.name, label.style].append(index)
+        return dict(found)
+
+    @cached_property
+    def cells(self) -> list[tuple[str, str]]:
+        """The cells that the training sees."""
+        return [cell for cell in self.found if not self.hidden(*cell)]
+
+    def hidden(self, name: str, style: str) -> bool:
+        share = 0.1 * len(self.styles) / max(1, len(self.styles) - 1)
+        return style != self.styles[0] and withheld(name, style, share=share)
+
+    def choose(self, scene: Scene, random: np.random.Generator) -> int:
+        """A drawing for the scene: of its own colour, else one that can be painted."""
+        indices = self.found[scene.name, scene.style]
+        if scene.colour:
+            labels = self.pack.labels
+            own = [i for i in indices if labels[i].colour == scene.colour]
+            indices = own or [i for i in indices if labels[i].paintable]
+        return int(random.choice(indices))
+
+    def draw_scene(self, random: np.random.Generator) -> tuple[Scene, int]:
+        """A random scene of the training set, and the index of the drawing of its thing."""
+        names = sorted({name for name, _ in self.cells})
+        name = names[random.integers(len(names))]
+        styles = [style for style in self.styles if (name, style) in self.cells]
+        style = styles[random.integers(len(styles))]
+        scene = Scene(name, style)
+        index = self.choose(scene, random)
+        label = self.pack.labels[index]
+        if label.paintable and random.random() < 0.55:
+            seen = [c for c in colours.PAINTS if not withheld(name, c) or c == label.colour]
+            scene = replace(scene, colour=seen[random.integers(len(seen))])
+        if random.random() < 0.4:
+            shown = scene.colour or label.colour
+            free = [c for c in colours.BACKGROUNDS if c != shown]
+            scene = replace(scene, background=free[random.integers(len(free))])
+        if random.random() < self.scenes:
+            scene = self.populate(scene, random)
+        return scene, index
+
+    def populate(self, scene: Scene, random: np.random.Generator) -> Scene:
+        """The scene with more than one thing, or with one of a given size."""
+        kind = random.integers(3)
+        if kind == 0:
+            return replace(scene, count=int(random.integers(2, 5)))
+        if kind == 1:
+            return replace(scene, size=("small", "big")[random.integers(2)])
+        others = [n for n, s in self.cells if s == scene.style and n != scene.name]
+        others = [n for n in others if not withheld("pair", *sorted((n, scene.name)))]
+        if not others:
+            return scene
+        relation = tuple(RELATIONS)[random.integers(len(RELATIONS))]
+        return replace(scene, other=others[random.integers(len(others))], relation=relation)
+
+    def paint(self, scene: Scene, index: int, random: np.random.Generator) -> np.ndarray:
+        """The picture of a scene, uint8 (size, size, 3)."""
+        rgba, label = self.pack.drawings[index], self.pack.labels[index]
+        if scene.colour and scene.colour != label.colour:
+            rgba = colours.paint(rgba, scene.colour)
+        size = self.pack.size
+        canvas = Image.new("RGB", (size, size), colours.BACKGROUNDS[scene.background])
+        for thing, left, top, scale in self.arrange(scene, rgba, random):
+            place(canvas, thing, left, top, scale)
+        return np.asarray(canvas)
+
+    def arrange(self, scene: Scene, rgba: np.ndarray, random: np.random.Generator) -> list[tuple]:
+        """(drawing, left, top, scale) of every thing, in units of the picture."""
+        if scene.other:
+            other = int(random.choice(self.found[scene.other, scene.style]))
+            first, second = RELATIONS[scene.relation]
+            return [(rgba, *first, 0.5), (self.pack.drawings[other], *second, 0.5)]
+        if scene.count > 1:
+            corners = ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
+            spots = ((0, 0.25), (0.5, 0.25)) if scene.count == 2 else corners[: scene.count]
+            return [(rgba, *spot, 0.5) for spot in spots]
+        scale = {"small": 0.45, "big": 1.0}.get(scene.size, 0.92 - self.jitter * random.random())
+        slack = (1 - scale) / 2
+        left, top = slack + self.jitter * slack * random.uniform(-1, 1, 2)
+        return [(rgba, left, top, scale)]
+
+    def sample(self, random: np.random.Generator) -> tuple[np.ndarray, str]:
+        """A picture uint8 (size, size, 3) and a caption that is true of it."""
+        scene, index = self.draw_scene(random)
+        picture = self.paint(scene, index, random)
+        return picture, caption(scene, self.pack.labels[index], self.styles[0], random)
+
+
+def open_composer(config: Configuration, work: Path) -> Composer:
+    """The composer of a configuration, on the drawings of its work folder."""
+    drawings = pack.read(work / "drawings.npz")
+    return Composer(drawings, config.styles, config.scenes, config.jitter)
+
+
+def place(canvas: Image.Image, rgba: np.ndarray, left: float, top: float, scale: float) -> None:
+    """Paste a drawing onto the canvas, scaled with premultiplied alpha."""
+    side = max(1, round(canvas.width * scale))
+    thing = Image.fromarray(rgba).convert("RGBa").resize((side, side), Image.Resampling.BOX)
+    spot = (round(canvas.width * left), round(canvas.height * top))
+    thing = thing.convert("RGBA")
+    canvas.paste(thing, spot, thing)
+
+
+def phrase(scene: Scene, colour: str | None = None, article: bool = True) -> str:
+    """The thing in words: "a red apple", "three red apples", "a small fox next to a tree"."""
+    words = " ".join(word for word in (scene.size, colour or scene.colour, scene.name) if word)
+    if scene.count > 1:
+        number = next(word for word, n in COUNTS.items() if n == scene.count)
+        return f"{number} {plural(words)}"
+    words = with_article(words) if article else words
+    if scene.other:
+        words = f"{words} {scene.relation} {with_article(scene.other)}"
+    return words
+
+
+def with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' and not words.startswith('uni') else 'a'} {words}"
+
+
+def plural(words: str) -> str:
+    if words.endswith(("s", "sh", "ch", "x")):
+        return words + "es"
+    return words[:-1] + "ies" if words.endswith("y") and words[-2] not in "aeiou" else words + "s"
+
+
+def prompt(scene: Scene) -> str:
+    """The plain caption of a scene: what the evaluation asks the model."""
+    words = f"{with_article(scene.style)} of {phrase(scene)}"
+    if scene.background == "white":
+        return words
+    return f"{words} on {with_article(scene.background)} background"
+
+
+def caption(scene: Scene, label: Label, default: str, random: np.random.Generator) -> str:
+    """One of the many ways to say what a scene shows."""
+    own = label.colour if scene.colour is None and random.random() < 0.3 else None
+    thing = phrase(scene, own, article=random.random() < 0.8)
+    unnamed = 0.5 if scene.style == default else 0.15
+    form = random.random()
+    if random.random() > unnamed:
+        style = scene.style
+        thing = f"{with_article(style)} of {thing}" if form < 0.7 else f"{thing}, {style}"
+    if scene.background != "white" or random.random() < 0.1:
+        ground = f"{scene.background} background"
+        thing = f"{thing} on {with_article(ground)}" if form < 0.8 else f"{thing}, {ground}"
+    if label.keywords and random.random() < 0.1:
+        count = min(len(label.keywords), int(random.integers(1, 4)))
+        thing = ", ".join((thing, *random.choice(label.keywords, count, replace=False)))
+    return thing

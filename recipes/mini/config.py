@@ -1,0 +1,152 @@
+"""The two sizes of the recipe, and a toy for the tests."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipes.mini.sources import STYLES
+from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
+
+
+@dataclass(frozen=True)
+class Training:
+    """One stage of training: ``steps`` of ``batch`` samples at a peak rate of ``rate``."""
+
+    steps: int
+    batch: int
+    rate: float
+    warmup: int = 200
+    decay: float = 0.3
+    """The share of the steps, at the end, over which the rate falls to zero."""
+    ema: float = 0.999
+    minutes_per_checkpoint: float = 4.0
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that distinguishes one run of the recipe from another."""
+
+    name: str
+    size: int
+    everything: bool
+    """All of Unicode's things, or the few of the small model."""
+    styles: tuple[str, ...]
+    scenes: float
+    """The share of pictures that show several things, with a caption of how they stand."""
+    autoencoder: AutoencoderConfig
+    unet: UNetConfig
+    text_encoder: TextEncoderConfig
+    autoencoder_training: Training
+    denoiser_training: Training
+    words_training: Training
+    fixed_words: bool = False
+    """Leave the text encoder as it is after it was taught the captions."""
+    caption_length: int = 24
+    """Tokens of the longest caption. The training computes no more; the rest is padding."""
+    linear_encoder: bool = False
+    """Take the best linear encoder instead of learning one; only the decoder is trained."""
+    kl_weight: float = 1e-6
+    perceptual_weight: float = 0.0
+    dtype: str = "float32"
+    jitter: float = 0.0
+    """By what share things vary in size, and how far they stray from the middle."""
+    workers: int = 0
+    """Processes that compose pictures; 0: the training does it itself."""
+    bank: int = 0
+    """Pictures encoded once and drawn from again and again; 0: a new picture for every sample."""
+
+
+GPU = Configuration(
+    name="gpu",
+    size=128,
+    everything=True,
+    styles=STYLES,
+    scenes=0.25,
+    autoencoder=AutoencoderConfig((64, 96, 128, 128), 1, 4, 32, 1.0),
+    unet=UNetConfig(
+        channels=(128, 256, 384),
+        down=((1, 1), (1, 1), (1, 1)),
+        mid=(1, 0),
+        up=((1, 1, 1), (1, 1, 1), (1, 1, 1)),
+        heads=(4, 8, 12),
+        context_width=256,
+        linear_projection=True,
+    ),
+    text_encoder=TextEncoderConfig(256, 4, 4, 1024, "gelu"),
+    autoencoder_training=Training(12_000, 64, 4e-4, warmup=500),
+    denoiser_training=Training(40_000, 256, 4e-4, warmup=1000, ema=0.9995),
+    words_training=Training(2_000, 512, 1e-3),
+    perceptual_weight=0.1,
+    dtype="mixed_bfloat16",
+    caption_length=40,
+    jitter=0.1,
+    workers=14,
+    bank=400_000,
+)
+CPU = Configuration(
+    name="cpu",
+    size=64,
+    everything=False,
+    styles=STYLES[:3],
+    scenes=0.0,
+    autoencoder=AutoencoderConfig((8, 16, 32, 64), 1, 16, 4, 1.0),
+    unet=UNetConfig(
+        in_channels=16,
+        out_channels=16,
+        channels=(64, 160),
+        down=((0,), (1,)),
+        mid=(1, 0),
+        up=((1, 1), (0, 0)),
+        heads=(2, 5),
+        context_width=128,
+        linear_projection=True,
+    ),
+    text_encoder=TextEncoderConfig(128, 2, 4, 512, "gelu"),
+    autoencoder_training=Training(12_000, 16, 2e-3, warmup=50),
+    denoiser_training=Training(5_000, 32, 1.2e-3, warmup=100),
+    words_training=Training(1_500, 128, 2e-3, warmup=50),
+    linear_encoder=True,
+    fixed_words=True,
+    bank=40_000,
+)
+TOY = Configuration(
+    name="toy",
+    size=16,
+    everything=False,
+    styles=("flat drawing", "3d render"),
+    scenes=0.2,
+    autoencoder=AutoencoderConfig((8, 8), 1, 4, 4, 1.0),
+    unet=UNetConfig(
+        channels=(16, 16),
+        down=((1,), (1,)),
+        mid=(1, 0),
+        up=((1, 1), (1, 1)),
+        heads=(2, 2),
+        context_width=16,
+        groups=8,
+        linear_projection=True,
+    ),
+    text_encoder=TextEncoderConfig(16, 1, 2, 32, "gelu"),
+    autoencoder_training=Training(4, 4, 1e-3, warmup=1),
+    denoiser_training=Training(4, 4, 1e-3, warmup=1),
+    words_training=Training(4, 4, 1e-3, warmup=1),
+    bank=16,
+)
+CONFIGURATIONS = {config.name: config for config in (GPU, CPU, TOY)}
+
+
+def arguments(what: str | None, **extra: dict) -> tuple:
+    """The command line that all stages share: (configuration, work folder[, extra...])."""
+    parser = argparse.ArgumentParser(description=(what or "").splitlines()[0])
+    parser.add_argument("--configuration", choices=CONFIGURATIONS, default="cpu")
+    parser.add_argument("--work", type=Path, required=True, help="where this run keeps its files")
+    for name, options in extra.items():
+        parser.add_argument(f"--{name}", **options)
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    rest = (getattr(given, name.replace("-", "_")) for name in extra)
+    return (CONFIGURATIONS[given.configuration], given.work, *rest)

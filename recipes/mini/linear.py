@@ -1,0 +1,135 @@
+"""The best linear encoder, as the weights of a KL autoencoder's encoder: nothing to train.
+
+Where compute is scarce the encoder is not learnt. The principal components of square patches are
+the linear code of least squared error; the stride-2 convolutions of the encoder gather a patch
+step by step, so they can compute its components exactly, while every residual branch is zero.
+Two things in the way are led around: the norm before the last convolution is held constant by
+two large opposite constants in every group, and its SiLU is used where it is straight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sfumato.networks.autoencoder import ImageEncoder
+from sfumato.networks.layers import keys
+
+STRAIGHT = 16.0  # silu(x) is x for x > 8, within 0.003
+CONSTANT = 120.0  # of signals of variance one: the norm varies by less than 1e-3
+
+
+@dataclass(frozen=True)
+class Components:
+    """latents = (patch - mean) @ matrix; mean (P,), matrix (P, C), for P = side * side * 3."""
+
+    mean: np.ndarray
+    matrix: np.ndarray
+    side: int
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (B, H, W, 3) in -1..1 -> latents (B, h, w, C) of mean 0 and variance 1."""
+        return (patches(pictures, self.side) - self.mean) @ self.matrix
+
+
+def load(path: Path) -> Components:
+    with np.load(path) as file:
+        return Components(file["mean"], file["matrix"], int(file["side"]))
+
+
+def patches(pictures: np.ndarray, side: int) -> np.ndarray:
+    """(B, H, W, 3) -> (B, H / side, W / side, side * side * 3)"""
+    B, H, W, C = pictures.shape
+    x = pictures.reshape(B, H // side, side, W // side, side, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, H // side, W // side, side * side * C)
+
+
+def fit(pictures: np.ndarray, side: int, channels: int) -> Components:
+    """The first principal components of the patches of pictures (B, H, W, 3) in -1..1.
+
+    Component i is divided by the square root of its standard deviation: halfway to white, so
+    that the coarse ones still lead the denoiser and the fine ones are not lost in its noise.
+    """
+    x = patches(pictures, side).reshape(-1, side * side * 3).astype("float64")
+    mean = x.mean(0)
+    variance, vectors = np.linalg.eigh(np.cov((x - mean).T))
+    order = np.argsort(variance)[::-1][:channels]
+    deviation = np.sqrt(variance[order])
+    matrix = vectors[:, order] / np.sqrt(deviation)
+    matrix /= np.sqrt(np.mean(deviation))  # the variance over all channels becomes one
+    return Components(mean.astype("float32"), matrix.astype("float32"), side)
+
+
+def construct(encoder: ImageEncoder, components: Components, pictures: np.ndarray) -> None:
+    """Give an encoder the weights that compute these components.
+
+    Args:
+        encoder: of three stride-2 levels, with at least twice as many channels per group of its
+            last norm as it has latents there, and two.
+        components: what it has to compute, of patches of side 8.
+        pictures: (B, H, W, 3) in -1..1, to find what the narrow levels can carry best.
+    """
+    c = encoder.config
+    small = principal(patches(pictures, 2), min(12, c.channels[0]))  # (12, A)
+    codes = patches(pictures, 2) @ small
+    middle = principal(patches(codes, 2), c.channels[1])  # (4 A, B)
+    codes = patches(patches(codes, 2) @ middle, 2)
+    wanted = components.encode(pictures)
+    large, shift = regress(codes, wanted)  # (4 B, C), (C,)
+
+    values = {key: np.zeros(v.shape, "float32") for key, v in keys(encoder).items()}
+    for key in values:
+        if "norm" in key and key.endswith("weight"):
+            values[key] += 1
+    values["encoder.conv_in.weight"][1, 1, :, :3] = np.eye(3)
+    for level, matrix in enumerate((small, middle, large)):
+        width = matrix.shape[0] // 4
+        kernel = values[f"encoder.down_blocks.{level}.downsamplers.0.conv.weight"]
+        kernel[:2, :2, :width, : matrix.shape[1]] = matrix.reshape(2, 2, width, -1)
+        if level:
+            into = values[f"encoder.down_blocks.{level}.resnets.0.conv_shortcut.weight"]
+            into += np.eye(*into.shape)
+    values["encoder.down_blocks.2.downsamplers.0.conv.bias"][: len(shift)] = shift
+    straighten(values, len(shift), c.groups)
+    for key, variable in keys(encoder).items():
+        variable.assign(values[key])
+
+
+def straighten(values: dict[str, np.ndarray], latents: int, groups: int) -> None:
+    """Lead the latents through the last norm and its SiLU as if these were not there.
+
+    A group holds its latents, their negatives, so that its mean is zero, and two constants, which
+    make its variance.
+    """
+    into = values["encoder.down_blocks.3.resnets.0.conv_shortcut.weight"]
+    bias = values["encoder.down_blocks.3.resnets.0.conv_shortcut.bias"]
+    gamma, beta = (values[f"encoder.conv_norm_out.{part}"] for part in ("weight", "bias"))
+    out, out_bias = (values[f"encoder.conv_out.{part}"] for part in ("weight", "bias"))
+    width, each = into.shape[1] // groups, latents // groups
+    into[:] = 0
+    for latent in range(latents):
+        channel = latent // each * width + latent % each
+        into[latent, channel], into[latent, channel + each] = 1, -1
+        gamma[channel], beta[channel] = CONSTANT * np.sqrt(2 / width), STRAIGHT
+        out[1, 1, channel, latent] = 1
+    for group in range(groups):
+        bias[group * width + 2 * each : group * width + 2 * each + 2] = CONSTANT, -CONSTANT
+    out_bias[:latents], out_bias[latents:] = -STRAIGHT, -20.0
+    values["quant_conv.weight"] += np.eye(2 * latents)
+
+
+def principal(x: np.ndarray, count: int) -> np.ndarray:
+    """The first principal directions of the vectors (..., P), as columns (P, count)."""
+    x = x.reshape(-1, x.shape[-1])
+    variance, vectors = np.linalg.eigh(x.T @ x / len(x))
+    return vectors[:, np.argsort(variance)[::-1][:count]].astype("float32")
+
+
+def regress(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix (P, C) and shift (C,) with y = x @ matrix + shift in least squares."""
+    x = x.reshape(-1, x.shape[-1])
+    ones = np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1)
+    found = np.linalg.lstsq(ones, y.reshape(len(x), -1), rcond=None)[0]
+    return found[:-1].astype("float32"), found[-1].astype("float32")

@@ -1,0 +1,107 @@
+"""The recipe from drawings to a picture, on a toy: every stage, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recipes.mini import words
+from recipes.mini.bank import read_bank, write_bank
+from recipes.mini.config import CONFIGURATIONS, TOY, Training
+from recipes.mini.training import Schedule, averages, numbers, start
+from sfumato.networks.layers import keys
+from sfumato.networks.text_encoder import TextEncoder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run of the whole recipe found."""
+    folder = tmp_path_factory.mktemp("mini")
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(here.parents[1] / "src"), str(here)])
+    }
+    command = [sys.executable, str(here / "toy_run.py"), str(folder)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return json.loads((folder / "found.json").read_text())
+
+
+def test_the_denoiser_learns(found: dict[str, Any]):
+    assert found["learning"]["last"] < 0.8 * found["learning"]["first"]
+
+
+def test_a_stage_goes_on_from_its_checkpoint(found: dict[str, Any]):
+    assert found["learning"]["steps"] == found["learning"]["optimizer_steps"] == 100
+
+
+def test_the_package_reads_the_export_and_draws(found: dict[str, Any]):
+    drawing = found["drawing"]
+    assert [name.split("/")[0] for name in drawing["files"]] == ["text_encoder", "unet", "vae"]
+    assert drawing["size"] == TOY.size
+    assert drawing["prediction"] == "v_prediction"
+    assert drawing["shape"] == [2, TOY.size, TOY.size, 3]
+    assert drawing["contrast"] > 1
+
+
+def test_the_exported_weights_are_the_averaged_ones(found: dict[str, Any]):
+    assert found["drawing"]["weight_error"] < 2e-3  # float16
+
+
+def test_the_judge_knows_renders_from_noise(found: dict[str, Any]):
+    assert found["judging"]["renders"] == 1.0
+    assert found["judging"]["noise"] < 0.7
+
+
+def test_words_are_learnt_and_the_training_goes_on(tmp_path: Path):
+    """On the backend of this process: three captions, three pictures, and a checkpoint between."""
+    random = np.random.Generator(np.random.Philox(0))
+    latents = random.standard_normal((3, 2, 2, 4), "float32")
+    tokens = np.array([[9, 1, 4, 4], [9, 2, 4, 4], [9, 3, 4, 4]])
+    write_bank(tmp_path / "bank.npz", latents, tokens, np.array([9, 4, 4, 4]))
+    bank = read_bank(tmp_path / "bank.npz")
+    assert bank.vocabulary.tolist() == [1, 2, 3, 4, 9]
+
+    def encoder() -> TextEncoder:
+        config = TOY.text_encoder
+        made = TextEncoder(type(config)(16, 1, 2, 32, "gelu", vocabulary=5, length=4))
+        start(made, 0)
+        return made
+
+    first = encoder()
+    words.teach(first, bank, Training(60, 8, 1e-2, warmup=1), tmp_path / "words")
+    second = encoder()
+    words.teach(second, bank, Training(60, 8, 1e-2, warmup=1), tmp_path / "words")
+    for key, variable in keys(first).items():  # nothing was left to do: the checkpoint's values
+        np.testing.assert_array_equal(numbers(variable), numbers(keys(second)[key]))
+
+    saved = averages(tmp_path / "words" / "checkpoint.npz", "head")
+    vectors = numbers_of(second(bank.tokens.astype("int32")))[:, -1]
+    guessed = vectors @ saved["weight"] + saved["bias"]
+    error = np.mean((guessed - latents.reshape(3, -1)) ** 2)
+    assert error < 0.2 * np.mean(latents**2)
+
+
+def numbers_of(x: Any) -> np.ndarray:
+    return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+def test_the_rate_rises_stays_and_falls():
+    rate = Schedule(Training(100, 1, 2.0, warmup=10, decay=0.5))
+    values = [float(rate(step)) for step in (0, 9, 40, 75, 100)]
+    np.testing.assert_allclose(values, [0.2, 2.0, 2.0, 1.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_configurations_fit_together(config: Any):
+    assert config.unet.in_channels == config.autoencoder.latent_channels
+    assert config.unet.context_width == config.text_encoder.width
+    assert config.size % config.autoencoder.downsampling == 0
+    assert config.caption_length <= config.text_encoder.length == 77

@@ -1,0 +1,88 @@
+"""The whole recipe on the toy drawings, in a process of its own: `python toy_run.py FOLDER`.
+
+It runs on PyTorch, which computes eagerly: so small a training would spend its time in compilers.
+What was found goes to `FOLDER/found.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "torch"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+from toy_drawings import toy_pack
+
+from recipes.mini import autoencoder, denoiser, evaluate, pack
+from recipes.mini.config import TOY, Training
+from recipes.mini.export import export
+from recipes.mini.training import averages
+from sfumato import StableDiffusion
+
+
+def learning(folder: Path) -> dict[str, float]:
+    """Stop after 40 steps, go on to 80, and note the loss at both ends."""
+    losses: list[float] = []
+    original = denoiser.Trainer.report
+    denoiser.Trainer.report = lambda self, rows: losses.extend(float(r["loss"]) for r in rows)
+    for steps in (50, 100):
+        config = replace(TOY, denoiser_training=Training(steps, 8, 3e-3, warmup=5))
+        trainer = denoiser.train(config, folder)
+    denoiser.Trainer.report = original
+    return {
+        "first": float(np.mean(losses[:10])),
+        "last": float(np.mean(losses[-10:])),
+        "steps": trainer.step,
+        "optimizer_steps": int(trainer.optimizer.iterations),
+    }
+
+
+def drawing(folder: Path) -> dict:
+    """Export, load with the package, draw, and compare a weight with the average."""
+    digests = export(TOY, folder, folder / "preset")
+    model = StableDiffusion.from_preset(str(folder / "preset"), jit_compile=False)
+    pictures = model.text_to_image(["a ball", "a box"], num_steps=2, seed=0, verbose=False)
+    kernel = model.diffusion_model.conv_in.kernel.value.detach().numpy()
+    wanted = averages(folder / "denoiser" / "checkpoint.npz", "unet")["conv_in.weight"]
+    return {
+        "files": sorted(digests),
+        "size": model.img_height,
+        "prediction": model.checkpoint.prediction,
+        "shape": list(pictures.shape),
+        "contrast": float(pictures.std()),
+        "weight_error": float(np.abs(kernel - wanted).max()),
+    }
+
+
+def judging() -> dict[str, float]:
+    """The judge finds what renders show, and nothing in noise."""
+    composer = evaluate.Composer(toy_pack(32), TOY.styles)
+    judge = evaluate.Judge(composer)
+    judge.train(60, size=6)
+    scenes = [evaluate.Scene(*cell) for cell in composer.found] * 4
+    random = np.random.Generator(np.random.Philox(0))
+    renders = np.stack([evaluate.real(composer, scene, random) for scene in scenes])
+    noise = random.integers(0, 256, renders.shape).astype("uint8")
+    return {
+        "renders": judge.retrieval(renders, scenes)["thing"],
+        "noise": judge.retrieval(noise, scenes)["thing"],
+    }
+
+
+def main(folder: Path) -> None:
+    pack.write(folder / "drawings.npz", toy_pack(TOY.size))
+    networks = autoencoder.train(TOY, folder)
+    measured = autoencoder.measure(TOY, folder, networks, count=2)
+    autoencoder.write_measured(folder, measured)
+    found = {"autoencoder": measured, "learning": learning(folder)}
+    found |= {"drawing": drawing(folder), "judging": judging()}
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
