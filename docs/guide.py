@@ -1,6 +1,5 @@
 # The guide as a script: `python docs/guide.py` runs it from top to bottom, offline.
 # `docs/make_guide.py` turns it into guide.ipynb and guide.md.
-# ruff: noqa: E402, I001, I002
 
 # %% [markdown]
 # # Pictures from words

@@ -76,17 +76,19 @@ def make_page(name: str, cells: list[Cell], images: Path) -> str:
     """The cells as Markdown with what they print and plot, whose pictures go to `images`."""
     page = [f"<!-- Made from {name}.py by make_guide.py: change that file, not this one. -->"]
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for cell in cells:
-        if cell.kind == "markdown":
-            page.append(cell.text)
-            continue
-        page.append(f"```python\n{cell.text}\n```")
-        printed = io.StringIO()
-        with redirect_stdout(printed), collected(name, images) as pictures:
-            exec(compile(cell.text, f"{name}.py", "exec"), namespace)
-        if text := readable(printed.getvalue()):
-            page.append(f"```text\n{text}\n```")
-        page += [f"![{path.stem}](images/{path.name})" for path in pictures]
+    with collected(name, images) as pictures:
+        for cell in cells:
+            if cell.kind == "markdown":
+                page.append(cell.text)
+                continue
+            page.append(f"```python\n{cell.text}\n```")
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                exec(compile(cell.text, f"{name}.py", "exec"), namespace)
+            if text := readable(printed.getvalue()):
+                page.append(f"```text\n{text}\n```")
+            page += [f"![{path.stem}](images/{path.name})" for path in pictures]
+            pictures.clear()
     return "\n\n".join(page) + "\n"
 
 

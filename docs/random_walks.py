@@ -1,6 +1,5 @@
 # Random walks as a script: `python docs/random_walks.py` runs it from top to bottom, offline.
 # `docs/make_guide.py` turns it into random_walks.ipynb and random_walks.md.
-# ruff: noqa: I001, I002
 
 # %% [markdown]
 # # Random walks

@@ -1,0 +1,193 @@
+"""The guides and the code in the pages run as they stand, and notebooks and pages are up to date.
+
+They run on the bundled model; in a checkout that is without its weights, on a small random one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfumato import StableDiffusion, presets
+from sfumato.checkpoints import save_diffusers
+from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.networks.text_encoder import TextEncoder
+from sfumato.networks.unet import UNet
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDES = ("guide", "random_walks")
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make_guide = load("make_guide")
+
+
+def small_model(folder: Path) -> Path:
+    """A random model of the bundled one's make, at its size."""
+    unet = UNetConfig(
+        channels=(32, 32),
+        down=((0,), (1,)),
+        mid=(1, 0),
+        up=((1, 1), (0, 0)),
+        heads=(2, 2),
+        context_width=32,
+        linear_projection=True,
+    )
+    autoencoder = AutoencoderConfig((8, 8, 16, 16), 1, 4, 8)
+    networks: dict[str, Any] = {
+        "unet": UNet(unet),
+        "vae": [ImageEncoder(autoencoder), ImageDecoder(autoencoder)],
+        "text_encoder": TextEncoder(TextEncoderConfig(32, 2, 2, 64)),
+    }
+    for network in (networks["unet"], *networks["vae"], networks["text_encoder"]):
+        network.initialize(0)
+    save_diffusers(folder, networks, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = presets.PRESETS["mini"].folder
+    if folder and (folder / "model_index.json").is_file():
+        return "mini"
+    return str(small_model(tmp_path_factory.mktemp("guide") / "model"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is written goes to a temporary folder, and Keras keeps its policy."""
+    monkeypatch.chdir(tmp_path)
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+def source(name: str, model: str) -> str:
+    return (DOCS / name).read_text("utf-8").replace('"mini"', repr(model))
+
+
+@pytest.mark.slow
+def test_the_guide_runs(model: str, tmp_path: Path) -> None:
+    text = source("guide.py", model)
+    # One operation after the other, each is compiled by itself: a minute for what the tests of
+    # the pipeline have covered.
+    text = text.replace("jit_compile=False", "jit_compile=True")
+    (tmp_path / "images").mkdir()
+    page = make_guide.make_page("guide", make_guide.read_cells(text), tmp_path / "images")
+    assert "(3, 64, 64, 3) uint8" in page
+    assert "25/25" in page
+    assert "computes in float16\nkeeps its weights in float32" in page
+    levels = re.search(r"(\d+) levels of 255 apart", page)
+    assert levels
+    assert int(levels[1]) <= 1
+    table = re.findall(r"^(Standard|Mixed precision|XLA|XLA \+ mixed precision) +\d", page, re.M)
+    assert table == ["Standard", "Mixed precision", "XLA", "XLA + mixed precision"]
+    assert (tmp_path / "outputs" / "frog.png").is_file()
+    with Image.open(tmp_path / "outputs" / "apple-to-balloon.webp") as film:
+        assert film.n_frames == 22
+    pictures = [tmp_path / link for link in re.findall(r"\]\((images/.*?)\)", page)]
+    assert len(pictures) >= 9
+    assert all(path.is_file() for path in pictures)
+
+
+@pytest.mark.slow
+def test_the_random_walks_run(model: str, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    cells = make_guide.read_cells(source("random_walks.py", model))
+    page = make_guide.make_page("random_walks", cells, tmp_path / "images")
+    on_circle, between = map(float, re.findall(r"variance .*: ([\d.]+)", page))
+    assert abs(on_circle - 1) < 0.2
+    assert abs(between - 0.5) < 0.1
+    films = ("lemon-to-strawberry", "cats", "stroll", "both")
+    for name in films:
+        with Image.open(tmp_path / "outputs" / f"{name}.webp") as film:
+            assert film.n_frames >= 16
+
+
+def blocks(name: str, model: str) -> str:
+    """The Python code of a page."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", source(name, model), re.M | re.S))
+
+
+def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("algorithm.md", model), names)  # ends in a comparison of its own
+    assert names["by_hand"].std() > 1
+    assert names["decoded"].shape == names["picture"].shape
+    assert names["context"].shape[:2] == (1, 77)
+    assert names["sigmas"][-1] == 0
+
+
+def test_code_for_kerascv_runs_with_its_imports_changed(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(StableDiffusion, "default_preset", model)
+    code = blocks("migrating.md", model).replace("512", "64")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    shown = capsys.readouterr().out
+    assert "25/25" in shown
+    assert "float16 float32" in shown
+    assert names["images"].shape == (3, 64, 64, 3)
+    assert names["encoded"].dtype == np.float32
+
+    # The rest of what the predecessor's guide and examples call.
+    sd = names["model"]
+    h, w, c = names["images"].shape[1] // 8, 8, sd.decoder.config.latent_channels
+    noise = keras.random.normal((h, w, c), seed=12)
+    squeezed = keras.ops.squeeze(names["encoded"])
+    walk = keras.ops.linspace(squeezed, 0.9 * squeezed, 3)
+    pictures = sd.generate_image(walk, batch_size=3, num_steps=5, diffusion_noise=noise)
+    assert pictures.shape == (3, 64, 64, 3)
+    with pytest.raises(ValueError, match="diffusion_noise"):
+        sd.generate_image(squeezed, diffusion_noise=noise, seed=1337)
+    assert sd.tokenizer.encode("a")[-1] == sd.tokenizer.end_of_text
+    sd.diffusion_model.save_weights("unet.weights.h5")
+    sd.diffusion_model.load_weights("unet.weights.h5")
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_notebooks_and_pages_are_made_from_their_scripts(name: str) -> None:
+    cells = make_guide.read_cells((DOCS / f"{name}.py").read_text("utf-8"))
+    notebook = (DOCS / f"{name}.ipynb").read_text("utf-8")
+    assert notebook == make_guide.make_notebook(cells), "run docs/make_guide.py"
+    shown = ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
+    assert shown == [cell.text for cell in cells]
+    page = (DOCS / f"{name}.md").read_text("utf-8")
+    missing = [cell.text for cell in cells if cell.text not in page]
+    assert missing == [], "run docs/make_guide.py --run"
+
+
+def test_readable_output_is_what_a_terminal_shows() -> None:
+    printed = "\x1b[1m 1/2\x1b[0m ━ 1s\b\b\b\b\b\b\b\b\b\r\x1b[1m2/2\x1b[0m ━ 2s\ndone\n"
+    assert make_guide.readable(printed) == "2/2 ━ 2s\ndone"
+
+
+def test_the_pictures_are_there_and_small() -> None:
+    shown = {
+        link
+        for page in DOCS.glob("*.md")
+        for link in re.findall(r"!\[[^\]]*\]\((images/[^)]+)\)", page.read_text("utf-8"))
+    }
+    files = {f"images/{path.name}" for path in (DOCS / "images").iterdir()}
+    assert files == shown
+    assert sum(path.stat().st_size for path in (DOCS / "images").iterdir()) < 600_000
