@@ -11,7 +11,8 @@ from keras import ops
 
 Tensor = Any
 
-SCORES = 4 << 20  # elements of a block of attention scores: what stays near the CPU's caches
+SCORES = 2 << 20  # elements of a block of attention scores: what stays near the CPU's caches
+SCORES_ELSEWHERE = 64 << 20  # where only the memory counts
 
 
 @lru_cache
@@ -34,29 +35,33 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         return ops.dot_product_attention(q, k, v, is_causal=causal)
     if platform() == "gpu" and fits_cudnn(q):
         return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
-    B, T, N, _ = q.shape
+    B, T, N, D = q.shape
     S = k.shape[1]
-    q = q * (1 / math.sqrt(q.shape[-1]))
-    blocks = count_blocks(T, (B or 1) * N * S)
-    if causal or blocks == 1:
-        return attend(q, k, v, causal)
-    q = ops.moveaxis(ops.reshape(q, (-1, blocks, T // blocks, *q.shape[2:])), 1, 0)
-    x = ops.moveaxis(ops.map(lambda block: attend(block, k, v), q), 0, 1)
-    return ops.reshape(x, (-1, T, *v.shape[2:]))
+    q = q * (1 / math.sqrt(D))
+    k = ops.transpose(k, (0, 2, 3, 1))  # (B, N, D, S): turned once, not in every block
+    v = ops.transpose(v, (0, 2, 1, 3))  # (B, N, S, D)
+    blocks = 1 if causal else count_blocks(T, (B or 1) * N * S)
+    if blocks == 1:
+        x = attend(ops.transpose(q, (0, 2, 1, 3)), k, v, causal)
+        return ops.transpose(x, (0, 2, 1, 3))
+    q = ops.reshape(q, (-1, blocks, T // blocks, N, D))
+    q = ops.transpose(q, (1, 0, 3, 2, 4))  # (blocks, B, N, T / blocks, D)
+    x = ops.map(lambda block: attend(block, k, v), q)
+    return ops.reshape(ops.transpose(x, (1, 0, 3, 2, 4)), (-1, T, N, D))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    scores = ops.cast(ops.einsum("btnd,bsnd->bnts", q, k), "float32")
+    """q (B, N, T, D), scaled, k (B, N, D, S) and v (B, N, S, D) -> (B, N, T, D)."""
+    scores = ops.cast(ops.matmul(q, k), "float32")
     if causal:
-        T = q.shape[1]
-        scores = ops.where(ops.tri(T, dtype="bool"), scores, -1e9)
-    weights = ops.cast(ops.softmax(scores), v.dtype)
-    return ops.einsum("bnts,bsnd->btnd", weights, v)
+        scores = ops.where(ops.tri(q.shape[2], dtype="bool"), scores, -1e9)
+    return ops.matmul(ops.cast(ops.softmax(scores), v.dtype), v)
 
 
 def count_blocks(tokens: int, scores_per_token: int) -> int:
-    """The least divisor of ``tokens`` that keeps a block of scores within ``SCORES``."""
-    least = min(tokens, max(1, math.ceil(tokens * scores_per_token / SCORES)))
+    """The least divisor of ``tokens`` that keeps a block of scores within bounds."""
+    most = SCORES if platform() == "cpu" else SCORES_ELSEWHERE
+    least = min(tokens, max(1, math.ceil(tokens * scores_per_token / most)))
     return next(n for n in range(least, tokens + 1) if tokens % n == 0)
 
 

@@ -1,0 +1,53 @@
+"""Attention in blocks and the convolution as a matmul, against their plain definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+from sfumato.networks import kernels
+
+
+def plain(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool = False) -> np.ndarray:
+    scores = np.einsum("btnd,bsnd->bnts", q, k) / np.sqrt(q.shape[-1])
+    if causal:
+        scores = np.where(np.tri(q.shape[1], dtype=bool), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.einsum("bnts,bsnd->btnd", weights / weights.sum(-1, keepdims=True), v)
+
+
+@pytest.mark.parametrize("tokens", [(1, 1), (7, 5), (60, 60), (64, 77)], ids=str)
+@pytest.mark.parametrize("limit", [1 << 20, 1500, 1])
+def test_attention_in_blocks_is_exact(
+    tokens: tuple[int, int], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "SCORES", limit)
+    T, S = tokens
+    random = np.random.default_rng(0)
+    q, k, v = (3 * random.standard_normal((2, n, 3, 8)) for n in (T, S, S))
+    got = kernels.attention(*(ops.cast(x, "float32") for x in (q, k, v)))
+    assert np.abs(got - plain(q, k, v)).max() < 5e-5
+
+
+def test_causal_attention() -> None:
+    random = np.random.default_rng(0)
+    q, k, v = (random.standard_normal((2, 9, 3, 8)) for _ in range(3))
+    got = kernels.attention(*(ops.cast(x, "float32") for x in (q, k, v)), causal=True)
+    assert np.abs(got - plain(q, k, v, causal=True)).max() < 1e-5
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 4096, 97 * 101])
+def test_blocks_divide_the_tokens_and_fit(tokens: int) -> None:
+    blocks = kernels.count_blocks(tokens, 16 * tokens)
+    assert tokens % blocks == 0
+    assert tokens // blocks == 1 or tokens // blocks * 16 * tokens <= kernels.SCORES
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8)], ids=str)
+def test_convolution_as_a_matmul(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, *size, 4)).astype("float32")
+    kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
+    expected = ops.convert_to_numpy(ops.conv(x, kernel, padding="same"))
+    assert np.abs(kernels.convolve_3x3(x, kernel) - expected).max() < 1e-5
