@@ -37,6 +37,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
     B, T, N, D = q.shape
     S = k.shape[1]
+    if S == 1:  # one key takes all the weight, and Keras warns of a softmax over it
+        return v + ops.zeros_like(q)
     q = q * (1 / math.sqrt(D))
     k = ops.transpose(k, (0, 2, 3, 1))  # (B, N, D, S): turned once, not in every block
     v = ops.transpose(v, (0, 2, 1, 3))  # (B, N, S, D)
