@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from sfumato.networks.kernels import Tensor, attention, convolve_3x3, prefers_matmul
+from sfumato.networks.weights import openvino_weight
 
 LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
 
@@ -101,7 +102,10 @@ class Network(Block, keras.Model):
 
 def give(variable: keras.Variable, value: Any) -> None:
     """Set a variable to ``value``, whether it has a value already or not."""
-    if variable._value is None:
+    if keras.backend.backend() == "openvino" and isinstance(value, np.ndarray):
+        value = value.astype(variable.dtype, copy=False)
+        variable._value = openvino_weight(value, variable.name == "kernel")
+    elif variable._value is None:
         variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
         variable._initializer = None
     else:

@@ -1,0 +1,212 @@
+"""Programs for OpenVINO: each one traced to a model of static shapes and compiled for the CPU.
+
+Keras' own ``predict`` compiles for any batch size, which is much slower. Everything is computed in
+float32, whatever dtype the weights are stored in: that is what a CPU does fastest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import openvino as ov
+import openvino.opset16 as opset
+from keras import ops, tree
+from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor
+
+from sfumato.runtime import cache
+
+CONFIG = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "NUM_STREAMS": 1,
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+KEPT = 2  # executables of a program that stay in memory: each has its own copy of the weights
+LARGE = 512 * 2**20  # bytes of constants above which an executable is not kept on disk
+DIGEST = 32  # bytes
+
+
+class Executable(NamedTuple):
+    run: Any
+    structure: Any  # what the function returned, with tensors for the arrays
+    weights: list[Any]  # the values of the variables that were traced
+
+
+class Program:
+    def __init__(self, function: Callable[..., Any], networks: Sequence[keras.Model]) -> None:
+        self.function = function
+        self.variables = [v for network in networks for v in network.variables]
+        self.executables: dict[Any, Executable] = {}
+        self.traces = 0  # how often Python walked through the function: once per executable
+
+    def __call__(self, *args: Any) -> Any:
+        """Arrays of NumPy or of the backend in, arrays of NumPy out."""
+        leaves = [None if x is None else ops.convert_to_numpy(x) for x in tree.flatten(args)]
+        run, structure, _ = self.executable(args, leaves)
+        given = dict(enumerate(x for x in leaves if x is not None))
+        results = iter(run(given, share_inputs=True).values())
+        present = [None if x is None else next(results) for x in tree.flatten(structure)]
+        return tree.pack_sequence_as(structure, present)
+
+    def executable(self, args: Any, leaves: list[np.ndarray | None]) -> Executable:
+        """The one for these shapes, compiled anew when the weights are no longer those traced."""
+        key = tuple(None if x is None else (x.shape, x.dtype.name) for x in leaves)
+        weights = [variable.value for variable in self.variables]
+        found = self.executables.pop(key, None)
+        if found is None or any(a is not b for a, b in zip(found.weights, weights, strict=True)):
+            del found  # before the next is made: it may be gigabytes
+            while len(self.executables) >= KEPT:
+                del self.executables[next(iter(self.executables))]
+            model, structure = self.trace(args, leaves)
+            found = Executable(load(model), structure, weights)
+        self.executables[key] = found  # the latest used is last
+        return found
+
+    def trace(self, args: Any, leaves: list[np.ndarray | None]) -> tuple[ov.Model, Any]:
+        """The function as a model whose inputs are the leaves that are there."""
+        self.traces += 1
+        inputs = [
+            None if x is None else opset.parameter(x.shape, OPENVINO_DTYPES[x.dtype.name])
+            for x in leaves
+        ]
+        tensors = [None if x is None else OpenVINOKerasTensor(x.output(0)) for x in inputs]
+        structure = self.function(*tree.pack_sequence_as(args, tensors))
+        outputs = [ops.convert_to_tensor(x) for x in tree.flatten(structure) if x is not None]
+        model = ov.Model([x.output for x in outputs], [x for x in inputs if x is not None])
+        take_stored_kernels(model)
+        return model, structure
+
+
+def compile(
+    function: Callable[..., Any], networks: Sequence[keras.Model], jit_compile: bool
+) -> Program:
+    """``jit_compile`` says nothing here: there is no other way to run a model."""
+    return Program(function, networks)
+
+
+# Kernels, which `networks.weights` stores in the order that OpenVINO wants
+
+
+def take_stored_kernels(model: ov.Model) -> None:
+    """Connect convolutions and matmuls to their kernels as stored, without transpositions.
+
+    OpenVINO would come to the same by transposing the weights there and back again.
+    """
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind not in ("Convolution", "MatMul"):
+            continue
+        stored, order = stored_kernel(node.input_value(1))
+        if stored is None:
+            continue
+        if kind == "Convolution" and order == (0, 1, 2, 3):
+            node.input(1).replace_source_output(stored)
+        elif kind == "MatMul" and order == (1, 0):
+            turned = opset.matmul(node.input_value(0), stored, False, True).output(0)
+            for reader in node.output(0).get_target_inputs():
+                reader.replace_source_output(turned)
+
+
+def stored_kernel(output: ov.Output) -> tuple[ov.Output | None, tuple[int, ...]]:
+    """The constant, cast if it was, that this is made of by the transposition also returned."""
+    node = output.get_node()
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return output, tuple(range(len(output.get_shape())))
+    if kind not in ("Transpose", "Convert"):
+        return None, ()
+    stored, order = stored_kernel(node.input_value(0))
+    if stored is None:
+        return None, ()
+    if kind == "Convert":
+        return opset.convert(stored, node.get_element_type()).output(0), order
+    axes = node.input_value(1).get_node().data
+    return stored, tuple(order[axis] for axis in axes)
+
+
+# Executables on disk
+
+
+def load(model: ov.Model) -> Any:
+    """The compiled model, from the disk if it has been there before.
+
+    OpenVINO writes the weights beside the code. For a large network that is gigabytes, and reading
+    them takes longer than compiling; for a small one it saves most of the time.
+    """
+    folder = cache.directory()
+    if folder is None or sum(x.get_byte_size() for x in constants(model)) > LARGE:
+        return core().compile_model(model, "CPU", CONFIG)
+    path = folder / "openvino" / fingerprint(model)
+    blob = read(path)
+    if blob is not None:
+        with suppress(RuntimeError):  # intact, but not for this machine
+            return core().import_model(blob, "CPU", CONFIG)
+    compiled = core().compile_model(model, "CPU", CONFIG)
+    with suppress(OSError):  # a folder that cannot be written to is no reason to fail
+        write(path, compiled.export_model().getvalue())
+    return compiled
+
+
+@lru_cache
+def core() -> ov.Core:
+    return ov.Core()
+
+
+def constants(model: ov.Model) -> Iterator[Any]:
+    return (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
+
+
+def fingerprint(model: ov.Model) -> str:
+    """A name for what the model computes, by which OpenVINO and on which processor."""
+    digest = hashlib.sha256()
+    number: dict[Any, int] = {}
+    abilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    processor = core().get_property("CPU", "FULL_DEVICE_NAME")
+    digest.update(repr((ov.get_version(), processor, sorted(abilities), CONFIG)).encode())
+    for node in model.get_ordered_ops():
+        number[node.get_friendly_name()] = len(number)
+        sources = [
+            (number[source.get_node().get_friendly_name()], source.get_index())
+            for source in node.input_values()
+        ]
+        kinds = [(str(x.get_element_type()), str(x.get_partial_shape())) for x in node.outputs()]
+        if node.get_type_name() == "Constant":
+            digest.update(np.ascontiguousarray(node.data).view(np.uint8).reshape(-1).data)
+        digest.update(repr((node.get_type_name(), attributes(node), sources, kinds)).encode())
+    return digest.hexdigest()
+
+
+def attributes(node: ov.Node) -> list[tuple[str, str]]:
+    return sorted((name, repr(value)) for name, value in node.get_attributes().items())
+
+
+def read(path: Path) -> bytes | None:
+    """What ``write`` wrote there, or None when there is nothing or something else."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    digest, blob = stored[:DIGEST], stored[DIGEST:]
+    return blob if hashlib.sha256(blob).digest() == digest else None
+
+
+def write(path: Path, blob: bytes) -> None:
+    """In one move, so that another process sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(blob).digest())
+            file.write(blob)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
