@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import small_pipelines
 
 from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, StepEvent
 
@@ -227,3 +228,11 @@ def test_strength(model: StableDiffusion, strength: float) -> None:
 def test_a_picture_of_another_size(model: StableDiffusion) -> None:
     with pytest.raises(ValueError, match="image"):
         model.image_to_image(PROMPT, np.zeros((48, 64, 3)))
+
+
+def test_the_decoder_of_xl_stays_out_of_float16(tmp_path: Path) -> None:
+    xl = StableDiffusion(64, 48, preset=str(small_pipelines.save("xl", tmp_path)), dtype="float16")
+    assert xl.diffusion_model.compute_dtype == "float16"
+    assert xl.decoder.compute_dtype == xl.image_encoder.compute_dtype == "float32"
+    with pytest.raises(ValueError, match="pooled_text"):
+        xl.generate_image(np.zeros((77, 64)), verbose=False)
