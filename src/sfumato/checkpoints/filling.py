@@ -33,9 +33,6 @@ SCALE = "_scale"
 BLOCK = 128
 """Rows transposed at a time, so that what is read and what is written stay in the fast cache."""
 
-HALVES = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
-"""All float16 numbers as float32."""
-
 
 class Job(NamedTuple):
     """One variable and the tensors that make it up, in the file's layout."""
@@ -152,11 +149,25 @@ def _transpose(source: np.ndarray, target: np.ndarray) -> None:
     for o in range(0, outputs, BLOCK):
         for i in range(0, inputs, step):
             block = source[o : o + BLOCK, i : i + step]
-            if source.dtype == np.float16 and target.dtype == np.float32:
-                block = HALVES[block.view(np.uint16)]  # twice as fast as numpy's own cast
-            else:
-                block = block.astype(target.dtype)
+            is_half = source.dtype == np.float16 and target.dtype == np.float32
+            block = _widen(block) if is_half else block.astype(target.dtype)
             target[:, i : i + step, o : o + BLOCK] = block.transpose(2, 1, 0)
+
+
+def _widen(halves: np.ndarray) -> np.ndarray:
+    """float16 -> float32, exactly, in vector instructions that numpy's own cast does without.
+
+    The bits of sign, exponent and fraction move to their places in a float32; the exponents differ
+    by 112, which one multiplication makes up for, subnormal numbers included.
+    """
+    bits = halves.view(np.int16).astype(np.int32)  # the sign fills the upper half
+    bits <<= 13
+    bits &= ~0x70000000  # what the sign filled of the exponent
+    floats = bits.view(np.float32)
+    floats *= np.float32(2.0**112)
+    if floats.size and max(floats.max(), -floats.min()) >= 2.0**16:  # infinite or not a number
+        return halves.astype(np.float32)
+    return floats
 
 
 def _numpy_dtype(variable: keras.Variable) -> Any:
