@@ -9,12 +9,12 @@ import numpy as np
 
 
 def openvino_weight(value: np.ndarray, kernel: bool) -> Any:
-    """A tensor of the Keras OpenVINO backend that shares the memory of ``value``.
+    """A tensor of the Keras OpenVINO backend from ``value``, sharing its memory.
 
     OpenVINO wants a kernel with its outputs first, as PyTorch's files have it, and turning (I, O)
     and (h, w, I, O) takes it most of the time of compiling. So that is the order in memory, and a
     transposition in the graph gives the kernel its Keras shape; ``runtime.openvino`` drops it.
-    A view of memory in that order is taken as it is, anything else is copied once.
+    A view of memory in that order is taken as it is; anything else is copied, and so is bfloat16.
     """
     import openvino as ov
     import openvino.opset16 as opset
@@ -32,7 +32,8 @@ def openvino_weight(value: np.ndarray, kernel: bool) -> Any:
 def _constant(value: np.ndarray) -> Any:
     import openvino as ov
 
-    if value.dtype == ml_dtypes.bfloat16:  # unknown to OpenVINO's reader of arrays
-        tensor = ov.Tensor(value.view(np.uint16), value.shape, ov.Type.bf16)
-        return ov.op.Constant(tensor, shared_memory=True)
-    return ov.op.Constant(value, shared_memory=True)
+    if value.dtype != ml_dtypes.bfloat16:
+        return ov.op.Constant(value, shared_memory=True)
+    # OpenVINO cannot read such an array, and a tensor would not keep the array's memory alive.
+    tensor = ov.Tensor(value.view(np.uint16), value.shape, ov.Type.bf16)
+    return ov.op.Constant(tensor, shared_memory=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import ml_dtypes
 import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
@@ -49,11 +50,13 @@ class Program:
 
     def __call__(self, *args: Any) -> Any:
         """Arrays of NumPy or of the backend in, arrays of NumPy out."""
-        leaves = [None if x is None else ops.convert_to_numpy(x) for x in tree.flatten(args)]
+        leaves = [None if x is None else to_numpy(x) for x in tree.flatten(args)]
         run, structure, _ = self.executable(args, leaves)
-        given = dict(enumerate(x for x in leaves if x is not None))
+        given = dict(enumerate(to_openvino(x) for x in leaves if x is not None))
         results = iter(run(given, share_inputs=True).values())
-        present = [None if x is None else next(results) for x in tree.flatten(structure)]
+        present = [
+            None if x is None else from_openvino(next(results), x) for x in tree.flatten(structure)
+        ]
         return tree.pack_sequence_as(structure, present)
 
     def executable(self, args: Any, leaves: list[np.ndarray | None]) -> Executable:
@@ -80,7 +83,8 @@ class Program:
         tensors = [None if x is None else OpenVINOKerasTensor(x.output(0)) for x in inputs]
         structure = self.function(*tree.pack_sequence_as(args, tensors))
         outputs = [ops.convert_to_tensor(x) for x in tree.flatten(structure) if x is not None]
-        model = ov.Model([x.output for x in outputs], [x for x in inputs if x is not None])
+        make_model: Any = ov.Model  # its stubs and its code disagree
+        model = make_model([x.output for x in outputs], [x for x in inputs if x is not None])
         take_stored_kernels(model)
         return model, structure
 
@@ -90,6 +94,23 @@ def compile(
 ) -> Program:
     """``jit_compile`` says nothing here: there is no other way to run a model."""
     return Program(function, networks)
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """Contiguous, so that OpenVINO can read it where it lies."""
+    return np.asarray(ops.convert_to_numpy(x), order="C")
+
+
+def to_openvino(x: np.ndarray) -> Any:
+    """OpenVINO knows bfloat16, but not NumPy's."""
+    if x.dtype != ml_dtypes.bfloat16:
+        return x
+    return ov.Tensor(x.view(np.uint16), x.shape, ov.Type.bf16)
+
+
+def from_openvino(x: np.ndarray, traced: Any) -> np.ndarray:
+    """The result; OpenVINO hands bfloat16 out as if it were float16."""
+    return x.view(ml_dtypes.bfloat16) if traced.dtype == "bfloat16" else x
 
 
 # Kernels, which `networks.weights` stores in the order that OpenVINO wants
