@@ -29,7 +29,8 @@ class Program:
             return self.function(*args)
 
     def __call__(self, *args: Any) -> Any:
-        return self.run([variable.value for variable in self.variables], *args)
+        # Not `value`: that property looks at Keras' scopes, 0.6 ms for a U-Net at every step.
+        return self.run([variable._value for variable in self.variables], *args)
 
 
 def compile(
