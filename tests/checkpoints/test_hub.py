@@ -122,7 +122,7 @@ def test_a_failing_network_is_the_cause_that_is_named(cache, monkeypatch):
     def fail(*args, **kwargs):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
     with pytest.raises(FileNotFoundError, match="user/name.*no route to host") as error:
         resolve("user/name", offline=False)
     assert isinstance(error.value.__cause__, ConnectionError)
@@ -135,7 +135,7 @@ def test_what_is_complete_in_the_cache_needs_no_network(cache, monkeypatch):
     preset = presets.PRESETS["bk-sdm-tiny"]
     folder = cached(cache, preset.repository, "main")
     assert resolve("bk-sdm-tiny", offline=True) == (folder, preset)
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", forbidden)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", forbidden)
     assert resolve(f"{preset.repository}@{COMMIT}", offline=False).path == folder
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(FileNotFoundError):
@@ -150,7 +150,7 @@ def test_a_fresh_revision_is_preferred_and_the_cache_is_the_refuge(cache, monkey
         asked.append(kwargs)
         raise ConnectionError
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
     assert resolve("user/name", offline=False).path == folder
     assert asked
 

@@ -114,7 +114,9 @@ def download(
     cause: Exception | str = "the network is switched off (offline)"
     if not offline:
         try:
-            names = HfApi().list_repo_files(repository, revision=revision)
+            # Not list_repo_files: it tries for half a minute where there is no network.
+            about = HfApi().model_info(repository, revision=revision, timeout=10)
+            names = [file.rfilename for file in about.siblings or []]
             wanted = [address.file] if address.file else select(names, variant)
             folder = snapshot_download(repository, revision=revision, allow_patterns=wanted)
             return _entry(Path(folder), address)
