@@ -118,7 +118,7 @@ images = model.text_to_image(
     on_step=lambda event: guesses.append(event.latents()),
     verbose=False,
 )
-chosen = [0, 1, 2, 4, 7, 15]
+chosen = [0, 1, 3, 5, 9, 15]
 pictures = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
 plot_gallery(
     pictures, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen]
@@ -202,7 +202,8 @@ keras.mixed_precision.set_global_policy("float32")
 # ## What are they worth?
 #
 # Let us measure the four combinations on this machine: three pictures in one batch, after a call
-# that warms up.
+# that warms up. The two without XLA may take a minute for that, since JAX then compiles every kind
+# of operation by itself.
 
 # %%
 STEPS = 10
@@ -244,10 +245,10 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 
 # %% [markdown]
 # The table is this machine's; its first line says where it ran. The first call includes loading and
-# compiling, or reading what an earlier process compiled. Some of it to expect elsewhere:
+# compiling, or reading what an earlier process compiled. To read it, it helps to know:
 #
-# - On a GPU, all four steps of the stair should show: 16-bit matrices are what its fast units are
-#   made for, and XLA keeps them fed.
+# - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
+#   keeps them fed. Run the script on yours to see what that comes to.
 # - On a CPU, mixed precision is often *slower* than float32. Few CPUs calculate with 16-bit floats;
 #   the others widen every number before an operation and narrow it after.
 # - With a small model, what counts is mostly what it costs to *start* an operation. That is what

@@ -77,7 +77,7 @@ def make_page(name: str, cells: list[Cell], images: Path) -> str:
     page = [f"<!-- Made from {name}.py by make_guide.py: change that file, not this one. -->"]
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with collected(name, images) as pictures:
-        for cell in cells:
+        for index, cell in enumerate(cells):
             if cell.kind == "markdown":
                 page.append(cell.text)
                 continue
@@ -87,9 +87,15 @@ def make_page(name: str, cells: list[Cell], images: Path) -> str:
                 exec(compile(cell.text, f"{name}.py", "exec"), namespace)
             if text := readable(printed.getvalue()):
                 page.append(f"```text\n{text}\n```")
-            page += [f"![{path.stem}](images/{path.name})" for path in pictures]
+            alternative = last_heading(cells[:index])
+            page += [f"![{alternative}](images/{path.name})" for path in pictures]
             pictures.clear()
     return "\n\n".join(page) + "\n"
+
+
+def last_heading(cells: list[Cell]) -> str:
+    text = "\n".join(cell.text for cell in cells if cell.kind == "markdown")
+    return re.findall(r"^#+ (.*)", text, re.MULTILINE)[-1]
 
 
 @contextmanager

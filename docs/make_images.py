@@ -98,7 +98,7 @@ def noise(studio: Studio) -> Figure:
 
 def steps(studio: Studio) -> Figure:
     """The way out: the noisy latents above, the network's guess below."""
-    sigmas = find_schedule("uniform")(studio.training, 16)
+    sigmas = find_schedule("trailing")(studio.training, 16)
     denoise, seen, guesses = studio.denoiser(PROMPT, studio.model.checkpoint.guidance), [], []
 
     def watched(x: np.ndarray, sigma: float) -> np.ndarray:
@@ -139,15 +139,18 @@ def guidance(studio: Studio) -> Figure:
 
 
 def samplers(studio: Studio) -> Figure:
-    """What few steps do to a first and a second order method."""
-    names, counts = ("euler", "dpmpp_2m"), (2, 4, 6, 10, 20, 40)
-    pictures = [
-        studio.paint(sampler=name, schedule="uniform", num_steps=count)
-        for name in names
-        for count in counts
-    ]
-    titles = [f"{count} steps" for count in counts] + [""] * len(counts)
-    figure = gallery(pictures, titles, rows=2)
+    """What few steps do to a first and a second order method: how far they are from many steps."""
+
+    def paint(name: str, count: int) -> np.ndarray:
+        return studio.paint(sampler=name, schedule="ays", num_steps=count)
+
+    names, counts = ("euler", "dpmpp_2m"), (2, 4, 8, 16, 32)
+    settled = paint("heun", 100).astype(float)
+    pictures = [paint(name, count) for name in names for count in counts]
+    off = [np.abs(picture - settled).mean() for picture in pictures]
+    titles = [f"{n} steps: {d:.1f}" for n, d in zip(counts * len(names), off, strict=True)]
+    figure = gallery(pictures, titles, rows=2, scale=2.0)
+    figure.axes[0].get_gridspec().update(hspace=0.25)
     for axes, label in zip(figure.axes[:: len(counts)], ("Euler", "DPM++ 2M"), strict=True):
         axes.text(-0.08, 0.5, label, rotation=90, va="center", ha="right", transform=axes.transAxes)
     return figure
