@@ -43,6 +43,7 @@ class Pipeline:
         *,
         preset: str | None = None,
         dtype: Any = None,
+        prediction: checkpoints.Prediction | None = None,
     ) -> None:
         for name, size in (("img_height", img_height), ("img_width", img_width)):
             if not isinstance(size, int) or size < 8 or size % 8:
@@ -51,7 +52,9 @@ class Pipeline:
         self.img_width = img_width
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self.checkpoint = checkpoints.open_model(preset or self.default_preset)
+        self.checkpoint = checkpoints.open_model(
+            preset or self.default_preset, prediction=prediction
+        )
         self.last_seed: int | None = None
 
     # The networks, loaded when first touched

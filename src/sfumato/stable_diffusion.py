@@ -27,6 +27,8 @@ class StableDiffusion(Pipeline):
         jit_compile: compile each program whole (XLA; under torch, inductor).
         preset: name of a preset, a diffusers folder, a checkpoint file or a Hub repository.
         dtype: a dtype or Keras dtype policy such as "mixed_float16"; default: the global policy.
+        prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
+            pixels in a single file is "v_prediction".
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -42,10 +44,18 @@ class StableDiffusion(Pipeline):
         img_width: int | None = None,
         jit_compile: bool = True,
         dtype: Any = None,
+        prediction: checkpoints.Prediction | None = None,
     ) -> StableDiffusion:
         """A model by name, folder, file or Hub repository, at the size it was made for."""
-        size = checkpoints.open_model(preset).default_size
-        return cls(img_height or size, img_width or size, jit_compile, preset=preset, dtype=dtype)
+        size = checkpoints.open_model(preset, prediction=prediction).default_size
+        return cls(
+            img_height or size,
+            img_width or size,
+            jit_compile,
+            preset=preset,
+            dtype=dtype,
+            prediction=prediction,
+        )
 
     def text_to_image(
         self,

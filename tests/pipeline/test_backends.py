@@ -46,6 +46,7 @@ def stored(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dic
         ("tensorflow", "jit", 1),
         ("torch", "eager", 1),
         ("torch", "jit", 3),
+        ("openvino", "jit", 3),
     ],
 )
 def test_backend(

@@ -236,3 +236,10 @@ def test_the_decoder_of_xl_stays_out_of_float16(tmp_path: Path) -> None:
     assert xl.decoder.compute_dtype == xl.image_encoder.compute_dtype == "float32"
     with pytest.raises(ValueError, match="pooled_text"):
         xl.generate_image(np.zeros((77, 64)), verbose=False)
+
+
+def test_what_the_files_do_not_tell_can_be_told(folder: Path) -> None:
+    told = StableDiffusion.from_preset(str(folder), prediction="v_prediction")
+    assert told.checkpoint.prediction == "v_prediction"
+    assert (told.img_height, told.img_width) == (64, 64)  # the U-Net's sample size
+    assert StableDiffusion.from_preset(str(folder)).checkpoint.prediction == "epsilon"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from sfumato.checkpoints.checkpoint import Checkpoint, Prediction, open_checkpoint
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Model",
+    "Prediction",
     "Tensors",
     "fill",
     "open_checkpoint",
