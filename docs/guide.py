@@ -88,14 +88,9 @@ print(f"alone and in the batch: {difference.max()} levels of 255 apart at most")
 # Several prompts go in one call. A `negative_prompt` says what to stay away from.
 
 # %%
-prompts = [
-    "a cat",
-    "a cartoon of a cat",
-    "a flat drawing of an orange cat",
-    "a cat on a blue background",
-]
+prompts = ["a cat", "a cartoon of an orange cat", "a cat on a blue background"]
 images = model.text_to_image(prompts, negative_prompt="a black background", seed=3, verbose=False)
-plot_gallery(images, rows=1, cols=4, titles=["plain", "cartoon", "flat, orange", "on blue"])
+plot_gallery(images, rows=1, cols=3, titles=["plain", "cartoon, orange", "on blue"])
 
 # %% [markdown]
 # ## How does it work?
@@ -233,8 +228,8 @@ images = [
 plot_gallery(images, rows=1, cols=4, titles=[name for name, _, _ in rows])
 
 # %%
-devices = ", ".join(keras.distribution.list_devices())
-where = f"{keras.backend.backend()} on {devices} ({os.cpu_count()} CPU cores)"
+device = str(keras.ops.ones(()).device)
+where = f"{keras.backend.backend()} on {device}, {os.cpu_count()} CPU cores"
 print(f"{PRESET}, 3 pictures, {STEPS} steps; {where}\n")
 print(f"{'':22} {'first call':>12} {'next call':>12}")
 for name, first, after in rows:
@@ -266,10 +261,8 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 # %%
 from sfumato.pictures import Recipe, save
 
-on_cpu = all(device.startswith("cpu") for device in keras.distribution.list_devices())
-model = sfumato.models.StableDiffusion.from_preset(
-    PRESET, dtype="float32" if on_cpu else "mixed_float16", jit_compile=True
-)
+policy = "float32" if "cpu" in device.lower() else "mixed_float16"
+model = sfumato.models.StableDiffusion.from_preset(PRESET, dtype=policy, jit_compile=True)
 prompt = "a cartoon of a green frog on a pink background"
 images = model.text_to_image(prompt, batch_size=3, num_steps=20, sampler="euler_a", seed=11)
 recipe = Recipe(prompt=prompt, steps=20, sampler="Euler a", seed=11, model=PRESET)
@@ -289,7 +282,11 @@ from sfumato.pictures import save_animation
 apple, balloon = model.encode_text(["a red apple", "a blue balloon"])
 path = np.stack([(1 - t) * apple + t * balloon for t in np.linspace(0, 1, 12)])
 noise = np.random.default_rng(4).standard_normal(guesses[-1].shape[1:])
-frames = model.generate_image(path, batch_size=len(path), diffusion_noise=noise, verbose=False)
+frames = [
+    model.generate_image(path[i : i + 3], batch_size=3, diffusion_noise=noise, verbose=False)
+    for i in range(0, len(path), 3)
+]
+frames = np.concatenate(frames)
 print(save_animation("outputs/apple-to-balloon.webp", frames, fps=8, rubber_band=True))
 
 # %% [markdown]

@@ -129,7 +129,7 @@ plot_gallery(walk[:: count // 8], rows=1, cols=8)
 (house,) = model.encode_text("a house")
 generator = np.random.default_rng(5)
 u, v = (generator.standard_normal(house.shape) * house.std() for _ in range(2))
-radius = 0.4
+radius = 0.7
 stroll = np.stack([house + radius * (cos(a) * u + sin(a) * v) for a in angles]).astype("float32")
 walk = paint(stroll, stay(noise, count))
 print(save_animation("outputs/stroll.webp", walk, fps=8))
