@@ -1,0 +1,115 @@
+"""Who is measured: one row for each peer, and where its runner is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.records import accelerator
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way to make pictures that can be measured.
+
+    Attributes:
+        name: of the peer.
+        module: of ``benchmarks.peers``, which has the ``Runner``.
+        needs: packages that must be installed.
+        options: arguments of the runner.
+        environment: variables of its process.
+        devices: where it is measured unless it is asked for by name.
+        models: what it can run; none: every model.
+    """
+
+    name: str
+    module: str
+    needs: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ("cpu", "accelerator")
+    models: tuple[str, ...] = ()
+
+    @property
+    def is_installed(self) -> bool:
+        return all(find_spec(package) is not None for package in self.needs)
+
+
+def _keras(backend: str) -> dict[str, str]:
+    return {"KERAS_BACKEND": backend}
+
+
+ROWS = (
+    Peer("sfumato jax", "ours", ("jax",), environment=_keras("jax")),
+    Peer(
+        "sfumato openvino", "ours", ("openvino",), environment=_keras("openvino"), devices=("cpu",)
+    ),
+    Peer(
+        "sfumato tensorflow", "ours", ("tensorflow",), environment=_keras("tensorflow"), devices=()
+    ),
+    Peer("sfumato torch", "ours", ("torch",), environment=_keras("torch"), devices=()),
+    Peer("diffusers", "diffusers", ("diffusers", "transformers", "torch")),
+    Peer(
+        "diffusers channels_last",
+        "diffusers",
+        ("diffusers", "transformers", "torch"),
+        {"channels_last": True},
+        devices=("accelerator",),
+    ),
+    Peer(
+        "diffusers compiled",
+        "diffusers",
+        ("diffusers", "transformers", "torch"),
+        {"channels_last": True, "compiled": True},
+        devices=("accelerator",),
+    ),
+    Peer(
+        "diffusers openvino",
+        "diffusers",
+        ("diffusers", "transformers", "torch", "openvino"),
+        {"openvino": True},
+        devices=("cpu",),
+    ),
+    Peer(
+        "kerascv graph",
+        "kerascv",
+        ("keras_cv", "tensorflow"),
+        environment=_keras("tensorflow"),
+        models=("sd1.5",),
+    ),
+    Peer(
+        "kerascv xla",
+        "kerascv",
+        ("keras_cv", "tensorflow"),
+        {"jit_compile": True},
+        _keras("tensorflow"),
+        models=("sd1.5",),
+    ),
+)
+PEERS = {row.name: row for row in ROWS}
+
+
+def choose(names: str | None, model: str, skip: tuple[str, ...] = ()) -> list[str]:
+    """The peers to measure: those named (comma-separated), else the installed ones.
+
+    Raises:
+        SystemExit: a name is unknown or its packages are missing.
+    """
+    if names:
+        chosen = [name.strip() for name in names.split(",")]
+        for name in chosen:
+            if name not in PEERS:
+                raise SystemExit(f"A peer must be one of {', '.join(PEERS)}. Received: {name}")
+            if not PEERS[name].is_installed:
+                raise SystemExit(f"{name} needs {', '.join(PEERS[name].needs)} to be installed.")
+        return [name for name in chosen if not PEERS[name].models or model in PEERS[name].models]
+    device = "accelerator" if accelerator() else "cpu"
+    return [
+        peer.name
+        for peer in ROWS
+        if device in peer.devices
+        and peer.is_installed
+        and peer.name not in skip
+        and (not peer.models or model in peer.models)
+    ]

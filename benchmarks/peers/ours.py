@@ -1,0 +1,129 @@
+"""Sfumato, on the Keras backend of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import benchmarks.peers.common as common
+
+
+class Runner(common.Runner):
+    def load_libraries(self) -> None:
+        import sfumato
+
+        self.StableDiffusion = sfumato.StableDiffusion
+
+    def load_model(self) -> None:
+        """Only the object: the networks are loaded when they are first needed."""
+        c = self.case
+        self.model = self.StableDiffusion(
+            c.size, c.size, c.jit_compile, preset=c.folder, dtype=c.dtype
+        )
+
+    def make_pictures(self) -> Any:
+        c = self.case
+        return self.model.text_to_image(
+            common.PROMPT, batch_size=c.batch, num_steps=c.steps, seed=1, verbose=False
+        )
+
+    def prepare_step(self) -> Callable[[], None]:
+        """One evaluation by the program that the loop runs, with inputs that it would have."""
+        import numpy as np
+        from keras import ops
+
+        from sfumato import programs
+
+        c, model = self.case, self.model
+        context, pooled = model._encode(common.PROMPT)
+        denoise = model._denoiser(
+            np.repeat(context, c.batch, 0), np.repeat(pooled, c.batch, 0), None, None
+        )
+        conditioning, scale = denoise.args
+        plan = model._plan(c.steps, 1.0, {})
+        noise = model._noise(c.batch, 1, None)(0)
+        K = plan.matrix.shape[1]
+        registers = np.zeros((K, *noise.shape), "float32")
+        registers[0] = noise * plan.start_scale
+        table = ops.convert_to_tensor(programs.tabulate(plan, model.checkpoint.prediction))
+        state = programs.State(ops.convert_to_tensor(np.int32(0)), ops.convert_to_tensor(registers))
+        silence = ops.zeros(noise.shape)
+        guidance = np.array([scale, 0.0], "float32")
+
+        def step() -> None:
+            _, _, finite = model._step(state, table, silence, guidance, conditioning, None)
+            ops.convert_to_numpy(finite)
+
+        return step
+
+    def watch(self) -> None:
+        """Time the programs and, as "load", each network's way from the file to the device."""
+        from keras import ops, tree
+
+        import sfumato.checkpoints.model as checkpoints
+
+        clock, compile = self.clock, self.model._compile
+
+        def wait(program: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any) -> Any:
+                result = program(*args)
+                last = [x for x in tree.flatten(result) if x is not None][-1]
+                ops.convert_to_numpy(last)
+                return result
+
+            return run
+
+        def timed(function: Any, network: Any, networks: list[Any]) -> Any:
+            name = {"encode_text": "text", "condition": "condition"}.get(
+                function.__name__, function.__name__
+            )
+            return clock.wrap(name, wait(compile(function, network, networks)))
+
+        self.model._compile = timed
+        for name in ("unet", "text_encoder", "text_encoder_2", "decoder"):
+            method = getattr(checkpoints.Model, name)
+            setattr(checkpoints.Model, name, clock.wrap("load", method))
+
+    def synchronise(self) -> None:
+        """Every timed function ends by reading a result, which waits for all before it."""
+        if os.environ.get("KERAS_BACKEND") == "torch":
+            import torch
+
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+
+    def device_memory(self) -> int | None:
+        if os.environ.get("KERAS_BACKEND") != "jax":
+            return None
+        import jax
+
+        statistics = jax.devices()[0].memory_stats() or {}
+        return statistics.get("peak_bytes_in_use")
+
+    def matmul_rate(self, size: int, dtype: str) -> float | None:
+        if os.environ.get("KERAS_BACKEND") != "jax":
+            return None
+        import jax
+        import jax.numpy as jnp
+
+        a, b = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
+        product = jax.jit(jnp.matmul)
+        repeats = 20 if jax.default_backend() != "cpu" else 1
+
+        def run() -> Any:
+            x = a
+            for _ in range(repeats):
+                x = product(a, b)
+            return x
+
+        return common.best_rate(run, jax.block_until_ready, 2 * size**3 * repeats)
+
+    def kinds(self) -> dict[str, float]:
+        """Seconds of one guided step by kind of layer, each layer timed by itself."""
+        from benchmarks.kinds import seconds_by_kind
+
+        c = self.case
+        config = self.model.diffusion_model.config
+        latent = c.size // self.model.checkpoint.autoencoder_config.downsampling
+        return seconds_by_kind(config, latent, 2 * c.batch, self.model.dtype_policy)

@@ -1,0 +1,39 @@
+"""The most memory that a process ever needed: resident on the host, in use on the device.
+
+Resident memory counts the pages of memory-mapped checkpoints that are in use, for every peer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.peers import choose
+from benchmarks.records import Log
+from benchmarks.suites import Plan, shown
+from benchmarks.workers import PeerError, working
+
+
+def run(plan: Plan, log: Log) -> None:
+    case = plan.case(steps=plan.steps or 2)
+    for peer in choose(plan.peers, case["model"]):
+        try:
+            record(peer, case, measure(peer, case), log)
+        except PeerError as error:
+            log.failure(peer, "memory", shown(case), str(error))
+
+
+def measure(peer: str, case: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
+    """Peak bytes after loading and after a picture, in a process of its own."""
+    with working(peer) as worker:
+        worker.ask("load", timeout, **case)
+        loaded = worker.ask("memory")
+        worker.ask("picture", timeout)
+        return {"loaded": loaded, "picture": worker.ask("memory")}
+
+
+def record(peer: str, case: dict[str, Any], found: dict[str, Any], log: Log) -> None:
+    for place in ("host", "device"):
+        bytes = found["picture"][place]
+        if bytes:
+            loaded = found["loaded"][place]
+            log(peer, f"{place} memory", "GiB", [bytes / 2**30], shown(case), loaded=loaded)

@@ -1,0 +1,51 @@
+"""The bundled model from the command line: how long until the first picture is on the disk.
+
+"first time" begins with an empty folder of compiled programs, "next time" finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.records import Log
+from benchmarks.suites import Plan
+from benchmarks.workers import ROOT
+
+BACKENDS = ("jax", "openvino")
+
+
+def run(plan: Plan, log: Log) -> None:
+    from importlib.util import find_spec
+
+    seconds: dict[tuple[str, str], list[float]] = {}
+    steps = plan.steps or (2 if plan.tiny else 25)
+    backends = [name for name in BACKENDS if find_spec(name)]
+    for _ in range(plan.repeats):
+        for backend in backends:
+            with tempfile.TemporaryDirectory() as folder:
+                environment = {
+                    "KERAS_BACKEND": backend,
+                    "SFUMATO_COMPILE_CACHE": str(Path(folder) / "compiled"),
+                }
+                for mode in ("first time", "next time"):
+                    value = generate(environment, steps, Path(folder))
+                    seconds.setdefault((backend, mode), []).append(value)
+    for (backend, mode), values in seconds.items():
+        case = {"model": "mini", "size": 64, "steps": steps, "cache": mode}
+        log(f"sfumato {backend}", "command", "s", values, case)
+
+
+def generate(environment: Mapping[str, str], steps: int, folder: Path) -> float:
+    """Seconds of ``sfumato generate`` from its start to its end."""
+    env = {**os.environ, **environment, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "sfumato", "generate", "a red apple", "-q", "--seed", "1"]
+    command += ["--steps", str(steps), "-o", str(folder / "pictures")]
+    start = time.perf_counter()
+    subprocess.run(command, env=env, check=True, capture_output=True, cwd=folder)
+    return time.perf_counter() - start
