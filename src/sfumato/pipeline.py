@@ -196,7 +196,7 @@ class Pipeline:
         state = programs.State(np.int32(0), registers)
         table = ops.convert_to_tensor(programs.tabulate(plan, self.checkpoint.prediction))
         guidance = np.array([scale, options.get("guidance_rescale", 0.0)], "float32")
-        silence = ops.zeros(x.shape)
+        silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
         report = Report(plan, options)
         waiting = deque()
         for j, draw in enumerate(plan.draw.tolist()):
