@@ -41,7 +41,13 @@ def _keras(backend: str) -> dict[str, str]:
 
 
 ROWS = (
-    Peer("sfumato jax", "ours", ("jax",), environment=_keras("jax")),
+    Peer(
+        "sfumato jax",
+        "ours",
+        ("jax",),
+        # Else it would take most of the device's memory and leave the others too little.
+        environment={**_keras("jax"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    ),
     Peer(
         "sfumato openvino", "ours", ("openvino",), environment=_keras("openvino"), devices=("cpu",)
     ),
@@ -49,6 +55,8 @@ ROWS = (
         "sfumato tensorflow", "ours", ("tensorflow",), environment=_keras("tensorflow"), devices=()
     ),
     Peer("sfumato torch", "ours", ("torch",), environment=_keras("torch"), devices=()),
+    Peer("ceiling jax", "ceiling", ("jax",), {"framework": "jax"}, devices=()),
+    Peer("ceiling torch", "ceiling", ("torch",), {"framework": "torch"}, devices=()),
     Peer("diffusers", "diffusers", ("diffusers", "transformers", "torch")),
     Peer(
         "diffusers channels_last",

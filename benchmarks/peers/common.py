@@ -53,7 +53,8 @@ class Runner:
     """One peer in one process. Methods are called by name from another process; JSON in and out."""
 
     case: Case
-    clock: Clock | None = None
+    clock: Clock
+    _step: Callable[[], None] | None = None
 
     # What a peer brings
 
@@ -64,7 +65,7 @@ class Runner:
         raise NotImplementedError
 
     def prepare_step(self) -> Callable[[], None]:
-        """A function that does one guided step, the sampler's part included."""
+        """A function that starts one guided step, the sampler's part included."""
         raise NotImplementedError
 
     def make_pictures(self) -> Any:
@@ -80,10 +81,6 @@ class Runner:
 
     def watch(self) -> None:
         """Have ``self.clock`` time the parts of a picture."""
-
-    def matmul_rate(self, size: int, dtype: str) -> float | None:
-        """Operations a second of a square matrix product; None where it is not offered."""
-        return None
 
     # What the suites ask for
 
@@ -102,11 +99,17 @@ class Runner:
         self.case = Case(**case)
         self._step = None
 
-    def step(self) -> float:
-        """Seconds of one guided step."""
-        if getattr(self, "_step", None) is None:
+    def step(self, times: int = 1) -> float:
+        """Seconds of one guided step, of ``times`` that are sent without waiting in between."""
+        if self._step is None:
             self._step = self.prepare_step()
-        return self._time(self._step)
+        step = self._step
+
+        def steps() -> None:
+            for _ in range(times):
+                step()
+
+        return self._time(steps) / times
 
     def picture(self) -> float:
         """Seconds of one call for pictures."""
@@ -127,9 +130,6 @@ class Runner:
         later = {n: median(v) if v else None for n, v in later.items()}
         return {"first": first, "second": second, "calls": calls, "later": later}
 
-    def matmul(self, size: int, dtype: str) -> float | None:
-        return self.matmul_rate(size, dtype)
-
     def memory(self) -> dict[str, int | None]:
         return {"host": peak_memory(), "device": self.device_memory()}
 
@@ -146,17 +146,6 @@ class Runner:
         function()
         self.synchronise()
         return time.perf_counter() - start
-
-
-def best_rate(function: Callable[[], Any], wait: Callable[[Any], Any], operations: float) -> float:
-    """The best rate of five timed calls after one that is not timed."""
-    wait(function())
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        wait(function())
-        seconds.append(time.perf_counter() - start)
-    return operations / min(seconds)
 
 
 def peak_memory() -> int:

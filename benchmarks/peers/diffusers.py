@@ -63,7 +63,12 @@ class Runner(common.Runner):
         torch, pipe, c = self.torch, self.pipe, self.case
         width = c.size // pipe.vae_scale_factor
         x = torch.randn(c.batch, 4, width, width, device=self.device, dtype=pipe.unet.dtype)
-        contexts = pipe.encode_prompt(common.PROMPT, self.device, c.batch, True)
+        contexts = pipe.encode_prompt(
+            common.PROMPT,
+            device=self.device,
+            num_images_per_prompt=c.batch,
+            do_classifier_free_guidance=True,
+        )
         if len(contexts) == 4:  # XL
             contexts, negative, pooled, negative_pooled = contexts
             context = torch.cat([negative, contexts])
@@ -108,18 +113,6 @@ class Runner(common.Runner):
 
     def device_memory(self) -> int | None:
         return self.torch.cuda.max_memory_allocated() if self.device == "cuda" else None
-
-    def matmul_rate(self, size: int, dtype: str) -> float:
-        torch = self.torch
-        kind = getattr(torch, dtype)
-        a, b = (torch.randn(size, size, device=self.device, dtype=kind) for _ in range(2))
-        repeats = 20 if self.device == "cuda" else 1
-
-        def run() -> None:
-            for _ in range(repeats):
-                a @ b
-
-        return common.best_rate(run, lambda _: self.synchronise(), 2 * size**3 * repeats)
 
     # OpenVINO
 

@@ -10,6 +10,8 @@ import benchmarks.peers.common as common
 
 
 class Runner(common.Runner):
+    waiting: Any = None  # a result of the last program that was sent
+
     def load_libraries(self) -> None:
         import sfumato
 
@@ -52,8 +54,8 @@ class Runner(common.Runner):
         guidance = np.array([scale, 0.0], "float32")
 
         def step() -> None:
-            _, _, finite = model._step(state, table, silence, guidance, conditioning, None)
-            ops.convert_to_numpy(finite)
+            results = model._step(state, table, silence, guidance, conditioning, None)
+            self.waiting = results[2]
 
         return step
 
@@ -86,12 +88,12 @@ class Runner(common.Runner):
             setattr(checkpoints.Model, name, clock.wrap("load", method))
 
     def synchronise(self) -> None:
-        """Every timed function ends by reading a result, which waits for all before it."""
-        if os.environ.get("KERAS_BACKEND") == "torch":
-            import torch
+        """Read the last result of the last step, which waits for all before it."""
+        from keras import ops
 
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+        if self.waiting is not None:
+            ops.convert_to_numpy(self.waiting)
+            self.waiting = None
 
     def device_memory(self) -> int | None:
         if os.environ.get("KERAS_BACKEND") != "jax":
@@ -100,24 +102,6 @@ class Runner(common.Runner):
 
         statistics = jax.devices()[0].memory_stats() or {}
         return statistics.get("peak_bytes_in_use")
-
-    def matmul_rate(self, size: int, dtype: str) -> float | None:
-        if os.environ.get("KERAS_BACKEND") != "jax":
-            return None
-        import jax
-        import jax.numpy as jnp
-
-        a, b = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
-        product = jax.jit(jnp.matmul)
-        repeats = 20 if jax.default_backend() != "cpu" else 1
-
-        def run() -> Any:
-            x = a
-            for _ in range(repeats):
-                x = product(a, b)
-            return x
-
-        return common.best_rate(run, jax.block_until_ready, 2 * size**3 * repeats)
 
     def kinds(self) -> dict[str, float]:
         """Seconds of one guided step by kind of layer, each layer timed by itself."""

@@ -22,6 +22,7 @@ class Plan:
         steps: of a picture, or None for the suite's own choice.
         dtype: of weights and computation.
         minutes: after which no new measurement begins, or None.
+        parts: comma-separated parts of the gpu suite, or None for all.
     """
 
     tiny: bool = False
@@ -33,6 +34,7 @@ class Plan:
     steps: int | None = None
     dtype: str = "float32"
     minutes: float | None = None
+    parts: str | None = None
 
     def case(self, **changes: Any) -> dict[str, Any]:
         """The arguments of ``peers.common.Case``, with the checkpoint written if it is missing."""

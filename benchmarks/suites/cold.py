@@ -1,7 +1,7 @@
 """From the start of the process to the first picture, by stage, each time in a new process.
 
 "first time" begins with an empty folder of compiled programs, "next time" is a later process that
-finds them, "without cache" keeps none. The checkpoint is in the page cache for everyone: it is read
+finds them. The checkpoint is in the page cache for everyone: it is read
 once before. The stages:
 
 - start: the interpreter, until the first request is answered
@@ -47,7 +47,7 @@ def one_round(peer: str, case: dict[str, Any], log: Log) -> dict[str, dict[str, 
     """The stages in every mode of the cache that the peer has."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        modes = {"first time": folder, "next time": folder, "without cache": "off"}
+        modes = {"first time": folder, "next time": folder}
         for mode, cache in modes.items() if peer.startswith("sfumato") else (("none", "off"),):
             try:
                 found[mode] = first_picture(peer, case, {CACHE: cache})

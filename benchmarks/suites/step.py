@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.models import MODELS
 from benchmarks.operations import total, unet_operations
-from benchmarks.peers import choose
+from benchmarks.peers import PEERS, choose
 from benchmarks.records import Log
 from benchmarks.suites import Plan, shown
 from benchmarks.workers import PeerError, Worker, take_turns, working
@@ -19,7 +19,10 @@ from benchmarks.workers import PeerError, Worker, take_turns, working
 
 def run(plan: Plan, log: Log) -> None:
     case = plan.case()
-    measure(case, choose(plan.peers, case["model"]), plan.repeats, log)
+    on_accelerator = log.common["machine"]["accelerator"] is not None
+    size, times = (8192, 10) if on_accelerator else (4096, 1)
+    rates = matmul_rates(case["dtype"], 512 if plan.tiny else size)
+    measure(case, choose(plan.peers, case["model"]), plan.repeats, log, rates, times)
     for peer in choose(plan.peers, case["model"]):
         if peer.startswith("sfumato"):
             by_kind(peer, case, log)
@@ -30,12 +33,13 @@ def measure(
     peers: list[str],
     repeats: int,
     log: Log,
-    matmul_size: int | None = None,
+    rates: dict[str, float],
+    times: int = 1,
     timeout: float | None = None,
     environment: dict[str, str] | None = None,
     **extra: Any,
 ) -> None:
-    """Time a guided step of every peer in turn."""
+    """Time a guided step of every peer in turn; ``rates``: of matrix products, by framework."""
     with ExitStack() as stack:
         workers: list[Worker] = []
         for peer in peers:
@@ -45,15 +49,13 @@ def measure(
                 workers.append(worker)
             except PeerError as error:
                 log.failure(peer, "step", shown(case), str(error))
-        rates = matmul_rates(
-            workers, case, matmul_size or (512 if "tiny" in case["model"] else 4096)
+        seconds, errors = take_turns(
+            workers, repeats, 2, lambda w: w.ask("step", timeout, times=times)
         )
-        seconds, errors = take_turns(workers, repeats, 2, lambda w: w.ask("step", timeout))
     for peer, error in errors.items():
         log.failure(peer, "step", shown(case), error)
     for peer, values in seconds.items():
         rate = operations(case) / sorted(values)[len(values) // 2]
-        best = max(rates.values(), default=None)
         log(
             peer,
             "step",
@@ -62,25 +64,25 @@ def measure(
             shown(case),
             warmup=2,
             flops=round(rate),
+            times=times,
             matmul=rates,
-            fraction=round(rate / best, 4) if best else None,
+            fraction=round(rate / max(rates.values()), 4) if rates else None,
             **extra,
         )
 
 
-def matmul_rates(workers: list[Worker], case: dict[str, Any], size: int) -> dict[str, float]:
-    """The rates of large matrix products of the peers' frameworks."""
-    rates: dict[str, float] = {}
-    for worker in workers:
-        framework = worker.peer.needs[-1]
-        if framework in rates or framework == "openvino":
+def matmul_rates(dtype: str, size: int, timeout: float | None = None) -> dict[str, float]:
+    """Operations a second of large matrix products in each framework that is installed."""
+    rates = {}
+    for peer in ("ceiling jax", "ceiling torch"):
+        if not PEERS[peer].is_installed:
             continue
         try:
-            rate = worker.ask("matmul", size=size, dtype=case["dtype"].removeprefix("mixed_"))
-        except PeerError:
+            with working(peer) as worker:
+                arguments = {"size": size, "dtype": dtype.removeprefix("mixed_")}
+                rates[peer.split()[1]] = round(worker.ask("matmul", timeout, **arguments))
+        except PeerError:  # a precision that the framework does not have
             continue
-        if rate:
-            rates[framework] = round(rate)
     return rates
 
 

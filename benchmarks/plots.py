@@ -1,0 +1,64 @@
+"""Plots for the page: where a plot says it better than a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suites.cold import STAGES
+
+Record = Mapping[str, Any]
+
+COLORS = (
+    "#bbbbbb", "#88ccee", "#4477aa", "#cc6677", "#ddcc77", "#228833", "#aa4499", "#eeeeee"
+)  # fmt: skip
+
+
+def cold(records: Sequence[Record], path: Path) -> bool:
+    """Bars of the stages of the first picture; False where matplotlib is missing."""
+    if not records or find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(records) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{r['peer']} ({r['case']['cache']})" for r in records]
+    names = [name.replace(" (none)", "") for name in names]
+    left = [0.0] * len(records)
+    for stage, color in zip(STAGES, COLORS, strict=True):
+        widths = [max(0.0, r["stages"][stage]) for r in records]
+        axes.barh(names, widths, left=left, label=stage, color=color, edgecolor="white")
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds from the start of the process to the first picture")
+    figure.legend(ncols=len(STAGES), loc="outside lower center", frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+    return True
+
+
+def scale(records: Sequence[Record], path: Path) -> bool:
+    """Time against batch, size and steps, both logarithmic."""
+    if not records or find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    names = [axis for axis in ("batch", "size", "steps") if any(r["axis"] == axis for r in records)]
+    figure = Figure(figsize=(3.6 * len(names), 3.4), layout="constrained")
+    for axis, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        mine = [r for r in records if r["axis"] == axis]
+        for peer in dict.fromkeys(r["peer"] for r in mine):
+            points = sorted((r["case"][axis], r["median"]) for r in mine if r["peer"] == peer)
+            axes.loglog(*zip(*points, strict=True), marker="o", label=peer)
+        axes.set_xlabel({"size": "side in pixels"}.get(axis, axis))
+        axes.set_ylabel("s per picture" if axis == "steps" else "s per step")
+        axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+    return True
+
+
+def save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})

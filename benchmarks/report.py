@@ -1,0 +1,269 @@
+"""``python -m benchmarks.report FILES``: docs/benchmarks.md from the lines of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.records import read
+from benchmarks.suites.cold import STAGES
+
+Record = Mapping[str, Any]
+Rows = Sequence[Sequence[str]]
+
+ROOT = Path(__file__).parent.parent
+HEAD = Path(__file__).with_name("head.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--tiny", action="store_true", help="take trials of the harness too")
+    options = parser.parse_args(arguments)
+    records = latest(r for r in read(options.files) if options.tiny or not r["tiny"])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page(records, options.out.parent / "images"), "utf-8")
+
+
+def latest(records: Any) -> list[Record]:
+    """Of measurements of the same thing on the same machine the last one."""
+    found: dict[tuple[str, ...], Record] = {}
+    for record in records:
+        names = ("suite", "peer", "metric", "case", "machine", "flags", "axis")
+        key = tuple(repr(record.get(name)) for name in names)
+        found.pop(key, None)
+        found[key] = record
+    return list(found.values())
+
+
+def page(records: Sequence[Record], images: Path) -> str:
+    """The whole page; plots go to ``images``."""
+    text = [HEAD.read_text("utf-8")]
+    for machine in unique(repr(r["machine"]) for r in records):
+        chosen = [r for r in records if repr(r["machine"]) == machine]
+        text.append(heading(chosen))
+        for name, section in SECTIONS.items():
+            of_suite = [r for r in chosen if r["suite"] == name]
+            if of_suite:
+                text.append(section(of_suite, images))
+    return "\n".join(text)
+
+
+def heading(records: Sequence[Record]) -> str:
+    machine = records[0]["machine"]
+    device = machine["accelerator"] or "no accelerator"
+    dates = ", ".join(unique(r["date"][:10] for r in records))
+    commits = ", ".join(unique(str(r["commit"]) for r in records))
+    versions = {k: v for r in records for k, v in r["versions"].items()}
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    return (
+        f"## {machine['accelerator'] or machine['cpu']}\n\n"
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {device}; "
+        f"{machine['system']}. Measured {dates} at commit {commits} with {packages}. "
+        '("+" after a commit: with changes that were not committed.)\n'
+    )
+
+
+def step_section(records: Sequence[Record], images: Path) -> str:
+    rows = [
+        [
+            r["peer"],
+            *case_cells(r),
+            time_of(r),
+            str(len(r["values"])),
+            f"{r['flops'] / 1e9:.0f}",
+            f"{100 * r['fraction']:.0f} %" if r.get("fraction") else "",
+        ]
+        for r in measured(records, "step")
+    ]
+    head = ["peer", "model", "size", "batch", "dtype", "s per step", "n", "GFLOP/s", "of matmul"]
+    text = "### One guided step\n\n" + table(head, rows)
+    text += (
+        "\nThe network on prompt and negative prompt, guidance and the sampler's update. GFLOP/s "
+        "counts the same operations for everyone: convolutions, linear layers and attention. "
+        '"of matmul" is that rate by the best rate of a large matrix product of any framework on '
+        "this machine"
+    )
+    rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
+    rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
+    return text + (f" ({rates}).\n" if rates else ".\n") + kinds(records) + failures(records)
+
+
+def kinds(records: Sequence[Record]) -> str:
+    """Where the time goes; "other" is what the step takes beyond its layers' sum."""
+    names = ("convolution", "linear", "attention", "norm")
+    rows = []
+    for peer in unique(r["peer"] for r in records):
+        mine = [r for r in records if r["peer"] == peer]
+        steps = measured(mine, "step")
+        parts = {n: r["median"] for n in names for r in measured(mine, f"kind {n}")}
+        if not parts or not steps:
+            continue
+        step = steps[-1]["median"]
+        other = step - sum(parts.values())
+        cells = [f"{parts.get(n, 0):.2f} ({100 * parts.get(n, 0) / step:.0f} %)" for n in names]
+        rows.append([peer, *cells, f"{other:.2f} ({100 * other / step:.0f} %)"])
+    if not rows:
+        return ""
+    return (
+        "\nWhere the time goes: seconds of every layer timed by itself, and of the step beside "
+        "their sum (negative where the compiler gains by fusing layers):\n\n"
+        + table(["peer", *names, "other"], rows)
+    )
+
+
+def cold_section(records: Sequence[Record], images: Path) -> str:
+    firsts = measured(records, "first picture")
+    seconds = {(r["peer"], r["case"]["cache"]): r for r in measured(records, "second picture")}
+    rows = []
+    for r in firsts:
+        second = seconds.get((r["peer"], r["case"]["cache"]))
+        stages = [f"{r['stages'][stage]:.1f}" for stage in STAGES]
+        name = [r["peer"], r["case"]["cache"], time_of(r), str(len(r["values"]))]
+        rows.append([*name, *stages, time_of(second) if second else ""])
+    case = firsts[0]["case"] if firsts else {}
+    text = f"### From the start of the process to the first picture\n\n{describe(case)}\n\n"
+    head = ["peer", "cache", "first picture, s", "n", *STAGES, "second picture, s"]
+    text += table(head, rows)
+    text += (
+        '\nStages in seconds. "load" is the networks\' way from the file (in the page cache) to the '
+        'device, "compile" what the first call of each program takes beyond a later one. '
+        '"first time" begins with an empty cache of compiled programs, and "next time" is a later '
+        "process.\n"
+    )
+    if firsts and plots.cold(firsts, images / "cold.png"):
+        text += "\n![Stages of the first picture](images/cold.png)\n"
+    return text + failures(records)
+
+
+def mini_section(records: Sequence[Record], images: Path) -> str:
+    rows = [
+        [r["peer"], r["case"]["cache"], str(r["case"]["steps"]), time_of(r), str(len(r["values"]))]
+        for r in measured(records, "command")
+    ]
+    return "### The bundled model from the command line\n\n" + (
+        '`sfumato generate "a red apple"`, from its start to its end, with the picture on the '
+        "disk.\n\n" + table(["peer", "cache", "steps", "s", "n"], rows) + failures(records)
+    )
+
+
+def guide_section(records: Sequence[Record], images: Path) -> str:
+    rows = []
+    for r in measured(records, "warm"):
+        cold = [c for c in measured(records, "cold") if c["peer"] == r["peer"] and same(c, r)]
+        xla = {True: "yes", False: "no"}.get(r["case"].get("xla"), "")
+        first = f"{cold[-1]['median']:.2f}" if cold else ""
+        steps = str(r["case"]["steps"])
+        rows.append(
+            [r["peer"], *case_cells(r), steps, xla, first, time_of(r), str(len(r["values"]))]
+        )
+    head = ["peer", "model", "size", "batch", "dtype", "steps", "XLA", "first call, s", "s", "n"]
+    return "### Whole calls\n\n" + table(head, rows) + failures(records)
+
+
+def same(cold: Record, warm: Record) -> bool:
+    keys = ("model", "size", "batch", "steps", "dtype", "jit_compile")
+    return all(cold["case"].get(key) == warm["case"].get(key) for key in keys)
+
+
+def memory_section(records: Sequence[Record], images: Path) -> str:
+    chosen = [r for r in records if r["metric"].endswith(" memory") and "error" not in r]
+    rows = [
+        [r["peer"], *case_cells(r), r["metric"].removesuffix(" memory"), f"{r['median']:.2f}"]
+        for r in chosen
+    ]
+    head = ["peer", "model", "size", "batch", "dtype", "where", "peak, GiB"]
+    return "### Memory\n\n" + table(head, rows) + failures(records)
+
+
+def scale_section(records: Sequence[Record], images: Path) -> str:
+    rows = []
+    for r in records:
+        if "error" not in r and r["metric"].startswith("exponent"):
+            axis = r["metric"].removeprefix("exponent of ")
+            rows.append([r["peer"], r["case"]["model"], axis, f"{r['median']:.2f}"])
+    text = "### Scaling\n\nTime grows with the power of batch, side in pixels or steps:\n\n"
+    text += table(["peer", "model", "of", "exponent"], rows)
+    if plots.scale([r for r in records if r.get("axis")], images / "scale.png"):
+        text += "\n![Time against batch, size and steps](images/scale.png)\n"
+    return text + failures(records)
+
+
+def gpu_section(records: Sequence[Record], images: Path) -> str:
+    ceilings = [
+        [r["peer"], r["metric"], r["case"].get("dtype", ""), f"{r['median']:.1f} {r['unit']}"]
+        for metric in ("matmul", "copy")
+        for r in measured(records, metric)
+    ]
+    plain = [r for r in records if "flags" not in r and r["metric"] == "step"]
+    swept = [r for r in measured(records, "step") if "flags" in r]
+    calls = [r for r in records if r["metric"] in ("warm", "cold")]
+    text = "### Ceilings\n\n" + table(["peer", "what", "dtype", "rate"], ceilings) + "\n"
+    text += step_section(plain, images)
+    if swept:
+        rows = [[r["flags"], f"`{r['xla_flags']}`", time_of(r)] for r in swept]
+        text += "\n### Flags of XLA\n\n" + table(["what", "flags", "s per step"], rows)
+    return text + "\n" + guide_section(calls, images)
+
+
+SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
+    "mini": mini_section,
+    "cold": cold_section,
+    "step": step_section,
+    "guide": guide_section,
+    "memory": memory_section,
+    "scale": scale_section,
+    "gpu": gpu_section,
+}
+
+
+# Cells
+
+
+def measured(records: Sequence[Record], metric: str) -> list[Record]:
+    return [r for r in records if r["metric"] == metric and "error" not in r]
+
+
+def failures(records: Sequence[Record]) -> str:
+    """What could not be measured, and why."""
+    lines = [
+        f"- {r['peer']}, {r['metric']} ({describe(r['case'])}): {r['error']}"
+        for r in records
+        if "error" in r
+    ]
+    return "\nNot measured:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def case_cells(record: Record) -> list[str]:
+    return [str(record["case"].get(key, "")) for key in ("model", "size", "batch", "dtype")]
+
+
+def describe(case: Mapping[str, Any]) -> str:
+    words = {"size": "{0}x{0}", "batch": "batch {0}", "steps": "{0} steps"}
+    kept = ("model", "size", "batch", "steps", "dtype")
+    return ", ".join(words.get(key, "{0}").format(case[key]) for key in kept if key in case)
+
+
+def time_of(record: Record) -> str:
+    median, spread = record["median"], record["spread"]
+    digits = 1 if median >= 20 else 2 if median >= 1 else 4
+    return f"{median:.{digits}f} ± {spread:.{digits}f}"
+
+
+def table(head: Sequence[str], rows: Rows) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def unique(values: Any) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MPLBACKEND", "agg")
+    main()

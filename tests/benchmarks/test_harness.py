@@ -1,0 +1,139 @@
+"""The harness itself: turns, statistics, stages and deadlines, on workers and clocks that obey."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.peers.common import Clock
+from benchmarks.records import Log, read, summary
+from benchmarks.suites import cold, gpu, scale
+from benchmarks.workers import PeerError, take_turns, working
+
+
+class Fake:
+    """A worker that notes when it was asked and fails when told to."""
+
+    def __init__(self, name: str, diary: list[str], fails_at: int = -1) -> None:
+        self.peer = SimpleNamespace(name=name)
+        self.diary, self.fails_at, self.turns = diary, fails_at, 0
+
+    def turn(self) -> float:
+        self.diary.append(self.peer.name)
+        self.turns += 1
+        if self.turns == self.fails_at:
+            raise PeerError("broken")
+        return float(self.turns)
+
+
+def test_workers_take_turns() -> None:
+    diary: list[str] = []
+    workers = [Fake(name, diary) for name in "abc"]
+    seconds, errors = take_turns(workers, 3, 1, Fake.turn)
+    assert "".join(diary) == "abcabcabcabc"
+    assert seconds == {name: [2.0, 3.0, 4.0] for name in "abc"}  # the first round warms up
+    assert not errors
+
+
+def test_one_that_fails_has_no_more_turns() -> None:
+    diary: list[str] = []
+    workers = [Fake("a", diary), Fake("b", diary, fails_at=2)]
+    seconds, errors = take_turns(workers, 3, 0, Fake.turn)
+    assert "".join(diary) == "ababaa"[: len(diary)]
+    assert list(seconds) == ["a"]
+    assert errors == {"b": "broken"}
+
+
+@pytest.mark.parametrize(
+    ("values", "median", "spread"),
+    [([3.0], 3.0, 0.0), ([1.0, 5.0, 2.0], 2.0, 2.0), ([5.0, 1.0, 2.0, 3.0, 4.0], 3.0, 1.0)],
+)
+def test_median_and_spread(values: list[float], median: float, spread: float) -> None:
+    found = summary(values)
+    assert (found["median"], found["spread"]) == (median, spread)
+    assert found["values"] == values
+
+
+def test_a_record_says_where_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "records.jsonl"
+    log = Log(file, "step")
+    log("a", "step", "s", [1.0, 2.0], {"batch": 1}, flops=3)
+    log.failure("b", "step", {"batch": 1}, "Traceback ...\nValueError: too large\n")
+    with file.open("a") as stream:
+        stream.write('{"suite": "cut sho')
+    first, second = read([file])
+    assert first["median"] == 1.5
+    assert first["flops"] == 3
+    for key in ("cpu", "cores", "accelerator"):
+        assert key in first["machine"]
+    assert first["versions"]["keras"]
+    assert first["date"].endswith("Z")
+    assert "commit" in first
+    assert second["error"] == "ValueError: too large"
+
+
+def test_the_clock_synchronises_at_both_ends() -> None:
+    diary: list[str] = []
+    clock = Clock(lambda: diary.append("sync"))
+    assert clock.wrap("part", lambda x: diary.append("run") or x)(7) == 7
+    assert diary == ["sync", "run", "sync"]
+    assert len(clock.calls["part"]) == 1
+
+
+def test_stages_add_up_to_the_whole() -> None:
+    report = {
+        "first": 60.0,
+        "second": 20.0,
+        "calls": {"load": [5.0, 6.0], "step": [30.0, 4.0, 4.0], "decode": [7.0], "text": [1.0]},
+        "later": {"load": None, "step": 4.0, "decode": 5.0, "text": 0.5},
+    }
+    found = cold.stages(10.0, {"import": 6.0, "load": 3.0}, report)
+    assert found["start"] == 1.0
+    assert found["load"] == 3.0 + 11.0
+    assert found["compile"] == 26.0 + 2.0 + 0.5
+    assert found["steps"] == 12.0
+    assert found["decode"] == 5.0
+    assert found["total"] == 70.0
+    assert sum(found[stage] for stage in cold.STAGES) == pytest.approx(70.0)
+
+
+def test_exponent_of_a_power() -> None:
+    assert scale.exponent([(x, 3 * x**1.7) for x in (1, 2, 4, 7)]) == pytest.approx(1.7)
+
+
+def test_deadline() -> None:
+    now = [0.0]
+    deadline = gpu.Deadline(1, lambda: now[0])
+    assert not deadline.is_over()
+    now[0] = 50.0
+    assert deadline.left() == 10.0
+    assert deadline.is_over()
+
+
+def test_a_worker_answers_and_fails_loudly() -> None:
+    """In a process of its own: a result, an error of the peer, and its end."""
+    with working("ceiling jax") as worker:
+        assert worker.ask("matmul", size=64, dtype="float32") > 0
+        with pytest.raises(PeerError, match="no attribute 'unknown'"):
+            worker.ask("unknown")
+        worker.process.kill()
+        with pytest.raises(PeerError, match="ended"):
+            worker.ask("matmul", size=64, dtype="float32")
+
+
+def test_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")
+    file = tmp_path / "records.jsonl"
+    arguments = ["memory", "--tiny", "--peers", "sfumato jax", "--steps", "1"]
+    main([*arguments, "--json", str(file)])
+    records: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    host = next(r for r in records if r["metric"] == "host memory")
+    assert host["tiny"]
+    assert host["case"]["model"] == "tiny"
+    assert 0.05 < host["median"] < 20
