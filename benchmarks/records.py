@@ -56,6 +56,7 @@ class Log:
             "unit": unit,
             "case": dict(case),
             **summary(values),
+            "load_average": round(os.getloadavg()[0], 2),  # of the last minute: was it alone?
             **extra,
         }
         self.write(record)

@@ -131,8 +131,8 @@ def cold_section(records: Sequence[Record], images: Path) -> str:
     head = ["peer", "cache", "first picture, s", "n", *STAGES, "second picture, s"]
     text += table(head, rows)
     text += (
-        '\nStages in seconds. "load" is the networks\' way from the file (in the page cache) to the '
-        'device, "compile" what the first call of each program takes beyond a later one. '
+        '\nStages in seconds. "load" is the way from the file (in the page cache) to the device, '
+        '"compile" what the first call of each program takes beyond a later one. '
         '"first time" begins with an empty cache of compiled programs, and "next time" is a later '
         "process.\n"
     )

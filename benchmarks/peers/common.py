@@ -116,7 +116,10 @@ class Runner:
         return self._time(self._checked_pictures)
 
     def first_pictures(self) -> dict[str, Any]:
-        """The first call and two more, by part; the parts of the first as first and later calls."""
+        """The seconds of the first and of a second call, and of the parts of the first.
+
+        ``later``: the median seconds of each part in the second call, when nothing is new any more.
+        """
         self.clock = Clock(self.synchronise)
         self.watch()
         start = time.perf_counter()

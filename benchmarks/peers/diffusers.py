@@ -29,7 +29,7 @@ class Runner(common.Runner):
     def load_model(self) -> None:
         dtype = getattr(self.torch, self.case.dtype.removeprefix("mixed_"))
         pipe = self.DiffusionPipeline.from_pretrained(
-            self.case.folder, torch_dtype=dtype, local_files_only=True
+            self.case.folder, dtype=dtype, local_files_only=True
         )
         pipe.set_progress_bar_config(disable=True)
         self.pipe = pipe.to(self.device)

@@ -29,7 +29,7 @@ CACHE = "SFUMATO_COMPILE_CACHE"
 
 
 def run(plan: Plan, log: Log) -> None:
-    case = plan.case(steps=plan.steps or (2 if plan.tiny else 5))
+    case = plan.case(steps=plan.steps or 2)
     read_all(Path(case["folder"]))
     peers = choose(plan.peers, case["model"])
     results: dict[tuple[str, str], list[dict[str, float]]] = {}

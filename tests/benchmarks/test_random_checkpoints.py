@@ -22,12 +22,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["tiny", "tiny-xl"])
 def test_sfumato_and_diffusers_read_it(name: str, cache: Path) -> None:
     folder = checkpoint(name, cache)
-    pipe = DiffusionPipeline.from_pretrained(
-        folder, torch_dtype=torch.float32, local_files_only=True
-    )
+    pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     ours = StableDiffusion(64, 64, preset=str(folder))
     text = ours.encode_text("a red apple")
-    (theirs, *_) = pipe.encode_prompt("a red apple", "cpu", 1, False)
+    (theirs, *_) = pipe.encode_prompt(
+        "a red apple", device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
     np.testing.assert_allclose(text, theirs.detach().numpy(), atol=1e-4)
     assert ours.diffusion_model.count_params() == sum(p.numel() for p in pipe.unet.parameters())
     assert pipe.tokenizer.pad_token == MODELS[name].pads[0]

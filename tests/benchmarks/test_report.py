@@ -18,7 +18,7 @@ CASE = {"model": "sd1.5", "size": 512, "batch": 1, "steps": 25, "dtype": "float3
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "records.jsonl"
     steps = Log(path, "step")
-    steps("diffusers", "step", "s", [99.0], CASE, flops=1)
+    steps("diffusers", "step", "s", [99.0], CASE, flops=1e9)
     values = {"flops": 200e9, "matmul": {"torch": 250e9}, "fraction": 0.8}
     steps("diffusers", "step", "s", [9.0, 9.5, 8.5], CASE, **values)
     steps("sfumato jax", "step", "s", [10.0], CASE, **values)
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
         case = {**CASE, "cache": mode}
         colds("sfumato jax", "first picture", "s", [28.0], case, stages=stages)
         colds("sfumato jax", "second picture", "s", [12.0], case)
-    Log(path, "step", tiny=True)("tried", "step", "s", [1.0], CASE)
+    Log(path, "step", tiny=True)("tried", "step", "s", [1.0], CASE, flops=1e9)
     return path
 
 
