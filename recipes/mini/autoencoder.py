@@ -25,7 +25,7 @@ from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 
 log = logging.getLogger(__name__)
 Tensor = Any
-LATENT_NOISE = 0.05
+LATENT_NOISE = 0.15
 """Added to the linear encoder's latents, so that the decoder forgives small errors."""
 
 

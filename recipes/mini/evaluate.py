@@ -24,7 +24,8 @@ from sfumato import StableDiffusion
 
 log = logging.getLogger(__name__)
 Draw = Callable[[list[Scene]], np.ndarray]
-GRID = tuple((guidance, steps) for guidance in (1.0, 2.0, 4.0, 7.0) for steps in (8, 20))
+GRID = tuple((guidance, steps) for guidance in (1.0, 2.0, 3.0, 5.0) for steps in (8, 20))
+JUDGE_STEPS = 800
 
 
 def questions(composer: Composer, count: int, seed: int = 5) -> dict[str, list[Scene]]:
@@ -137,7 +138,7 @@ def main() -> None:
     )
     composer = open_composer(config, work)
     judge = Judge(composer)
-    judge.train(1500 if config.size > 32 else 20)
+    judge.train_or_load(work / "judge.weights.h5", JUDGE_STEPS)
     model = StableDiffusion.from_preset(folder)
     asked = questions(composer, count)
     found: dict[str, Any] = {}
@@ -154,7 +155,7 @@ def main() -> None:
         draw = generator(model, **options)
         name = f"guidance {guidance}, {steps} steps"
         for kind in ("seen cells", "seen colours"):
-            scenes = asked[kind][:32]
+            scenes = asked[kind][: count // 2]
             found[f"{name}: {kind}"] = score(kind, scenes, draw(scenes), judge)
             log.info("%s, %s: %s", name, kind, found[f"{name}: {kind}"])
     (work / "evaluation.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -122,8 +122,14 @@ class Judge:
             "thing": float(np.mean(things)),
         }
 
-    def save(self, path: Path) -> None:
-        self.model.save_weights(path)
+    def train_or_load(self, path: Path, steps: int) -> None:
+        """Train, or take the weights of an earlier evaluation of the same drawings."""
+        if path.exists():
+            self.model(self.batch(2)[0])  # gives the variables their shapes
+            self.model.load_weights(path)
+        else:
+            self.train(steps)
+            self.model.save_weights(path)
 
 
 def real(composer: Composer, scene: Scene, random: np.random.Generator) -> np.ndarray:

@@ -70,6 +70,8 @@ ROWS = (
         "mini",
         "Sfumato's own small model, part of this package: works without a network",
         size=64,
+        steps=20,
+        guidance=2.0,
         variant="",
         # Trained down to no signal at all: Karras' levels would begin at sigma 4096 and spend most
         # of the steps where there is nothing to see.
