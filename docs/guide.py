@@ -54,7 +54,7 @@ plot_gallery(images, rows=1, cols=3)
 
 # %%
 start = time.perf_counter()
-images = model.text_to_image("a yellow car", batch_size=3, verbose=False)
+images = model.text_to_image("a sunflower", batch_size=3, verbose=False)
 print(f"{time.perf_counter() - start:.2f} seconds for three pictures")
 plot_gallery(images, rows=1, cols=3)
 
@@ -62,13 +62,12 @@ plot_gallery(images, rows=1, cols=3)
 # ## A harder prompt
 #
 # Add what the picture should look like. Large models know materials, light, painters and lenses;
-# `mini` knows colours, backgrounds and three styles. It combines them, also where it has not seen
-# the combination.
+# `mini` knows colours, backgrounds and three styles. It was shown balloons of many colours and
+# purple things of many kinds, but a purple balloon was kept from it.
 
 # %%
-images = model.text_to_image(
-    "a 3d render of a purple pear on a green background", batch_size=3, seed=7
-)
+prompt = "a 3d render of a purple balloon on a green background"
+images = model.text_to_image(prompt, batch_size=3, seed=7)
 plot_gallery(images, rows=1, cols=3)
 
 # %% [markdown]
@@ -78,19 +77,28 @@ plot_gallery(images, rows=1, cols=3)
 # is read or changed.
 
 # %%
-again = model.text_to_image(
-    "a 3d render of a purple pear on a green background", seed=8, verbose=False
-)
+again = model.text_to_image(prompt, seed=8, verbose=False)
 difference = np.abs(again[0].astype(int) - images[1])
 print(f"alone and in the batch: {difference.max()} levels of 255 apart at most")
 
 # %% [markdown]
-# Several prompts go in one call. A `negative_prompt` says what to stay away from.
+# Several prompts go in one call.
 
 # %%
 prompts = ["a cat", "a cartoon of an orange cat", "a cat on a blue background"]
-images = model.text_to_image(prompts, negative_prompt="a black background", seed=3, verbose=False)
+images = model.text_to_image(prompts, seed=3, verbose=False)
 plot_gallery(images, rows=1, cols=3, titles=["plain", "cartoon, orange", "on blue"])
+
+# %% [markdown]
+# A `negative_prompt` says what to stay away from. Above, hearts of any colour; below, from the same
+# noise, hearts that keep away from red.
+
+# %%
+hearts = model.text_to_image("a heart", batch_size=3, seed=20, verbose=False)
+others = model.text_to_image(
+    "a heart", negative_prompt="a red heart", batch_size=3, seed=20, verbose=False
+)
+plot_gallery([*hearts, *others], rows=2, cols=3)
 
 # %% [markdown]
 # ## How does it work?
@@ -102,18 +110,19 @@ plot_gallery(images, rows=1, cols=3, titles=["plain", "cartoon, orange", "on blu
 # is more for the network to go by, and the picture condenses out of the noise.
 #
 # `on_step` shows it. It is called after every step, and `event.latents()` is the picture as the
-# network guesses it at that moment.
+# network guesses it at that moment. The prompt leaves the colour open, so at first the network
+# cannot know it either, and guesses a mixture:
 
 # %%
 guesses = []
 images = model.text_to_image(
-    "a red apple",
+    "a heart",
     num_steps=16,
     seed=5,
     on_step=lambda event: guesses.append(event.latents()),
     verbose=False,
 )
-chosen = [0, 1, 3, 5, 9, 15]
+chosen = [0, 2, 4, 6, 9, 15]
 pictures = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
 plot_gallery(
     pictures, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen]
@@ -239,8 +248,10 @@ fastest, _, seconds = min(rows, key=lambda row: row[2])
 print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Standard.")
 
 # %% [markdown]
-# The table is this machine's; its first line says where it ran. The first call includes loading and
-# compiling, or reading what an earlier process compiled. To read it, it helps to know:
+# The table is this machine's; its first line says where it ran. (If you read this as a page: that
+# was two CPU cores which were busy with other work, too. Your own run says more.) The first call
+# includes loading and compiling, or reading what an earlier process compiled. To read it, it helps
+# to know:
 #
 # - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
 #   keeps them fed. Run the script on yours to see what that comes to.
@@ -264,8 +275,24 @@ from sfumato.pictures import Recipe, save
 policy = "float32" if "cpu" in device.lower() else "mixed_float16"
 model = sfumato.models.StableDiffusion.from_preset(PRESET, dtype=policy, jit_compile=True)
 prompt = "a cartoon of a green frog on a pink background"
-images = model.text_to_image(prompt, batch_size=3, num_steps=20, sampler="euler_a", seed=11)
-recipe = Recipe(prompt=prompt, steps=20, sampler="Euler a", seed=11, model=PRESET)
+images = model.text_to_image(
+    prompt,
+    batch_size=3,
+    num_steps=20,
+    unconditional_guidance_scale=3.0,
+    sampler="euler_a",
+    seed=11,
+)
+recipe = Recipe(
+    prompt=prompt,
+    steps=20,
+    guidance=3.0,
+    sampler="Euler a",
+    seed=11,
+    width=model.img_width,
+    height=model.img_height,
+    model=PRESET,
+)
 print(save("outputs/frog.png", images[0], recipe))
 plot_gallery(images, rows=1, cols=3)
 

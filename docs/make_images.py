@@ -99,7 +99,7 @@ def noise(studio: Studio) -> Figure:
 def steps(studio: Studio) -> Figure:
     """The way out: the noisy latents above, the network's guess below."""
     sigmas = find_schedule("trailing")(studio.training, 16)
-    denoise, seen, guesses = studio.denoiser(PROMPT, studio.model.checkpoint.guidance), [], []
+    denoise, seen, guesses = studio.denoiser("a heart", 1.0), [], []
 
     def watched(x: np.ndarray, sigma: float) -> np.ndarray:
         seen.append(visible(x, sigma)[0])
@@ -128,7 +128,7 @@ def words(studio: Studio) -> Figure:
 
 def guidance(studio: Studio) -> Figure:
     """Too little, enough, too much."""
-    prompts, scales = ("a blue car", "a green frog"), (1.0, 2.0, 4.0, 7.5, 12.0, 20.0)
+    prompts, scales = ("a car", "a green frog"), (1.0, 2.0, 3.0, 5.0, 8.0, 15.0)
     pictures = [
         studio.paint(prompt, unconditional_guidance_scale=scale)
         for prompt in prompts
@@ -150,7 +150,9 @@ def samplers(studio: Studio) -> Figure:
     off = [np.abs(picture - settled).mean() for picture in pictures]
     titles = [f"{n} steps: {d:.1f}" for n, d in zip(counts * len(names), off, strict=True)]
     figure = gallery(pictures, titles, rows=2, scale=2.0)
-    figure.axes[0].get_gridspec().update(hspace=0.25)
+    for axes in figure.axes[len(counts) :]:  # lower, for the titles of the second row
+        left, bottom, width, height = axes.get_position().bounds
+        axes.set_position((left, bottom - 0.05, width, height))
     for axes, label in zip(figure.axes[:: len(counts)], ("Euler", "DPM++ 2M"), strict=True):
         axes.text(-0.08, 0.5, label, rotation=90, va="center", ha="right", transform=axes.transAxes)
     return figure

@@ -101,9 +101,9 @@ plot_gallery(paint(grid, stay(noise, len(grid))), rows=side, cols=side, scale=1.
 #
 # Now hold the prompt and walk through the noise. A straight line is the wrong way here. The
 # network knows noise of variance 1, and the middle between two independent noises has only half
-# of it: too little noise gives pale, empty pictures. But `cos(a) x + sin(a) y` has variance `cos²
-# + sin² = 1` at every angle. It is a circle, so the walk ends where it began and the film has no
-# seam.
+# of it; what starts from too little noise tends to come out pale and empty. The mixture
+# `cos(a) x + sin(a) y` has variance 1 at every angle. It is a circle, so the walk ends where it
+# began and the film has no seam.
 
 # %%
 x, y = latent_noise(2, *shape), latent_noise(3, *shape)
@@ -113,9 +113,9 @@ middle = (x + y) / 2
 print(f"variance on the circle: {circle.var(axis=(1, 2, 3)).mean():.2f}")
 print(f"variance between x and y: {middle.var():.2f}")
 
-(cat,) = model.encode_text("a cat on a blue background")
-walk = paint(stay(cat, count), circle)
-print(save_animation("outputs/cats.webp", walk, fps=8))
+(heart,) = model.encode_text("a heart")
+walk = paint(stay(heart, count), circle)
+print(save_animation("outputs/hearts.webp", walk, fps=8))
 plot_gallery(walk[:: count // 8], rows=1, cols=8)
 
 # %% [markdown]
@@ -129,7 +129,7 @@ plot_gallery(walk[:: count // 8], rows=1, cols=8)
 (house,) = model.encode_text("a house")
 generator = np.random.default_rng(5)
 u, v = (generator.standard_normal(house.shape) * house.std() for _ in range(2))
-radius = 0.7
+radius = 1.0
 stroll = np.stack([house + radius * (cos(a) * u + sin(a) * v) for a in angles]).astype("float32")
 walk = paint(stroll, stay(noise, count))
 print(save_animation("outputs/stroll.webp", walk, fps=8))
