@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.peers import PEERS, choose
+from benchmarks.peers import choose
 from benchmarks.records import Log
 from benchmarks.suites import Plan, shown
 from benchmarks.workers import PeerError, Worker, take_turns, working
@@ -31,6 +31,13 @@ def arms(peer: str) -> tuple[bool | None, ...]:
     return (False, True) if peer in ("sfumato jax", "sfumato tensorflow") else (None,)
 
 
+def uses_xla(peer: str, jit: bool | None) -> bool | None:
+    """None where there is no XLA that could be used."""
+    if jit is not None:
+        return jit
+    return {"sfumato jax": True, "kerascv xla": True, "kerascv graph": False}.get(peer)
+
+
 def measure(
     case: dict[str, Any],
     peers: list[str],
@@ -49,7 +56,7 @@ def measure(
             ready = [w for w in workers if start(w, given, log, timeout)]
             seconds, errors = take_turns(ready, repeats, 1, lambda w: w.ask("picture", timeout))
         for peer, values in seconds.items():
-            mode = shown(given) | {"xla": jit if jit is not None else "xla" in PEERS[peer].name}
+            mode = shown(given) | {"xla": uses_xla(peer, jit)}
             log(peer, "warm", "s", values, mode, warmup=2)
         for peer, error in errors.items():
             log.failure(peer, "warm", shown(given), error)
