@@ -16,8 +16,10 @@ from recipes.mini import words
 from recipes.mini.bank import read_bank, write_bank
 from recipes.mini.config import CONFIGURATIONS, TOY, Training
 from recipes.mini.training import Schedule, averages, numbers, start
+from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.layers import keys
 from sfumato.networks.text_encoder import TextEncoder
+from sfumato.networks.unet import UNet
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,12 @@ def test_configurations_fit_together(config: Any):
     assert config.unet.context_width == config.text_encoder.width
     assert config.size % config.autoencoder.downsampling == 0
     assert config.caption_length <= config.text_encoder.length == 77
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_the_exported_weights_fit_into_the_package(config: Any):
+    """Float16, with int8 embeddings: at most 64 MB."""
+    autoencoder = [network(config.autoencoder) for network in (ImageEncoder, ImageDecoder)]
+    networks = [UNet(config.unet), TextEncoder(config.text_encoder), *autoencoder]
+    table = config.text_encoder.vocabulary * config.text_encoder.width
+    assert 2 * sum(network.count_params() for network in networks) - table < 64e6
