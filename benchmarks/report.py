@@ -16,6 +16,10 @@ Record = Mapping[str, Any]
 Rows = Sequence[Sequence[str]]
 
 ROOT = Path(__file__).parent.parent
+BUSY = (
+    ", **more than it has cores**: other programs were running too, so the times are longer than on "
+    "a machine of one's own, and only differences well beyond the spread say anything"
+)
 HEAD = Path(__file__).with_name("head.md")
 
 
@@ -60,12 +64,16 @@ def heading(records: Sequence[Record]) -> str:
     dates = ", ".join(unique(r["date"][:10] for r in records))
     commits = ", ".join(unique(str(r["commit"]) for r in records))
     versions = {k: v for r in records for k, v in r["versions"].items()}
+    loads = [r["load_average"] for r in records if "load_average" in r] or [0.0]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
         f"## {machine['accelerator'] or machine['cpu']}\n\n"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {device}; "
         f"{machine['system']}. Measured {dates} at commit {commits} with {packages}. "
-        '("+" after a commit: with changes that were not committed.)\n'
+        '("+" after a commit: with changes that were not committed.) Load average when a record was '
+        f"written: {min(loads):.1f} to {max(loads):.1f}"
+        + (BUSY if not machine["accelerator"] and max(loads) > machine["cores"] + 0.7 else "")
+        + ".\n"
     )
 
 

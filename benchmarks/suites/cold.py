@@ -36,11 +36,15 @@ def run(plan: Plan, log: Log) -> None:
     for _ in range(plan.repeats):
         for peer in peers:
             for mode, seconds in one_round(peer, case, log).items():
-                results.setdefault((peer, mode), []).append(seconds)
-    for (peer, mode), rounds in results.items():
-        given = shown(case) | {"cache": mode}
-        log(peer, "first picture", "s", [r["total"] for r in rounds], given, stages=means(rounds))
-        log(peer, "second picture", "s", [r["second"] for r in rounds], given)
+                rounds = results.setdefault((peer, mode), [])
+                rounds.append(seconds)
+                record(peer, shown(case) | {"cache": mode}, rounds, log)
+
+
+def record(peer: str, case: dict[str, Any], rounds: list[dict[str, float]], log: Log) -> None:
+    """Write what there is so far, so that a run that is cut short has lost nothing."""
+    log(peer, "first picture", "s", [r["total"] for r in rounds], case, stages=means(rounds))
+    log(peer, "second picture", "s", [r["second"] for r in rounds], case)
 
 
 def one_round(peer: str, case: dict[str, Any], log: Log) -> dict[str, dict[str, float]]:
