@@ -28,7 +28,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("mini")
     here = Path(__file__).parent
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(here.parents[1] / "src"), str(here)])
+        "OMP_NUM_THREADS": "1",  # maps so small are slower in several threads
+        "PYTHONPATH": os.pathsep.join([str(here.parents[1] / "src"), str(here)]),
     }
     command = [sys.executable, str(here / "toy_run.py"), str(folder)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
