@@ -134,7 +134,7 @@ plot_gallery(
 # 1. **The text encoder** turns the prompt into a row of vectors, one for each of 77 tokens.
 # 2. **The denoiser**, a U-Net, sees a noisy picture and those vectors, and says what it takes for
 #    noise. It *attends* to the text: every position of the picture looks up which words concern
-#    it (cross-attention), again and again at every size of the U.
+#    it (cross-attention), again and again at several sizes.
 # 3. **The sampler** decides how much of that noise to remove in each step. [There are
 #    many](samplers.md); `sampler=` and `schedule=` choose one.
 # 4. **The decoder** makes pixels. All of the above happens not on pixels but on *latents*: a map
@@ -250,8 +250,8 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 # %% [markdown]
 # The table is this machine's; its first line says where it ran. (If you read this as a page: that
 # was two CPU cores which were busy with other work, too. Your own run says more.) The first call
-# includes loading and compiling, or reading what an earlier process compiled. To read it, it helps
-# to know:
+# includes loading and compiling, or reading from disk what was compiled before: XLA's program is
+# that of the first pictures above. To read the rest, it helps to know:
 #
 # - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
 #   keeps them fed. Run the script on yours to see what that comes to.

@@ -162,6 +162,8 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="run them and write the pages, too")
     arguments = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "agg")
+    cache = tempfile.TemporaryDirectory()  # a first call in a page is a first call
+    os.environ["SFUMATO_COMPILE_CACHE"] = cache.name
     for name in arguments.guides:
         cells = read_cells((DOCS / f"{name}.py").read_text("utf-8"))
         write(DOCS / f"{name}.ipynb", make_notebook(cells))
