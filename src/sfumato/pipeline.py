@@ -170,8 +170,7 @@ class Pipeline:
         if steps < 1:
             raise ValueError(f"`num_steps` must be at least 1. Received: num_steps={steps}")
         sampler = options.get("sampler")
-        # The preset's schedule belongs to the preset's sampler.
-        schedule = options.get("schedule") or (None if sampler else self.checkpoint.schedule)
+        schedule = options.get("schedule") or self.checkpoint.schedule_for(sampler)
         return make_plan(
             training_sigmas(**self.checkpoint.noise),
             steps,

@@ -19,7 +19,9 @@ class Defaults:
     steps: int = 4
     guidance: float = 6.5
     sampler: str = "dpmpp_2m"
-    schedule: str | None = "sgm_uniform"
+
+    def schedule_for(self, sampler: str | None) -> str | None:
+        return "sgm_uniform" if sampler is None else None
 
 
 @dataclass

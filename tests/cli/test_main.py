@@ -101,7 +101,9 @@ import numpy as np
 from sfumato.cli import engine, main
 
 class Pipeline:
-    checkpoint = SimpleNamespace(steps=4, guidance=7.5, sampler="euler", schedule=None)
+    checkpoint = SimpleNamespace(
+        steps=4, guidance=7.5, sampler="euler", schedule_for=lambda sampler: None
+    )
 
     def text_to_image(self, prompt, *, num_steps, on_step, **options):
         Path("painting").touch()

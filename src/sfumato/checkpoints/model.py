@@ -41,9 +41,16 @@ class Model:
     def sampler(self) -> str:
         return self.preset.sampler
 
-    @property
-    def schedule(self) -> str | None:
-        return self.preset.schedule
+    def schedule_for(self, sampler: str | None) -> str | None:
+        """The schedule where none is asked for; None: the sampler's own.
+
+        The preset's is for the preset's sampler. A model trained down to zero signal has one sigma
+        far above all others, so levels even in sigma would spend their steps where there is nothing
+        to see: it takes steps that are even in time, whatever the sampler.
+        """
+        if sampler is None and self.preset.schedule:
+            return self.preset.schedule
+        return "trailing" if self.noise.get("zero_terminal_snr") else None
 
     @property
     def prediction(self) -> Prediction:

@@ -60,8 +60,7 @@ class Job:
         """What was asked for, and the model's own way where nothing was."""
         from sfumato.diffusion import find_sampler, find_schedule
 
-        # A schedule belongs to its sampler: the model's is for the model's sampler.
-        own = defaults.schedule if self.sampler is None else None
+        own = defaults.schedule_for(self.sampler)
         sampler = find_sampler(self.sampler or defaults.sampler)
         return Sampling(
             steps=defaults.steps if self.steps is None else self.steps,
