@@ -17,8 +17,8 @@ Rows = Sequence[Sequence[str]]
 
 ROOT = Path(__file__).parent.parent
 BUSY = (
-    ", **more than it has cores**: other programs were running too, so the times are longer than on "
-    "a machine of one's own, and only differences well beyond the spread say anything"
+    ", **more than it has cores**: other programs were running too, so the times are longer than "
+    "on a machine of one's own, and only differences well beyond the spread say anything"
 )
 HEAD = Path(__file__).with_name("head.md")
 
@@ -70,8 +70,8 @@ def heading(records: Sequence[Record]) -> str:
         f"## {machine['accelerator'] or machine['cpu']}\n\n"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {device}; "
         f"{machine['system']}. Measured {dates} at commit {commits} with {packages}. "
-        '("+" after a commit: with changes that were not committed.) Load average when a record was '
-        f"written: {min(loads):.1f} to {max(loads):.1f}"
+        '("+" after a commit: with changes that were not committed.) Load average when a record '
+        f"was written: {min(loads):.1f} to {max(loads):.1f}"
         + (BUSY if not machine["accelerator"] and max(loads) > machine["cores"] + 0.7 else "")
         + ".\n"
     )
