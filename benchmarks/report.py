@@ -85,7 +85,7 @@ def step_section(records: Sequence[Record], images: Path) -> str:
             time_of(r),
             str(len(r["values"])),
             f"{r['flops'] / 1e9:.0f}",
-            f"{100 * r['fraction']:.0f} %" if r.get("fraction") else "",
+            f"{100 * r['fraction']:.0f} %" if 0 < (r.get("fraction") or 0) <= 1 else "",
         ]
         for r in measured(records, "step")
     ]
@@ -95,7 +95,7 @@ def step_section(records: Sequence[Record], images: Path) -> str:
         "\nThe network on prompt and negative prompt, guidance and the sampler's update. GFLOP/s "
         "counts the same operations for everyone: convolutions, linear layers and attention. "
         '"of matmul" is that rate by the best rate of a large matrix product of any framework on '
-        "this machine"
+        "this machine, empty where the machine was busier when it measured the product"
     )
     rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
