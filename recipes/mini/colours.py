@@ -75,9 +75,9 @@ def main_hue(rgba: np.ndarray) -> tuple[float, float]:
 def own_colour(rgba: np.ndarray) -> str | None:
     """What a thing of one colour is called, "red" or "brown"; None where no one name fits."""
     main, share = main_hue(rgba)
-    if share < 0.45:
-        return None
     hue, saturation, value = to_hsv(rgba[rgba[..., 3] > 128][:, :3] / 255)
+    if share < 0.45:
+        return "black" if np.mean(value < 0.22) > 0.9 else None
     near = (np.abs(distance(hue, main)) < 35) & (saturation > 0.25)
     return name_of(main, float(np.median(saturation[near])), float(np.median(value[near])))
 

@@ -1,8 +1,8 @@
 """A training picture and its caption, composed from the drawings: one pure function of a seed.
 
-What a caption leaves open is left open in the picture too (an unnamed style is any style), except
-that an unnamed background is white and an unnamed colour is the thing's own. What it names is
-true: colours, backgrounds, styles, counts, sizes and relations are chosen first, then painted.
+What a caption leaves open is the plainest: an unnamed style is the first one, an unnamed background
+is white, and an unnamed colour is the thing's own. What it names is true: colours, backgrounds,
+styles, counts, sizes and relations are chosen first, then painted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 
 from recipes.mini import colours, pack
 from recipes.mini.config import Configuration
+from recipes.mini.looks import PIXELS
 from recipes.mini.pack import Label, Pack
 
 RELATIONS = {
@@ -53,9 +54,9 @@ def withheld(*words: str, share: float = 0.1) -> bool:
 class Composer:
     """Draws scenes, pictures and captions from a pack of drawings.
 
-    The first style of ``styles`` is the one that a caption without a style mostly means. The
-    cells (thing, style) of the others, and the painted colours of things, that `withheld`
-    chooses are never drawn: the evaluation asks for them.
+    The first style of ``styles`` is the one that a caption without a style means. The cells
+    (thing, style) of the others, and the painted colours of things, that `withheld` chooses are
+    never drawn: the evaluation asks for them.
     """
 
     def __init__(
@@ -128,22 +129,21 @@ class Composer:
         rgba, label = self.pack.drawings[index], self.pack.labels[index]
         if scene.colour and scene.colour != label.colour:
             rgba = colours.paint(rgba, scene.colour)
-        size = self.pack.size
+        coarse = PIXELS if scene.style == "pixel art" else 1
+        size = self.pack.size // coarse
         canvas = Image.new("RGB", (size, size), colours.BACKGROUNDS[scene.background])
         for thing, left, top, scale in self.arrange(scene, rgba, random):
-            place(canvas, thing, left, top, scale)
-        return np.asarray(canvas)
+            place(canvas, thing, left, top, scale, hard=coarse > 1)
+        return np.asarray(canvas).repeat(coarse, 0).repeat(coarse, 1)
 
     def arrange(self, scene: Scene, rgba: np.ndarray, random: np.random.Generator) -> list[tuple]:
         """(drawing, left, top, scale) of every thing, in units of the picture."""
+        things = [rgba] * max(1, scene.count)
         if scene.other:
             other = int(random.choice(self.found[scene.other, scene.style]))
-            first, second = RELATIONS[scene.relation]
-            return [(rgba, *first, 0.5), (self.pack.drawings[other], *second, 0.5)]
-        if scene.count > 1:
-            corners = ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
-            spots = ((0, 0.25), (0.5, 0.25)) if scene.count == 2 else corners[: scene.count]
-            return [(rgba, *spot, 0.5) for spot in spots]
+            things = [rgba, self.pack.drawings[other]]
+        if len(things) > 1:
+            return [(t, *spot, 0.5) for t, spot in zip(things, spots(scene), strict=True)]
         scale = {"small": 0.45, "big": 1.0}.get(scene.size, 0.92 - self.jitter * random.random())
         slack = (1 - scale) / 2
         left, top = slack + self.jitter * slack * random.uniform(-1, 1, 2)
@@ -156,19 +156,31 @@ class Composer:
         return picture, caption(scene, self.pack.labels[index], self.styles[0], random)
 
 
+def spots(scene: Scene) -> tuple[tuple[float, float], ...]:
+    """Left and top, in pictures, of every thing of a scene of several."""
+    if scene.other:
+        return RELATIONS[scene.relation]
+    corners = ((0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5))
+    return ((0, 0.25), (0.5, 0.25)) if scene.count == 2 else corners[: scene.count]
+
+
 def open_composer(config: Configuration, work: Path) -> Composer:
     """The composer of a configuration, on the drawings of its work folder."""
     drawings = pack.read(work / "drawings.npz")
     return Composer(drawings, config.styles, config.scenes, config.jitter)
 
 
-def place(canvas: Image.Image, rgba: np.ndarray, left: float, top: float, scale: float) -> None:
-    """Paste a drawing onto the canvas, scaled with premultiplied alpha."""
+def place(
+    canvas: Image.Image, rgba: np.ndarray, left: float, top: float, scale: float, hard: bool
+) -> None:
+    """Paste a drawing onto the canvas, scaled with premultiplied alpha; ``hard``: of every pixel
+    all or nothing."""
     side = max(1, round(canvas.width * scale))
     thing = Image.fromarray(rgba).convert("RGBa").resize((side, side), Image.Resampling.BOX)
     spot = (round(canvas.width * left), round(canvas.height * top))
     thing = thing.convert("RGBA")
-    canvas.paste(thing, spot, thing)
+    mask = thing.getchannel("A")
+    canvas.paste(thing, spot, mask.point(lambda a: 255 * (a > 110)) if hard else mask)
 
 
 def phrase(scene: Scene, colour: str | None = None, article: bool = True) -> str:
@@ -184,6 +196,8 @@ def phrase(scene: Scene, colour: str | None = None, article: bool = True) -> str
 
 
 def with_article(words: str) -> str:
+    if words.endswith((" art", "scissors")):
+        return words
     return f"{'an' if words[0] in 'aeiou' and not words.startswith('uni') else 'a'} {words}"
 
 
@@ -205,7 +219,7 @@ def caption(scene: Scene, label: Label, default: str, random: np.random.Generato
     """One of the many ways to say what a scene shows."""
     own = label.colour if scene.colour is None and random.random() < 0.3 else None
     thing = phrase(scene, own, article=random.random() < 0.8)
-    unnamed = 0.5 if scene.style == default else 0.15
+    unnamed = 0.5 if scene.style == default else 0.0
     form = random.random()
     if random.random() > unnamed:
         style = scene.style

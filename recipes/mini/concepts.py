@@ -140,20 +140,6 @@ anchor: 2693
 kite: 1fa81
 """
 
-FEW = tuple(
-    """
-    apple, pear, orange, lemon, banana, strawberry, cherry, watermelon, mushroom, pizza, hamburger,
-    donut, ice cream, cat, dog, fox, bear, panda, rabbit, pig, frog, fish, octopus, crab, turtle,
-    butterfly, penguin, elephant, car, bus, train, airplane, rocket, sailboat, tree, pine tree,
-    cactus, rose, sunflower, sun, moon, star, cloud, rainbow, fire, snowman, house, castle,
-    basketball, balloon, gift, crown, guitar, umbrella, bell, key, book, heart, t-shirt, pumpkin,
-    robot, ghost
-    """.replace("\n    ", " ")
-    .strip()
-    .split(", ")
-)
-"""The things of the CPU configuration: what an hour on two cores suffices for."""
-
 GROUPS = ("Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects")
 DULL = ("clock-face", "o’clock", "thirty", "chart", "inbox", "outbox", "card index", "symbol")
 
@@ -171,11 +157,6 @@ def curated() -> list[Concept]:
     """The table above."""
     rows = [line.split(":") for line in TABLE.strip().splitlines()]
     return [Concept(name.strip(), tuple(codes.split())) for name, codes in rows]
-
-
-def few() -> list[Concept]:
-    """The rows of the table that ``FEW`` names."""
-    return [concept for concept in curated() if concept.name in FEW]
 
 
 def everything(emoji: Path, keywords: Path) -> list[Concept]:

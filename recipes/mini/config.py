@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from recipes.mini.looks import LOOKS
 from recipes.mini.sources import STYLES
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
 
@@ -42,6 +43,7 @@ class Configuration:
     autoencoder_training: Training
     denoiser_training: Training
     words_training: Training
+    turbo_training: Training
     fixed_words: bool = False
     """Leave the text encoder as it is after it was taught the captions."""
     caption_length: int = 24
@@ -63,15 +65,15 @@ GPU = Configuration(
     name="gpu",
     size=128,
     everything=True,
-    styles=STYLES,
+    styles=(*STYLES, *LOOKS),
     scenes=0.25,
-    autoencoder=AutoencoderConfig((48, 80, 112, 128), 1, 4, 16, 1.0),
+    autoencoder=AutoencoderConfig((32, 64, 96, 128), 1, 4, 16, 1.0),
     unet=UNetConfig(
-        channels=(96, 192, 256),
+        channels=(64, 128, 192),
         down=((0,), (1,), (1,)),
         mid=(1, 0),
         up=((1, 1), (1, 1), (0, 0)),
-        heads=(3, 6, 8),
+        heads=(2, 4, 6),
         context_width=192,
         linear_projection=True,
     ),
@@ -79,6 +81,7 @@ GPU = Configuration(
     autoencoder_training=Training(12_000, 64, 4e-4, warmup=500),
     denoiser_training=Training(40_000, 256, 4e-4, warmup=1000, ema=0.9995),
     words_training=Training(2_000, 512, 1e-3),
+    turbo_training=Training(6_000, 256, 2e-4, warmup=200),
     perceptual_weight=0.1,
     dtype="mixed_bfloat16",
     caption_length=40,
@@ -90,27 +93,27 @@ CPU = Configuration(
     name="cpu",
     size=64,
     everything=False,
-    styles=STYLES[:3],
-    scenes=0.0,
-    autoencoder=AutoencoderConfig((8, 16, 32, 64), 1, 16, 4, 1.0),
+    styles=(*STYLES[:3], *LOOKS),
+    scenes=0.12,
+    autoencoder=AutoencoderConfig((16, 32, 64, 96), 1, 16, 4, 1.0),
     unet=UNetConfig(
         in_channels=16,
         out_channels=16,
-        channels=(64, 160),
+        channels=(64, 192),
         down=((0,), (1,)),
         mid=(1, 0),
         up=((1, 1), (0, 0)),
-        heads=(2, 5),
+        heads=(2, 6),
         context_width=128,
         linear_projection=True,
     ),
     text_encoder=TextEncoderConfig(128, 2, 4, 512, "gelu"),
-    autoencoder_training=Training(2_400, 16, 2e-3, warmup=50),
-    denoiser_training=Training(3_600, 32, 1.2e-3, warmup=100),
+    autoencoder_training=Training(1_600, 16, 2e-3, warmup=50),
+    denoiser_training=Training(8_000, 64, 1.2e-3, warmup=200),
     words_training=Training(1_500, 128, 2e-3, warmup=50),
+    turbo_training=Training(1_500, 64, 3e-4, warmup=50, ema=0.995),
     linear_encoder=True,
-    fixed_words=True,
-    bank=40_000,
+    bank=80_000,
 )
 TOY = Configuration(
     name="toy",
@@ -133,6 +136,7 @@ TOY = Configuration(
     autoencoder_training=Training(4, 4, 1e-3, warmup=1),
     denoiser_training=Training(4, 4, 1e-3, warmup=1),
     words_training=Training(4, 4, 1e-3, warmup=1),
+    turbo_training=Training(4, 4, 1e-3, warmup=1),
     bank=16,
 )
 CONFIGURATIONS = {config.name: config for config in (GPU, CPU, TOY)}

@@ -16,6 +16,7 @@ from PIL import Image
 
 from recipes.mini import concepts, pack
 from recipes.mini.config import Configuration, arguments
+from recipes.mini.looks import BASE, LOOKS
 from recipes.mini.sources import SOURCES, Drawings, Source, fetch
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,11 @@ def draw(source: Source, drawings: Drawings, code: str, common: dict, size: int)
 
 def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray, pack.Label]]:
     """Every drawing of every concept in every style of the configuration."""
+    made = [style for style in config.styles if style in LOOKS]
     folders = {source.package: fetch(source, packages) for source in SOURCES}
     emoji = folders["unicode-emoji-json"] / "data-by-emoji.json"
     words = folders["emojilib"] / "dist" / "emoji-en-US.json"
-    wanted = concepts.everything(emoji, words) if config.everything else concepts.few()
+    wanted = concepts.everything(emoji, words) if config.everything else concepts.curated()
     common = {
         concepts.code_of(character): row["slug"].replace("_", "-")
         for character, row in json.loads(emoji.read_text("utf-8")).items()
@@ -66,9 +68,14 @@ def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray,
         for concept in wanted:
             for code in concept.codes:
                 rgba = draw(source, drawings, code, common, config.size)
-                if rgba is not None:
-                    name, words = concept.name, concept.keywords
-                    yield rgba, pack.label_of(rgba, name, source.style, code, words)
+                if rgba is None:
+                    continue
+                name, words = concept.name, concept.keywords
+                yield rgba, pack.label_of(rgba, name, source.style, code, words)
+                for style in made if source.style == BASE else ():
+                    large = draw(source, drawings, code, common, 2 * config.size)
+                    look = fit(Image.fromarray(LOOKS[style](large)), config.size)
+                    yield look, pack.label_of(look, name, style, code, words)
 
 
 def main() -> None:

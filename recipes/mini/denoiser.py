@@ -56,14 +56,19 @@ def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
     def loss(latents: Tensor, noise: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple:
         a, s, w = (ops.take(ops.convert_to_tensor(t), timesteps) for t in (alpha, sigma, weights))
         a, s = a[:, None, None, None], s[:, None, None, None]
-        time = timestep_embedding(timesteps, unet.config.channels[0])
-        texts = [stretch(k_or_v) for k_or_v in unet.embed_text(text_encoder(tokens))]
-        v = unet.denoise(a * latents + s * noise, unet.embed_time(time), texts)
-        errors = ops.mean(ops.square(ops.cast(v, "float32") - (a * noise - s * latents)), (1, 2, 3))
+        v = velocity(unet, a * latents + s * noise, timesteps, text_encoder(tokens))
+        errors = ops.mean(ops.square(v - (a * noise - s * latents)), (1, 2, 3))
         weighted = ops.mean(w * errors)
         return weighted, {"loss": weighted, "error": ops.mean(errors)}
 
     return loss
+
+
+def velocity(unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C)."""
+    time = timestep_embedding(timesteps, unet.config.channels[0])
+    texts = [stretch(k_and_v) for k_and_v in unet.embed_text(context)]
+    return ops.cast(unet.denoise(x, unet.embed_time(time), texts), "float32")
 
 
 def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

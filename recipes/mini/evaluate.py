@@ -2,8 +2,8 @@
 
     python -m recipes.mini.evaluate --configuration cpu --work RUN --folder PRESET
 
-Writes ``evaluation.json`` and ``samples.png`` into the work folder. Every figure stands beside
-the same figure for real renders and for the autoencoder's reconstructions of them.
+Writes ``PRESET.json`` and ``PRESET.png`` (the contact sheet) into the work folder. Every figure
+stands beside the same figure for real renders and for the autoencoder's reconstructions of them.
 """
 
 from __future__ import annotations
@@ -11,58 +11,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from recipes.mini.colours import BACKGROUNDS, PAINTS, seen_background, seen_colour
-from recipes.mini.compose import Composer, Scene, open_composer, prompt, withheld
+from recipes.mini import frechet
+from recipes.mini.compose import Composer, Scene, open_composer, prompt
 from recipes.mini.config import arguments
 from recipes.mini.judge import Judge, real
+from recipes.mini.questions import PROMPTS, questions, score
 from sfumato import StableDiffusion
 
 log = logging.getLogger(__name__)
 Draw = Callable[[list[Scene]], np.ndarray]
-GRID = tuple((guidance, steps) for guidance in (1.0, 2.0, 3.0, 5.0) for steps in (8, 20))
-JUDGE_STEPS = 800
-
-
-def questions(composer: Composer, count: int, seed: int = 5) -> dict[str, list[Scene]]:
-    """What is asked: at most ``count`` scenes of every kind."""
-    random = np.random.Generator(np.random.Philox(seed))
-    default, cells = composer.styles[0], list(composer.found)
-    labels = composer.pack.labels
-    drawn = [cell for cell in cells if cell[1] == default]
-    paintable = [c for c in drawn if any(labels[i].paintable for i in composer.found[c])]
-    painted = [Scene(*cell, colour=colour) for cell in paintable for colour in PAINTS]
-
-    def own(scene: Scene) -> bool:
-        indices = composer.found[scene.name, scene.style]
-        return any(labels[i].colour == scene.colour for i in indices)
-
-    kinds = {
-        "seen cells": [Scene(*cell) for cell in composer.cells],
-        "held-out cells": [Scene(*cell) for cell in cells if composer.hidden(*cell)],
-        "seen colours": [s for s in painted if own(s) or not withheld(s.name, s.colour)],
-        "held-out colours": [s for s in painted if not own(s) and withheld(s.name, s.colour)],
-        "backgrounds": [Scene(*c, background=ground) for c in drawn for ground in BACKGROUNDS],
-    }
-    return {kind: shuffled(scenes, random)[:count] for kind, scenes in kinds.items()}
-
-
-def shuffled(scenes: list[Scene], random: np.random.Generator) -> list[Scene]:
-    return [scenes[i] for i in random.permutation(len(scenes))]
-
-
-def score(kind: str, scenes: list[Scene], pictures: np.ndarray, judge: Judge) -> dict[str, float]:
-    """The figures of one kind of question."""
-    found = judge.retrieval(pictures, scenes) if "cells" in kind else {}
-    if "colours" in kind:
-        right = [seen_colour(p) == s.colour for p, s in zip(pictures, scenes, strict=True)]
-        found["colour"] = float(np.mean(right))
-    right = [seen_background(p) == s.background for p, s in zip(pictures, scenes, strict=True)]
-    return found | {"background": float(np.mean(right)), "count": len(scenes)}
+GUIDANCE = (1.0, 2.0, 3.0, 5.0)
+JUDGE_STEPS = 2000
 
 
 def nearest(pictures: np.ndarray, scenes: list[Scene], composer: Composer) -> dict[str, float]:
@@ -120,6 +85,14 @@ def generator(model: Any, **options: Any) -> Draw:
     return draw
 
 
+def contact(model: Any) -> np.ndarray:
+    """The answers to the prompts of the contact sheet, uint8 (B, H, W, 3)."""
+    drawn = [
+        model.text_to_image(text, seed=seed, verbose=False) for seed, text in enumerate(PROMPTS)
+    ]
+    return np.concatenate(drawn)
+
+
 def sheet(pictures: np.ndarray, columns: int = 8) -> Image.Image:
     """The pictures (B, H, W, 3) side by side, row by row."""
     rows = -(-len(pictures) // columns)
@@ -129,12 +102,39 @@ def sheet(pictures: np.ndarray, columns: int = 8) -> Image.Image:
     return Image.fromarray(grid.swapaxes(1, 2).reshape(rows * H, columns * W, 3))
 
 
+def apart(composer: Composer, model: Any, count: int) -> dict[str, float]:
+    """Fréchet distances of other renders, reconstructions and generated pictures from renders of
+    the training's scenes."""
+    random = np.random.Generator(np.random.Philox(17))
+    scenes = [composer.draw_scene(random)[0] for _ in range(2 * count)]
+    draw = drawers(model, composer)
+    known = frechet.features(draw["renders"](scenes[:count]))
+    return {
+        source: frechet.distance(known, frechet.features(draw[source](scenes[count:])))
+        for source in draw
+    }
+
+
+def grid(model: Any, asked: dict[str, list[Scene]], judge: Judge) -> dict[str, Any]:
+    """The main figures over guidance and steps; a distilled model knows no guidance."""
+    found = {}
+    distilled = model.checkpoint.guidance <= 1
+    for guidance in GUIDANCE[:1] if distilled else GUIDANCE:
+        for steps in (1, 2, 4, 8) if distilled else (4, 8, 20):
+            options = {"unconditional_guidance_scale": guidance, "num_steps": steps}
+            draw, name = generator(model, **options), f"guidance {guidance}, {steps} steps"
+            for kind in ("seen cells", "held-out cells", "seen colours"):
+                found[f"{name}: {kind}"] = score(kind, asked[kind], draw(asked[kind]), judge)
+                log.info("%s, %s: %s", name, kind, found[f"{name}: {kind}"])
+    return found
+
+
 def main() -> None:
-    config, work, folder, count, grid = arguments(
+    config, work, folder, count, wide = arguments(
         __doc__,
         folder={"default": "mini", "help": "a preset or a diffusers folder"},
         count={"type": int, "default": 64},
-        grid={"action": "store_true", "help": "also over guidance and steps"},
+        grid={"action": "store_true", "help": "also over guidance and steps; distances"},
     )
     composer = open_composer(config, work)
     judge = Judge(composer)
@@ -149,16 +149,12 @@ def main() -> None:
             log.info("%s, %s: %s", source, kind, found[f"{source}: {kind}"])
             if source == "generated" and kind == "seen cells":
                 found["nearest"] = nearest(pictures, scenes, composer)
-                sheet(pictures).save(work / "samples.png")
-    for guidance, steps in GRID if grid else ():
-        options = {"unconditional_guidance_scale": guidance, "num_steps": steps}
-        draw = generator(model, **options)
-        name = f"guidance {guidance}, {steps} steps"
-        for kind in ("seen cells", "seen colours"):
-            scenes = asked[kind][: count // 2]
-            found[f"{name}: {kind}"] = score(kind, scenes, draw(scenes), judge)
-            log.info("%s, %s: %s", name, kind, found[f"{name}: {kind}"])
-    (work / "evaluation.json").write_text(json.dumps(found, indent=2) + "\n")
+    if wide:
+        found |= grid(model, {kind: scenes[: count // 2] for kind, scenes in asked.items()}, judge)
+        found["distances"] = apart(composer, model, 8 * count)
+    name = Path(folder).name
+    sheet(contact(model)).save(work / f"{name}.png")
+    (work / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

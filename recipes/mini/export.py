@@ -1,4 +1,4 @@
-"""Stage 4: write the averaged weights as the preset's diffusers folder, in float16.
+"""Stage 4: write the averaged weights as the presets' diffusers folders, in float16.
 
 python -m recipes.mini.export --configuration cpu --work RUN --folder src/sfumato/presets/mini
 """
@@ -74,27 +74,45 @@ def text_encoder(config: Configuration, work: Path) -> TextEncoder:
     return network
 
 
-def export(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
-    """Write the folder; returns the SHA-256 of every weight file in it."""
-    unet = UNet(config.unet)
-    load_average(work / "denoiser" / "checkpoint.npz", {"unet": unet})
-    parts = {
-        "unet": unet,
-        "vae": autoencoder(config, work),
-        "text_encoder": text_encoder(config, work),
-    }
-    save_diffusers(folder, parts, NOISE, "float16", size=config.size, int8_embeddings=True)
+def write(folder: Path, parts: dict[str, Any], noise: dict[str, Any], size: int) -> dict[str, str]:
+    """Write a preset's folder; returns the SHA-256 of every weight file in it."""
+    save_diffusers(folder, parts, noise, "float16", size=size, int8_embeddings=True)
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.safetensors"))
     }
 
 
+def unet(config: Configuration, checkpoint: Path) -> UNet:
+    network = UNet(config.unet)
+    load_average(checkpoint, {"unet": network})
+    return network
+
+
+def export(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
+    """Write ``mini``; returns the SHA-256 of every weight file in the folder."""
+    parts = {
+        "unet": unet(config, work / "denoiser" / "checkpoint.npz"),
+        "vae": autoencoder(config, work),
+        "text_encoder": text_encoder(config, work),
+    }
+    return write(folder, parts, NOISE, config.size)
+
+
+def export_turbo(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
+    """Write ``mini-turbo``: the distilled denoiser alone, the rest is ``mini``'s."""
+    parts = {"unet": unet(config, work / "turbo" / "checkpoint.npz")}
+    return write(folder, parts, NOISE | {"_class_name": "LCMScheduler"}, config.size)
+
+
 def main() -> None:
     config, work, folder = arguments(__doc__, folder={"type": Path, "required": True})
-    for name, digest in export(config, work, folder).items():
-        size = (folder / name).stat().st_size / 1e6
-        log.info("%s  %s  %.2f MB", digest, name, size)
+    digests = {folder / name: digest for name, digest in export(config, work, folder).items()}
+    if (work / "turbo").exists():
+        turbo = folder.with_name(f"{folder.name}-turbo")
+        digests |= {turbo / n: digest for n, digest in export_turbo(config, work, turbo).items()}
+    for path, digest in digests.items():
+        log.info("%s  %s  %.2f MB", digest, path, path.stat().st_size / 1e6)
 
 
 if __name__ == "__main__":

@@ -114,13 +114,19 @@ class Judge:
         scores = self.scores(pictures, [prompt(Scene(*cell)) for cell in cells])
         own = [cells.index((scene.name, scene.style)) for scene in scenes]
         rank = (scores > scores[np.arange(len(own)), own][:, None]).sum(1)
-        best = [cells[index][0] for index in scores.argmax(1)]
+        best = self.things(pictures)
         things = [name == scene.name for name, scene in zip(best, scenes, strict=True)]
         return {
             "top1": float(np.mean(rank < 1)),
             "top5": float(np.mean(rank < 5)),
             "thing": float(np.mean(things)),
         }
+
+    def things(self, pictures: np.ndarray) -> list[str]:
+        """What each picture (B, H, W, 3) shows, in whatever style."""
+        cells = list(self.composer.found)
+        scores = self.scores(pictures, [prompt(Scene(*cell)) for cell in cells])
+        return [cells[index][0] for index in scores.argmax(1)]
 
     def train_or_load(self, path: Path, steps: int) -> None:
         """Train, or take the weights of an earlier evaluation of the same drawings."""

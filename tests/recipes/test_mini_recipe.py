@@ -58,6 +58,14 @@ def test_the_exported_weights_are_the_averaged_ones(found: dict[str, Any]):
     assert found["drawing"]["weight_error"] < 2e-3  # float16
 
 
+def test_the_distilled_denoiser_starts_from_its_teacher_and_learns(found: dict[str, Any]):
+    turbo = found["turbo"]
+    assert turbo["steps"] == 12
+    assert turbo["files"] == ["unet/diffusion_pytorch_model.safetensors"]
+    assert turbo["moved"] > 0.9
+    assert turbo["distance"] < 0.2
+
+
 def test_the_judge_knows_renders_from_noise(found: dict[str, Any]):
     assert found["judging"]["renders"] == 1.0
     assert found["judging"]["noise"] < 0.7
@@ -116,4 +124,6 @@ def test_the_exported_weights_fit_into_the_package(config: Any):
     autoencoder = [network(config.autoencoder) for network in (ImageEncoder, ImageDecoder)]
     networks = [UNet(config.unet), TextEncoder(config.text_encoder), *autoencoder]
     table = config.text_encoder.vocabulary * config.text_encoder.width
-    assert 2 * sum(network.count_params() for network in networks) - table < 64e6
+    twice = UNet(config.unet).count_params()  # the distilled one
+    parameters = sum(network.count_params() for network in networks) + twice
+    assert 2 * parameters - table < 64e6

@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "torch"
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -18,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 from toy_drawings import toy_pack
 
-from recipes.mini import autoencoder, denoiser, evaluate, pack
+from recipes.mini import autoencoder, denoiser, evaluate, pack, turbo
 from recipes.mini.config import TOY, Training
-from recipes.mini.export import export
+from recipes.mini.export import export, export_turbo
 from recipes.mini.training import averages
 from sfumato import StableDiffusion
 
@@ -59,6 +60,24 @@ def drawing(folder: Path) -> dict:
     }
 
 
+def distilling(folder: Path) -> dict[str, Any]:
+    """Distil for a few steps; how far the weights went from the teacher's; a picture."""
+    config = replace(TOY, turbo_training=Training(12, 8, 1e-3, warmup=1))
+    trainer = turbo.train(config, folder)
+    digests = export_turbo(TOY, folder, folder / "preset-turbo")
+    teacher, student = (
+        averages(folder / stage / "checkpoint.npz", "unet") for stage in ("denoiser", "turbo")
+    )
+    away = {k: float(np.linalg.norm(student[k] - v)) for k, v in teacher.items()}
+    size = {k: float(np.linalg.norm(v)) for k, v in teacher.items()}
+    return {
+        "steps": trainer.step,
+        "files": sorted(digests),
+        "moved": sum(value > 0 for value in away.values()) / len(away),
+        "distance": sum(away.values()) / sum(size.values()),
+    }
+
+
 def judging() -> dict[str, float]:
     """The judge finds what renders show, and nothing in noise."""
     composer = evaluate.Composer(toy_pack(32), TOY.styles)
@@ -80,7 +99,7 @@ def main(folder: Path) -> None:
     measured = autoencoder.measure(TOY, folder, networks, count=2)
     autoencoder.write_measured(folder, measured)
     found = {"autoencoder": measured, "learning": learning(folder)}
-    found |= {"drawing": drawing(folder), "judging": judging()}
+    found |= {"drawing": drawing(folder), "judging": judging(), "turbo": distilling(folder)}
     (folder / "found.json").write_text(json.dumps(found))
 
 

@@ -1,0 +1,53 @@
+"""Looks that are made from flat drawings: one thing in another technique, in the same shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+INK = (22, 22, 26)
+PIXELS = 4  # of the picture, along one side of a square of pixel art
+FAINT, STRONG = 14, 54  # differences of neighbouring colours at which a line begins, and is black
+BASE = "flat drawing"
+
+
+def line_drawing(rgba: np.ndarray) -> np.ndarray:
+    """Black lines where the colours change, white between them; uint8 (H, W, 4), straight alpha."""
+    H, W, _ = rgba.shape
+    alpha = rgba[..., 3:].astype("float32")
+    shown = np.concatenate([rgba[..., :3] * (alpha / 255) + 255 - alpha, alpha], -1)
+    shown = np.pad(shown, ((1, 1), (1, 1), (0, 0)), "edge")
+    centre = shown[1:-1, 1:-1]
+    change = np.zeros((H, W), "float32")
+    for y, x in ((0, 1), (1, 0), (0, 0), (0, 2)):
+        other = shown[y : y + H, x : x + W]
+        change = np.maximum(change, np.abs(centre - other).max(-1))
+    ink = thicken(np.clip((change - FAINT) / (STRONG - FAINT), 0, 1))[..., None]
+    rgb = 255 * (1 - ink) + np.array(INK) * ink
+    return np.concatenate([rgb, np.maximum(alpha, 255 * ink)], -1).round().astype("uint8")
+
+
+def thicken(ink: np.ndarray) -> np.ndarray:
+    """The lines of (H, W) in 0..1, one pixel wider on every side."""
+    image = Image.fromarray((255 * ink).astype("uint8"))
+    return np.asarray(image.filter(ImageFilter.MaxFilter(3))).astype("float32") / 255
+
+
+def silhouette(rgba: np.ndarray) -> np.ndarray:
+    """The shape in black; uint8 (H, W, 4), straight alpha."""
+    return np.concatenate([np.full_like(rgba[..., :3], INK), rgba[..., 3:]], -1)
+
+
+def same(rgba: np.ndarray) -> np.ndarray:
+    """Pixel art is made of the flat drawing when the picture is put together: see `compose`."""
+    return rgba
+
+
+LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "line drawing": line_drawing,
+    "pixel art": same,
+    "silhouette": silhouette,
+}
+"""By style: what makes it of a flat drawing, uint8 (H, W, 4) -> (H, W, 4)."""
