@@ -62,7 +62,7 @@ plot_gallery(images, rows=1, cols=3)
 # ## A harder prompt
 #
 # Add what the picture should look like. Large models know materials, light, painters and lenses;
-# `mini` knows colours, backgrounds and three styles. It was shown balloons of many colours and
+# `mini` knows colours, backgrounds and six styles. It was shown balloons of many colours and
 # purple things of many kinds, but a purple balloon was kept from it.
 
 # %%

@@ -44,8 +44,6 @@ class Configuration:
     denoiser_training: Training
     words_training: Training
     turbo_training: Training
-    fixed_words: bool = False
-    """Leave the text encoder as it is after it was taught the captions."""
     caption_length: int = 24
     """Tokens of the longest caption. The training computes no more; the rest is padding."""
     linear_encoder: bool = False
@@ -93,7 +91,7 @@ CPU = Configuration(
     name="cpu",
     size=64,
     everything=False,
-    styles=(*STYLES[:3], *LOOKS),
+    styles=(*STYLES[:2], *LOOKS),
     scenes=0.12,
     autoencoder=AutoencoderConfig((16, 32, 64, 96), 1, 16, 4, 1.0),
     unet=UNetConfig(
@@ -109,7 +107,7 @@ CPU = Configuration(
     ),
     text_encoder=TextEncoderConfig(128, 2, 4, 512, "gelu"),
     autoencoder_training=Training(1_600, 16, 2e-3, warmup=50),
-    denoiser_training=Training(8_000, 64, 1.2e-3, warmup=200),
+    denoiser_training=Training(5_200, 64, 1.2e-3, warmup=200),
     words_training=Training(1_500, 128, 2e-3, warmup=50),
     turbo_training=Training(1_500, 64, 3e-4, warmup=50, ema=0.995),
     linear_encoder=True,

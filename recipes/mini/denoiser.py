@@ -16,7 +16,7 @@ from keras import ops
 
 from recipes.mini.bank import Bank, make_bank, read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.training import Trainer, averages, fuse_group_norm, load_average, start
+from recipes.mini.training import Trainer, fuse_group_norm, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.layers import timestep_embedding
@@ -117,19 +117,10 @@ def train(config: Configuration, work: Path, minutes: float | None = None) -> Tr
     loss = objective(networks["unet"], text_encoder)
     if not (work / "denoiser" / "checkpoint.npz").exists():
         teach(text_encoder, bank, config.words_training, work / "words")
-    if config.fixed_words:
-        load_average(work / "words" / "checkpoint.npz", {"text_encoder": text_encoder})
-        networks.pop("text_encoder").trainable = False
     trainer = Trainer(networks, loss, config.denoiser_training, work / "denoiser")
     trainer.restore()
     trainer.fit(samples(bank, config.denoiser_training.batch, trainer.step), minutes)
     return trainer
-
-
-def text_weights(config: Configuration, work: Path) -> dict[str, np.ndarray]:
-    """The averaged weights of the text encoder, by key, for the words of the bank alone."""
-    stage = "words" if config.fixed_words else "denoiser"
-    return averages(work / stage / "checkpoint.npz", "text_encoder")
 
 
 def main() -> None:

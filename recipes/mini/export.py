@@ -19,8 +19,7 @@ from recipes.mini import linear
 from recipes.mini.autoencoder import pictures
 from recipes.mini.bank import read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.denoiser import text_weights
-from recipes.mini.training import load_average
+from recipes.mini.training import averages, load_average
 from sfumato.checkpoints.save import save_diffusers
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.layers import Network, keys
@@ -62,7 +61,7 @@ def text_encoder(config: Configuration, work: Path) -> TextEncoder:
     """
     network = TextEncoder(config.text_encoder)
     network.initialize(0)
-    values = text_weights(config, work)
+    values = averages(work / "denoiser" / "checkpoint.npz", "text_encoder")
     words, positions = (f"embeddings.{part}_embedding.weight" for part in ("token", "position"))
     table = np.zeros((config.text_encoder.vocabulary, config.text_encoder.width), "float32")
     table[read_bank(work / "bank.npz").vocabulary] = values[words]

@@ -29,6 +29,14 @@ def line_drawing(rgba: np.ndarray) -> np.ndarray:
     return np.concatenate([rgb, np.maximum(alpha, 255 * ink)], -1).round().astype("uint8")
 
 
+def cartoon(rgba: np.ndarray) -> np.ndarray:
+    """The flat colours inside the lines; uint8 (H, W, 4), straight alpha."""
+    lines = line_drawing(rgba).astype("float32")
+    light = lines[..., :3] / 255  # 1 where there is no line
+    rgb = np.where(rgba[..., 3:] > 128, rgba[..., :3], 255) * light + np.array(INK) * (1 - light)
+    return np.concatenate([rgb, lines[..., 3:]], -1).round().astype("uint8")
+
+
 def thicken(ink: np.ndarray) -> np.ndarray:
     """The lines of (H, W) in 0..1, one pixel wider on every side."""
     image = Image.fromarray((255 * ink).astype("uint8"))
@@ -46,6 +54,7 @@ def same(rgba: np.ndarray) -> np.ndarray:
 
 
 LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cartoon": cartoon,
     "line drawing": line_drawing,
     "pixel art": same,
     "silhouette": silhouette,

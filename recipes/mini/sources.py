@@ -37,7 +37,7 @@ SOURCES = (
            "MIT", "Fluent Emoji by Microsoft", "flat drawing"),
     Source("@iconify-json/noto", "1.2.9",
            "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
-           "Apache-2.0", "Noto Emoji by Google", "cartoon"),
+           "Apache-2.0", "Noto Emoji by Google", "shaded drawing"),
     Source("@iconify-json/twemoji", "1.2.5",
            "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
            "CC-BY-4.0", "Twemoji by Twitter and jdecked", "simple icon"),

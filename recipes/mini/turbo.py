@@ -17,9 +17,8 @@ from keras import ops
 
 from recipes.mini.bank import Bank, read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.denoiser import alphas_cumprod, build, text_weights, velocity
+from recipes.mini.denoiser import alphas_cumprod, build, velocity
 from recipes.mini.training import Trainer, fuse_group_norm, load_average
-from sfumato.networks.layers import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
@@ -86,11 +85,8 @@ def train(config: Configuration, work: Path, minutes: float | None = None) -> Tr
     bank, trained = read_bank(work / "bank.npz"), work / "denoiser" / "checkpoint.npz"
     student = build(config, bank)["unet"]
     teacher, text_encoder = build(config, bank).values()
-    for unet in (student, teacher):
-        load_average(trained, {"unet": unet})
-    values = text_weights(config, work)
-    for key, variable in keys(text_encoder).items():
-        variable.assign(values[key])
+    load_average(trained, {"unet": student})
+    load_average(trained, {"unet": teacher, "text_encoder": text_encoder})
     teacher.trainable = text_encoder.trainable = False
     loss = objective(student, teacher, text_encoder, PRESETS["mini"].guidance)
     trainer = Trainer({"unet": student}, loss, config.turbo_training, work / "turbo")

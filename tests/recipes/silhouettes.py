@@ -25,13 +25,15 @@ def main(work: Path) -> None:
 
     composer = open_composer(CPU, work)
     random = np.random.Generator(np.random.Philox(0))
-    found = {}
+    names, shapes = [], []
     for (name, style), indices in composer.found.items():
         # On a ground that no drawing has, so that white parts count as parts of the thing.
         scene = Scene(name, style, background="gray")
         shape = silhouette(composer.paint(scene, indices[0], random))
-        found[f"{name}|{style}"] = np.round(255 * shape).astype("uint8")
-    np.savez_compressed(Path(__file__).parent / "silhouettes.npz", **found)
+        names.append(f"{name}|{style}")
+        shapes.append(np.round(255 * shape).astype("uint8"))
+    path = Path(__file__).parent / "silhouettes.npz"
+    np.savez_compressed(path, names=np.array(names), shapes=np.stack(shapes))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """The weights in the package: whole, unchanged, and they draw what they are asked for.
 
-The prompts and seeds were chosen before the weights were trained to the end; of one of the twelve
-the colour is missed, and the model card says so. Who judges: the colours that cover most of the
-thing and of the ground, and the silhouettes of the real drawings (``silhouettes.npz``: 16 x 16
-pixels for every thing and style, written by ``silhouettes.py``).
+The prompts and seeds were chosen before the weights were trained to the end. Who judges: the
+colours that cover most of the thing and of the ground, and the silhouettes of the real drawings
+(``silhouettes.npz``: 16 x 16 pixels for every thing and style, written by ``silhouettes.py``).
 """
 
 from __future__ import annotations
@@ -16,47 +15,44 @@ import pytest
 from silhouettes import silhouette
 
 from recipes.mini.colours import seen_background, seen_colour
+from recipes.mini.config import CPU
 from sfumato import StableDiffusion, presets
 
 DIGESTS = {
-    "text_encoder/model.safetensors": (
-        "86b9a40d93bb1bb254f9f2cff036ca95cb9a307275afbebb04de71b993ed3b3c"
-    ),
-    "unet/diffusion_pytorch_model.safetensors": (
-        "5349ae13458fa6f4fe7c610772787b134c5f4726ff1d1936bfab179fbaa3553b"
-    ),
-    "vae/diffusion_pytorch_model.safetensors": (
-        "92ed3cca41b5e2ea243dec986fa4998f8857cf06c7dbcc9a7e2ba0dad2d664db"
-    ),
+    "mini/text_encoder/model.safetensors": "",
+    "mini/unet/diffusion_pytorch_model.safetensors": "",
+    "mini/vae/diffusion_pytorch_model.safetensors": "",
+    "mini-turbo/unet/diffusion_pytorch_model.safetensors": "",
 }
 PROMPTS = (
     # (prompt, thing, its colour, the background's), the seed is the place in this list
-    ("a 3d render of a red apple", "apple", "red", "white"),
+    ("a red apple", "apple", "red", "white"),
     ("a 3d render of a blue heart", "heart", "blue", "white"),
     ("a flat drawing of a yellow star on a blue background", "star", "yellow", "blue"),
     ("a 3d render of a green t-shirt", "t-shirt", "green", "white"),
     ("a cartoon of a purple umbrella", "umbrella", "purple", "white"),
-    ("a 3d render of an orange pumpkin", "pumpkin", "orange", "white"),
+    ("an orange pumpkin", "pumpkin", "orange", "white"),
     ("a flat drawing of a pink pig", "pig", "pink", "white"),
-    ("a 3d render of a blue balloon", "balloon", "blue", "white"),
-    ("a flat drawing of a brown bear", "bear", "brown", "white"),
-    ("a 3d render of a red book on a black background", "book", "red", "black"),
-    ("a cartoon of a yellow banana", "banana", "yellow", "white"),
-    ("a 3d render of a green tree on a purple background", "tree", "green", "purple"),
+    ("pixel art of a blue balloon", "balloon", "blue", "white"),
+    ("a silhouette of a cat on a yellow background", "cat", "black", "yellow"),
+    ("a red book on a black background", "book", "red", "black"),
+    ("a line drawing of a house on a green background", "house", "white", "green"),
+    ("a green tree on a purple background", "tree", "green", "purple"),
 )
-MISSED = {4}
-"""Judged blue: it is drawn in indigo. All else is held to."""
-ROOM = presets.find("mini").folder
+MISSED: dict[str, set[int]] = {"mini": set(), "mini-turbo": set()}
+"""Prompts whose colour is missed. All else is held to."""
+ROOM = Path(presets.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    model = StableDiffusion.from_preset("mini")
-    drawn = [
+@pytest.fixture(scope="module", params=MISSED)
+def drawn(request: pytest.FixtureRequest) -> tuple[str, np.ndarray]:
+    """The name of a model and its pictures of all prompts."""
+    model = StableDiffusion.from_preset(request.param)
+    pictures = [
         model.text_to_image(prompt, seed=seed, verbose=False)[0]
         for seed, (prompt, *_) in enumerate(PROMPTS)
     ]
-    return np.stack(drawn)
+    return request.param, np.stack(pictures)
 
 
 @pytest.mark.parametrize("name", DIGESTS)
@@ -65,25 +61,32 @@ def test_the_weights_are_these(name: str):
 
 
 def test_the_package_stays_small():
-    assert sum(path.stat().st_size for path in ROOM.rglob("*") if path.is_file()) < 64e6
+    files = [path for name in MISSED for path in (ROOM / name).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 64e6
 
 
 @pytest.mark.parametrize("seed", range(len(PROMPTS)), ids=[row[0] for row in PROMPTS])
-def test_a_prompt_is_drawn(seed: int, pictures: np.ndarray):
+def test_a_prompt_is_drawn(seed: int, drawn: tuple[str, np.ndarray]):
+    model, pictures = drawn
     prompt, thing, colour, background = PROMPTS[seed]
     assert seen_background(pictures[seed]) == background
-    assert seed in MISSED or seen_colour(pictures[seed]) == colour
+    assert seed in MISSED[model] or seen_colour(pictures[seed]) == colour
     assert rank(pictures[seed], thing, style_of(prompt)) < 5
 
 
 def style_of(prompt: str) -> str:
-    return prompt.split(" of ")[0].split(" ", 1)[1]
+    """The style that a prompt names, or the one that it means without a name."""
+    return next((style for style in CPU.styles if f"{style} of" in prompt), CPU.styles[0])
 
 
 def rank(picture: np.ndarray, thing: str, style: str) -> int:
-    """How many other things' silhouettes of that style fit better, of 61; 0: none."""
+    """How many other things' silhouettes of that style fit better, of 126; 0: none."""
     with np.load(Path(__file__).parent / "silhouettes.npz") as file:
-        known = {k.split("|")[0]: file[k] for k in file.files if k.endswith(f"|{style}")}
+        table = dict(zip(file["names"].tolist(), file["shapes"], strict=True))
     shape = silhouette(picture).ravel()
-    fits = {name: np.corrcoef(shape, other.ravel())[0, 1] for name, other in known.items()}
+    fits = {
+        name.split("|")[0]: np.corrcoef(shape, other.ravel())[0, 1]
+        for name, other in table.items()
+        if name.endswith(f"|{style}")
+    }
     return sum(fit > fits[thing] for fit in fits.values())
