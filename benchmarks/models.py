@@ -29,7 +29,7 @@ from sfumato.networks.configs import (
     UNetConfig,
 )
 
-FORMAT = 1  # of the files; another number leaves older folders alone
+FORMAT = 2  # of the files; another number leaves older folders alone
 BLOCK = 1_000_003  # random numbers that are repeated: a prime, so that no two rows are alike
 
 
@@ -158,6 +158,7 @@ def write(model: ModelShape, folder: Path) -> None:
         settings = save._SETTINGS[type(networks[0])](networks[0].config)
         if part == "unet":
             settings["sample_size"] = model.size // model.vae.downsampling
+            settings["layers_per_block"] = settings["layers_per_block"][0]  # as published
         write_json(folder / part / "config.json", settings)
         shapes = {
             save._text_name(name) if text else name: shape

@@ -27,17 +27,48 @@ PACKAGES = (
     "diffusers",
     "transformers",
     "keras_cv",
+    "zeromodels",
     "numpy",
 )
 
 
 class Log:
-    """Writes records to a file as they come, and a line about each to stderr."""
+    """Writes records to a file as they come, and a line about each to stderr.
 
-    def __init__(self, path: str | os.PathLike[str] | None, suite: str, tiny: bool = False) -> None:
+    Args:
+        path: of the file, or None.
+        suite: which the records belong to.
+        tiny: whether they are trials of the harness.
+        resume: whether ``earlier`` finds what the file has of this commit on this machine.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        suite: str,
+        tiny: bool = False,
+        resume: bool = False,
+    ) -> None:
         self.path = Path(path) if path else None
         self.common = {"suite": suite, "tiny": tiny, **circumstances()}
         self.records: list[dict[str, Any]] = []
+        if resume and self.path and self.path.exists():
+            keys = ("suite", "tiny", "machine", "commit")
+            same = [self.common[key] for key in keys]
+            self.records = [r for r in read([path]) if [r.get(key) for key in keys] == same]
+        self.resume = resume
+
+    def earlier(self, peer: str, metric: str, case: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The last record of the same thing, where measurements are resumed."""
+        wanted = (peer, metric, json.loads(json.dumps(case)))
+        for record in reversed(self.records if self.resume else []):
+            if (record["peer"], record["metric"], record["case"]) == wanted:
+                return record
+        return None
+
+    def values(self, peer: str, metric: str, case: Mapping[str, Any]) -> list[float]:
+        """What ``earlier`` measured."""
+        return (self.earlier(peer, metric, case) or {}).get("values", [])
 
     def __call__(
         self,
@@ -168,7 +199,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the working tree; "+" where there are changes to what is measured."""
+    """The last commit that changed what is measured; "+" where there are changes since."""
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:
@@ -176,8 +207,9 @@ def commit() -> str | None:
         run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         return run.stdout.strip()
 
+    measured = ("--", "src", "benchmarks", ":!benchmarks/results")
     try:
-        changed = git("status", "--porcelain", "--", "src", "benchmarks")
-        return git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
+        changed = git("status", "--porcelain", *measured)
+        return git("log", "-1", "--format=%h", *measured) + "+" * bool(changed)
     except (OSError, subprocess.SubprocessError):
         return None

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,14 @@ class Worker:
     Args:
         peer: its name in ``PEERS``.
         environment: variables beside those of the peer.
+        name: what tells it from other workers of the peer [the peer's name].
     """
 
-    def __init__(self, peer: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, peer: str, environment: Mapping[str, str] | None = None, name: str | None = None
+    ) -> None:
         self.peer = PEERS[peer]
+        self.name = name or peer
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
         env = {
@@ -116,8 +120,10 @@ class Worker:
 
 
 @contextmanager
-def working(peer: str, environment: Mapping[str, str] | None = None) -> Iterator[Worker]:
-    worker = Worker(peer, environment)
+def working(
+    peer: str, environment: Mapping[str, str] | None = None, name: str | None = None
+) -> Iterator[Worker]:
+    worker = Worker(peer, environment, name)
     try:
         yield worker
     finally:
@@ -125,28 +131,43 @@ def working(peer: str, environment: Mapping[str, str] | None = None) -> Iterator
 
 
 def take_turns(
-    workers: Sequence[Any], rounds: int, warmup: int, turn: Any
+    workers: Sequence[Any],
+    rounds: int,
+    warmup: int,
+    turn: Any,
+    fits: Callable[[float], bool] = lambda _: True,
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """``turn(worker) -> seconds`` of every worker in turn, ``warmup + rounds`` times.
 
+    Args:
+        workers: who takes turns.
+        rounds: that count.
+        warmup: rounds before those.
+        turn: what one does in its turn.
+        fits: told how long the last round took, whether another one may begin.
+
     Returns:
-        The seconds of the rounds after the warm-up by peer, and the error of each that failed; one
-        that failed has no more turns.
+        The seconds of the rounds after the warm-up by the name of the worker, and the error of each
+        that failed; one that failed has no more turns.
     """
-    seconds: dict[str, list[float]] = {worker.peer.name: [] for worker in workers}
+    seconds: dict[str, list[float]] = {worker.name: [] for worker in workers}
     errors: dict[str, str] = {}
+    took = 0.0
     for number in range(warmup + rounds):
+        if not fits(took):
+            break
+        start = time.monotonic()
         for worker in workers:
-            name = worker.peer.name
-            if name in errors:
+            if worker.name in errors:
                 continue
             try:
                 value = turn(worker)
             except PeerError as error:
-                errors[name] = str(error)
+                errors[worker.name] = str(error)
                 continue
             if number >= warmup:
-                seconds[name].append(value)
+                seconds[worker.name].append(value)
+        took = time.monotonic() - start
     return {name: values for name, values in seconds.items() if name not in errors}, errors
 
 

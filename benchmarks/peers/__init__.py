@@ -21,6 +21,7 @@ class Peer:
         environment: variables of its process.
         devices: where it is measured unless it is asked for by name.
         models: what it can run; none: every model.
+        suites: that it takes part in unless it is asked for by name; none: every suite.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu", "accelerator")
     models: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
 
     @property
     def is_installed(self) -> bool:
@@ -63,14 +65,14 @@ ROWS = (
         "diffusers",
         ("diffusers", "transformers", "torch"),
         {"channels_last": True},
-        devices=("accelerator",),
+        suites=("step", "guide", "gpu"),
     ),
     Peer(
         "diffusers compiled",
         "diffusers",
         ("diffusers", "transformers", "torch"),
         {"channels_last": True, "compiled": True},
-        devices=("accelerator",),
+        suites=("step", "guide"),
     ),
     Peer(
         "diffusers openvino",
@@ -78,6 +80,7 @@ ROWS = (
         ("diffusers", "transformers", "torch", "openvino"),
         {"openvino": True},
         devices=("cpu",),
+        suites=("step", "guide", "cold", "memory"),
     ),
     Peer(
         "kerascv graph",
@@ -85,6 +88,7 @@ ROWS = (
         ("keras_cv", "tensorflow"),
         environment=_keras("tensorflow"),
         models=("sd1.5",),
+        suites=("step", "guide", "cold", "memory"),
     ),
     Peer(
         "kerascv xla",
@@ -93,13 +97,30 @@ ROWS = (
         {"jit_compile": True},
         _keras("tensorflow"),
         models=("sd1.5",),
+        suites=("step", "guide", "cold", "memory"),
+    ),
+    Peer(
+        "zeromodels jax",
+        "zeromodels",
+        ("zeromodels", "diffusers", "transformers", "torch"),
+        environment={**_keras("jax"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        models=("sd1.5", "tiny"),
+        suites=("step", "guide"),
+    ),
+    Peer(
+        "zeromodels torch",
+        "zeromodels",
+        ("zeromodels", "diffusers", "transformers", "torch"),
+        environment=_keras("torch"),
+        models=("sd1.5", "tiny"),
+        suites=("step", "guide"),
     ),
 )
 PEERS = {row.name: row for row in ROWS}
 
 
-def choose(names: str | None, model: str, skip: tuple[str, ...] = ()) -> list[str]:
-    """The peers to measure: those named (comma-separated), else the installed ones.
+def choose(names: str | None, model: str, suite: str) -> list[str]:
+    """The peers to measure: those named (comma-separated), else the installed ones of the suite.
 
     Raises:
         SystemExit: a name is unknown or its packages are missing.
@@ -118,6 +139,6 @@ def choose(names: str | None, model: str, skip: tuple[str, ...] = ()) -> list[st
         for peer in ROWS
         if device in peer.devices
         and peer.is_installed
-        and peer.name not in skip
+        and (not peer.suites or suite in peer.suites)
         and (not peer.models or model in peer.models)
     ]

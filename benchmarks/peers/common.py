@@ -68,6 +68,10 @@ class Runner:
         """A function that starts one guided step, the sampler's part included."""
         raise NotImplementedError
 
+    def prepare_loop(self, steps: int) -> Callable[[], None]:
+        """A function that starts that many guided steps in one program."""
+        raise NotImplementedError
+
     def make_pictures(self) -> Any:
         """uint8 (B, H, W, 3)"""
         raise NotImplementedError
@@ -110,6 +114,12 @@ class Runner:
                 step()
 
         return self._time(steps) / times
+
+    def loop(self, times: int) -> float:
+        """Seconds of one guided step, of ``times`` in one program."""
+        if self._step is None:
+            self._step = self.prepare_loop(times)
+        return self._time(self._step) / times
 
     def picture(self) -> float:
         """Seconds of one call for pictures."""

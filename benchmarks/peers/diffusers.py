@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import benchmarks.peers.common as common
@@ -37,10 +38,10 @@ class Runner(common.Runner):
             pipe.unet.to(memory_format=self.torch.channels_last)
             pipe.vae.to(memory_format=self.torch.channels_last)
         if self.compiled:
-            pipe.unet.compile(mode="max-autotune", fullgraph=True)
-            pipe.vae.decode = self.torch.compile(
-                pipe.vae.decode, mode="max-autotune", fullgraph=True
-            )
+            # Trying every kernel takes many minutes on a CPU, and gains nothing over the default.
+            mode = "max-autotune" if self.device == "cuda" else "default"
+            pipe.unet.compile(mode=mode, fullgraph=True)
+            pipe.vae.decode = self.torch.compile(pipe.vae.decode, mode=mode, fullgraph=True)
         if self.openvino:
             self.compile_models()
 
@@ -113,6 +114,22 @@ class Runner(common.Runner):
 
     def device_memory(self) -> int | None:
         return self.torch.cuda.max_memory_allocated() if self.device == "cuda" else None
+
+    def kinds(self) -> dict[str, float]:
+        """Seconds of one guided step by kind of layer, each layer timed by itself."""
+        from benchmarks.kinds import seconds_by_kind
+        from benchmarks.kinds_torch import prepare
+        from benchmarks.models import MODELS
+
+        c = self.case
+        of_dtype = partial(
+            prepare,
+            dtype=c.dtype.removeprefix("mixed_"),
+            device=self.device,
+            channels_last=self.channels_last,
+        )
+        latent = c.size // self.pipe.vae_scale_factor
+        return seconds_by_kind(MODELS[c.model].unet, latent, 2 * c.batch, of_dtype)
 
     # OpenVINO
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import benchmarks.peers.common as common
@@ -32,6 +33,37 @@ class Runner(common.Runner):
 
     def prepare_step(self) -> Callable[[], None]:
         """One evaluation by the program that the loop runs, with inputs that it would have."""
+        program, inputs = self.model._step, self.inputs(self.case.steps)
+
+        def step() -> None:
+            self.waiting = program(*inputs)[2]
+
+        return step
+
+    def prepare_loop(self, steps: int) -> Callable[[], None]:
+        """All steps of a picture in one program, which Sfumato does not do."""
+        from keras import ops
+
+        from sfumato import programs
+
+        def run(unet: Any, state: Any, *rest: Any) -> Any:
+            def body(_: Any, carried: Any) -> Any:
+                state, finite = carried
+                state, _, still = programs.step(unet, state, *rest)
+                return state, ops.logical_and(finite, still)
+
+            return ops.fori_loop(0, steps, body, (state, ops.ones((), "bool")))
+
+        unet = self.model.diffusion_model
+        program, inputs = self.model._compile(run, unet, [unet]), self.inputs(steps)
+
+        def loop() -> None:
+            self.waiting = program(*inputs)[1]
+
+        return loop
+
+    def inputs(self, steps: int) -> tuple[Any, ...]:
+        """What the program of a step takes at the first of ``steps`` steps."""
         import numpy as np
         from keras import ops
 
@@ -43,21 +75,14 @@ class Runner(common.Runner):
             np.repeat(context, c.batch, 0), np.repeat(pooled, c.batch, 0), None, None
         )
         conditioning, scale = denoise.args
-        plan = model._plan(c.steps, 1.0, {})
+        plan = model._plan(steps, 1.0, {})
         noise = model._noise(c.batch, 1, None)(0)
-        K = plan.matrix.shape[1]
-        registers = np.zeros((K, *noise.shape), "float32")
+        registers = np.zeros((plan.matrix.shape[1], *noise.shape), "float32")
         registers[0] = noise * plan.start_scale
-        table = ops.convert_to_tensor(programs.tabulate(plan, model.checkpoint.prediction))
         state = programs.State(ops.convert_to_tensor(np.int32(0)), ops.convert_to_tensor(registers))
-        silence = ops.zeros(noise.shape)
+        table = ops.convert_to_tensor(programs.tabulate(plan, model.checkpoint.prediction))
         guidance = np.array([scale, 0.0], "float32")
-
-        def step() -> None:
-            results = model._step(state, table, silence, guidance, conditioning, None)
-            self.waiting = results[2]
-
-        return step
+        return state, table, ops.zeros(noise.shape), guidance, conditioning, None
 
     def watch(self) -> None:
         """Time the programs and, as "load", each network's way from the file to the device."""
@@ -106,8 +131,10 @@ class Runner(common.Runner):
     def kinds(self) -> dict[str, float]:
         """Seconds of one guided step by kind of layer, each layer timed by itself."""
         from benchmarks.kinds import seconds_by_kind
+        from benchmarks.kinds_keras import prepare
 
         c = self.case
         config = self.model.diffusion_model.config
         latent = c.size // self.model.checkpoint.autoencoder_config.downsampling
-        return seconds_by_kind(config, latent, 2 * c.batch, self.model.dtype_policy)
+        of_dtype = partial(prepare, dtype=self.model.dtype_policy)
+        return seconds_by_kind(config, latent, 2 * c.batch, of_dtype)

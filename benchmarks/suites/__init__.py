@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SUITES = ("guide", "step", "cold", "memory", "scale", "mini", "gpu")
+SUITES = ("guide", "step", "cold", "memory", "scale", "mini", "cpu", "gpu")
+LEAST = 20  # seconds without which nothing is begun
+
+
+class Deadline:
+    """How much time is left.
+
+    Args:
+        minutes: until the end, or None where there is none.
+        clock: seconds.
+        hard: whether what has begun is stopped at the end, too.
+    """
+
+    def __init__(
+        self,
+        minutes: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        hard: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.hard = hard
+        self.end = None if minutes is None else clock() + 60 * minutes
+
+    def left(self) -> float | None:
+        return None if self.end is None else self.end - self.clock()
+
+    def timeout(self) -> float | None:
+        """Seconds after which something that begins now is stopped."""
+        return self.left() if self.hard else None
+
+    def is_over(self) -> bool:
+        return not self.has(LEAST)
+
+    def has(self, seconds: float) -> bool:
+        """Whether something that takes so long would end in time."""
+        left = self.left()
+        return left is None or left >= seconds
 
 
 @dataclass(frozen=True)

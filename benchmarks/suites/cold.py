@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.peers import choose
 from benchmarks.records import Log
-from benchmarks.suites import Plan, shown
+from benchmarks.suites import Deadline, Plan, shown
 from benchmarks.workers import PeerError, working
 
 STAGES = ("start", "import", "load", "compile", "text", "steps", "decode", "rest")
@@ -30,20 +30,50 @@ CACHE = "SFUMATO_COMPILE_CACHE"
 
 def run(plan: Plan, log: Log) -> None:
     case = plan.case(steps=plan.steps or 2)
+    measure(case, choose(plan.peers, case["model"], "cold"), plan.repeats, log)
+
+
+def measure(
+    case: dict[str, Any],
+    peers: list[str],
+    repeats: int,
+    log: Log,
+    deadline: Deadline | None = None,
+) -> None:
+    """Rounds of every peer in turn, added to those that the log has."""
+    deadline = deadline or Deadline()
     read_all(Path(case["folder"]))
-    peers = choose(plan.peers, case["model"])
-    results: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for _ in range(plan.repeats):
+    results = {
+        (peer, mode): list(found["rounds"])
+        for peer in peers
+        for mode in modes(peer)
+        if (found := log.earlier(peer, "first picture", shown(case) | {"cache": mode}))
+        and "rounds" in found
+    }
+    took = dict.fromkeys(peers, 0.0)
+    for number in range(repeats):
         for peer in peers:
+            if len(results.get((peer, modes(peer)[-1]), ())) > number:
+                continue
+            if not deadline.has(took[peer]):
+                return
+            begin = time.monotonic()
             for mode, seconds in one_round(peer, case, log).items():
                 rounds = results.setdefault((peer, mode), [])
                 rounds.append(seconds)
                 record(peer, shown(case) | {"cache": mode}, rounds, log)
+            took[peer] = time.monotonic() - begin
+
+
+def modes(peer: str) -> tuple[str, ...]:
+    """Of the cache of compiled programs, which only Sfumato keeps."""
+    return ("first time", "next time") if peer.startswith("sfumato") else ("none",)
 
 
 def record(peer: str, case: dict[str, Any], rounds: list[dict[str, float]], log: Log) -> None:
     """Write what there is so far, so that a run that is cut short has lost nothing."""
-    log(peer, "first picture", "s", [r["total"] for r in rounds], case, stages=means(rounds))
+    totals = [r["total"] for r in rounds]
+    log(peer, "first picture", "s", totals, case, stages=means(rounds), rounds=rounds)
     log(peer, "second picture", "s", [r["second"] for r in rounds], case)
 
 
@@ -51,10 +81,9 @@ def one_round(peer: str, case: dict[str, Any], log: Log) -> dict[str, dict[str, 
     """The stages in every mode of the cache that the peer has."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        modes = {"first time": folder, "next time": folder}
-        for mode, cache in modes.items() if peer.startswith("sfumato") else (("none", "off"),):
+        for mode in modes(peer):
             try:
-                found[mode] = first_picture(peer, case, {CACHE: cache})
+                found[mode] = first_picture(peer, case, {CACHE: folder})
             except PeerError as error:
                 log.failure(peer, "first picture", shown(case) | {"cache": mode}, str(error))
     return found

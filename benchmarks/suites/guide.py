@@ -2,7 +2,8 @@
 
 25 and 50 steps; Standard, Mixed, XLA, XLA + mixed. The same number of evaluations of the network
 (25 or 50 of a guided batch), no safety checker, uint8 pictures in NumPy on every side. The first
-call after the model was made (with compilation) is recorded apart from the later ones.
+call after the model was made (with compilation) is recorded apart from the later ones. On a CPU
+only float32 is measured, and only with XLA: the other variants are for accelerators.
 """
 
 from __future__ import annotations
@@ -12,30 +13,32 @@ from typing import Any
 
 from benchmarks.peers import choose
 from benchmarks.records import Log
-from benchmarks.suites import Plan, shown
+from benchmarks.suites import Deadline, Plan, shown
 from benchmarks.workers import PeerError, Worker, take_turns, working
 
 HALF = "mixed_float16"
 
 
 def run(plan: Plan, log: Log) -> None:
-    on_accelerator = log.common["machine"]["accelerator"] is not None
+    all_variants = plan.tiny or log.common["machine"]["accelerator"] is not None
     for steps in (plan.steps,) if plan.steps else (2, 3) if plan.tiny else (25, 50):
-        for dtype in ("float32", HALF) if on_accelerator or plan.tiny else ("float32",):
+        for dtype in ("float32", HALF) if all_variants else (plan.dtype,):
             case = plan.case(batch=3, steps=steps, dtype=dtype)
-            measure(case, choose(plan.peers, case["model"]), plan.repeats, log)
+            peers = choose(plan.peers, case["model"], "guide")
+            measure(case, peers, plan.repeats, log, compiled_only=not all_variants)
 
 
 def arms(peer: str) -> tuple[bool | None, ...]:
     """With and without XLA, where a peer has the choice in one row; None: it has no such choice."""
-    return (False, True) if peer in ("sfumato jax", "sfumato tensorflow") else (None,)
+    return (True, False) if peer in ("sfumato jax", "sfumato tensorflow") else (None,)
 
 
 def uses_xla(peer: str, jit: bool | None) -> bool | None:
     """None where there is no XLA that could be used."""
     if jit is not None:
         return jit
-    return {"sfumato jax": True, "kerascv xla": True, "kerascv graph": False}.get(peer)
+    known = {"sfumato jax": True, "kerascv xla": True, "kerascv graph": False}
+    return known.get(peer, True if peer == "zeromodels jax" else None)
 
 
 def measure(
@@ -43,32 +46,52 @@ def measure(
     peers: list[str],
     repeats: int,
     log: Log,
-    timeout: float | None = None,
+    deadline: Deadline | None = None,
     compiled_only: bool = False,
 ) -> None:
-    """Time whole calls of every peer in turn; the first call is recorded as "cold"."""
-    arms_of = {peer: (None,) if compiled_only else arms(peer) for peer in peers}
-    for jit in (None, True, False):
-        chosen = [peer for peer in peers if jit in arms_of[peer]]
-        given = case if jit is None else case | {"jit_compile": jit}
-        with ExitStack() as stack:
-            workers = [stack.enter_context(working(peer)) for peer in chosen]
-            ready = [w for w in workers if start(w, given, log, timeout)]
-            seconds, errors = take_turns(ready, repeats, 1, lambda w: w.ask("picture", timeout))
-        for peer, values in seconds.items():
-            mode = shown(given) | {"xla": uses_xla(peer, jit)}
-            log(peer, "warm", "s", values, mode, warmup=2)
-        for peer, error in errors.items():
-            log.failure(peer, "warm", shown(given), error)
+    """Time whole calls of every peer in turn; the first call is recorded as "cold".
+
+    Adds to what the log has of this.
+    """
+    deadline = deadline or Deadline()
+    chosen = {
+        f"{peer} {jit}": (peer, jit, shown(case) | {"xla": uses_xla(peer, jit)})
+        for peer in peers
+        for jit in ((None,) if compiled_only else arms(peer))
+    }
+    known = {name: log.values(peer, "warm", mode) for name, (peer, _, mode) in chosen.items()}
+    rounds = repeats - min(map(len, known.values()), default=repeats)
+    if rounds <= 0:
+        return
+    with ExitStack() as stack:
+        ready: list[Worker] = []
+        for name, (peer, jit, mode) in chosen.items():
+            given = case if jit is None else case | {"jit_compile": jit}
+            worker = stack.enter_context(working(peer, name=name))
+            if start(worker, given, mode, log, deadline):
+                ready.append(worker)
+        seconds, errors = take_turns(
+            ready, rounds, 1, lambda w: w.ask("picture", deadline.timeout()), deadline.has
+        )
+    for name, values in seconds.items():
+        peer, _, mode = chosen[name]
+        if values:
+            log(peer, "warm", "s", [*known[name], *values], mode, warmup=2)
+    for name, error in errors.items():
+        peer, _, mode = chosen[name]
+        log.failure(peer, "warm", mode, error)
 
 
-def start(worker: Worker, case: dict[str, Any], log: Log, timeout: float | None) -> bool:
+def start(
+    worker: Worker, case: dict[str, Any], mode: dict[str, Any], log: Log, deadline: Deadline
+) -> bool:
     """Load the model and make the first pictures."""
+    peer = worker.peer.name
     try:
-        loading = worker.ask("load", timeout, **case)
-        first = worker.ask("picture", timeout)
+        loading = worker.ask("load", deadline.timeout(), **case)
+        first = worker.ask("picture", deadline.timeout())
     except PeerError as error:
-        log.failure(worker.peer.name, "cold", shown(case), str(error))
+        log.failure(peer, "cold", mode, str(error))
         return False
-    log(worker.peer.name, "cold", "s", [first], shown(case), **loading)
+    log(peer, "cold", "s", [*log.values(peer, "cold", mode), first], mode, **loading)
     return True

@@ -15,14 +15,18 @@ from benchmarks.workers import PeerError, working
 
 def run(plan: Plan, log: Log) -> None:
     case = plan.case(steps=plan.steps or 2)
-    for peer in choose(plan.peers, case["model"]):
+    measure(case, choose(plan.peers, case["model"], "memory"), log)
+
+
+def measure(case: dict[str, Any], peers: list[str], log: Log) -> None:
+    for peer in peers:
         try:
-            record(peer, case, measure(peer, case), log)
+            record(peer, case, peaks(peer, case), log)
         except PeerError as error:
-            log.failure(peer, "memory", shown(case), str(error))
+            log.failure(peer, "host memory", shown(case), str(error))
 
 
-def measure(peer: str, case: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
+def peaks(peer: str, case: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
     """Peak bytes after loading and after a picture, in a process of its own."""
     with working(peer) as worker:
         worker.ask("load", timeout, **case)

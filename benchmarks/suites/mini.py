@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.records import Log
@@ -21,12 +22,13 @@ BACKENDS = ("jax", "openvino")
 
 
 def run(plan: Plan, log: Log) -> None:
-    from importlib.util import find_spec
-
-    seconds: dict[tuple[str, str], list[float]] = {}
-    steps = plan.steps or (2 if plan.tiny else 25)
     backends = [name for name in BACKENDS if find_spec(name)]
-    for _ in range(plan.repeats):
+    measure(plan.steps or (2 if plan.tiny else 25), backends, plan.repeats, log)
+
+
+def measure(steps: int, backends: list[str], repeats: int, log: Log) -> None:
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _ in range(repeats):
         for backend in backends:
             with tempfile.TemporaryDirectory() as folder:
                 environment = {

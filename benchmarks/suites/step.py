@@ -13,19 +13,27 @@ from benchmarks.models import MODELS
 from benchmarks.operations import total, unet_operations
 from benchmarks.peers import PEERS, choose
 from benchmarks.records import Log
-from benchmarks.suites import Plan, shown
+from benchmarks.suites import Deadline, Plan, shown
 from benchmarks.workers import PeerError, Worker, take_turns, working
+
+KINDS_OF = ("ours", "diffusers")  # runners that time layers by kind
 
 
 def run(plan: Plan, log: Log) -> None:
     case = plan.case()
+    peers = choose(plan.peers, case["model"], "step")
     on_accelerator = log.common["machine"]["accelerator"] is not None
-    size, times = (8192, 10) if on_accelerator else (4096, 1)
-    rates = matmul_rates(case["dtype"], 512 if plan.tiny else size)
-    measure(case, choose(plan.peers, case["model"]), plan.repeats, log, rates, times)
-    for peer in choose(plan.peers, case["model"]):
-        if peer.startswith("sfumato"):
+    rates = matmul_rates(case["dtype"], matmul_size(plan.tiny, on_accelerator))
+    measure(case, peers, plan.repeats, log, rates, 10 if on_accelerator else 1)
+    for peer in peers:
+        row = PEERS[peer]
+        if row.module in KINDS_OF and not {"compiled", "openvino"} & set(row.options):
             by_kind(peer, case, log)
+
+
+def matmul_size(tiny: bool, on_accelerator: bool) -> int:
+    """The side of the matrices whose product is the device's rate."""
+    return 512 if tiny else 8192 if on_accelerator else 4096
 
 
 def measure(
@@ -35,34 +43,64 @@ def measure(
     log: Log,
     rates: dict[str, float],
     times: int = 1,
-    timeout: float | None = None,
+    deadline: Deadline | None = None,
     environment: dict[str, str] | None = None,
+    warmup: int = 2,
+    method: str = "step",
+    labels: dict[str, str] | None = None,
     **extra: Any,
 ) -> None:
-    """Time a guided step of every peer in turn; ``rates``: of matrix products, by framework."""
+    """Time a guided step of every peer in turn, and add to what the log has of this.
+
+    Args:
+        case: arguments of ``peers.common.Case``.
+        peers: their names.
+        repeats: timed rounds.
+        log: where the results go.
+        rates: of matrix products, by framework.
+        times: steps that are sent without waiting in between.
+        deadline: when to stop.
+        environment: variables of the workers' processes.
+        warmup: rounds that are not timed.
+        method: of the runners: "step" or "loop".
+        labels: what else tells this measurement from others.
+        extra: for the records.
+    """
+    deadline, mode = deadline or Deadline(), shown(case) | (labels or {})
+    known = {peer: log.values(peer, "step", mode) for peer in peers}
+    rounds = repeats - min(map(len, known.values()), default=repeats)
+    if rounds <= 0:
+        return
     with ExitStack() as stack:
         workers: list[Worker] = []
         for peer in peers:
             worker = stack.enter_context(working(peer, environment))
             try:
-                worker.ask("load", timeout, **case)
+                worker.ask("load", deadline.timeout(), **case)
                 workers.append(worker)
             except PeerError as error:
-                log.failure(peer, "step", shown(case), str(error))
+                log.failure(peer, "step", mode, str(error))
         seconds, errors = take_turns(
-            workers, repeats, 2, lambda w: w.ask("step", timeout, times=times)
+            workers,
+            rounds,
+            warmup,
+            lambda w: w.ask(method, deadline.timeout(), times=times),
+            deadline.has,
         )
     for peer, error in errors.items():
-        log.failure(peer, "step", shown(case), error)
+        log.failure(peer, "step", mode, error)
     for peer, values in seconds.items():
+        if not values:  # no time was left after the warm-up
+            continue
+        values = [*known[peer], *values]
         rate = operations(case) / sorted(values)[len(values) // 2]
         log(
             peer,
             "step",
             "s",
             values,
-            shown(case),
-            warmup=2,
+            mode,
+            warmup=warmup,
             flops=round(rate),
             times=times,
             matmul=rates,
@@ -93,11 +131,15 @@ def operations(case: dict[str, Any]) -> int:
     return 2 * case["batch"] * total(unet_operations(model.unet, latent, latent))
 
 
-def by_kind(peer: str, case: dict[str, Any], log: Log) -> None:
+def by_kind(
+    peer: str, case: dict[str, Any], log: Log, timeout: float | None = None, **labels: str
+) -> None:
+    """Seconds of the layers of a step by kind."""
+    mode = shown(case) | labels
     try:
         with working(peer) as worker:
-            worker.ask("load", **case)
-            for kind, seconds in worker.ask("kinds").items():
-                log(peer, f"kind {kind}", "s", [seconds], shown(case))
+            worker.ask("load", timeout, **case)
+            for kind, seconds in worker.ask("kinds", timeout).items():
+                log(peer, f"kind {kind}", "s", [seconds], mode)
     except PeerError as error:
-        log.failure(peer, "kinds", shown(case), str(error))
+        log.failure(peer, "kinds", mode, str(error))

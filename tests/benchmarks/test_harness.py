@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.peers.common import Clock
 from benchmarks.records import Log, read, summary
-from benchmarks.suites import cold, gpu, scale
+from benchmarks.suites import Deadline, cold, scale
 from benchmarks.workers import PeerError, take_turns, working
 
 
@@ -20,11 +19,11 @@ class Fake:
     """A worker that notes when it was asked and fails when told to."""
 
     def __init__(self, name: str, diary: list[str], fails_at: int = -1) -> None:
-        self.peer = SimpleNamespace(name=name)
+        self.name = name
         self.diary, self.fails_at, self.turns = diary, fails_at, 0
 
     def turn(self) -> float:
-        self.diary.append(self.peer.name)
+        self.diary.append(self.name)
         self.turns += 1
         if self.turns == self.fails_at:
             raise PeerError("broken")
@@ -108,7 +107,7 @@ def test_exponent_of_a_power() -> None:
 
 def test_deadline() -> None:
     now = [0.0]
-    deadline = gpu.Deadline(1, lambda: now[0])
+    deadline = Deadline(1, lambda: now[0])
     assert not deadline.is_over()
     now[0] = 50.0
     assert deadline.left() == 10.0

@@ -1,0 +1,67 @@
+"""Sfumato's layers, each compiled by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from benchmarks.kinds import inputs_of, seconds_of
+from benchmarks.operations import Operation
+from sfumato import runtime
+from sfumato.networks.kernels import attention, platform
+from sfumato.networks.layers import Conv3x3, Network, group_norm, layer_norm, linear
+
+
+class Alone(Network):
+    """A network of one layer, so that its weights are inputs of the program as they are in whole
+    networks."""
+
+    def compose(self, config: Operation) -> None:
+        self.layer = layer_of(config)
+
+    def call(self, x: Any) -> Any:
+        y = self.layer(x)
+        return ops.silu(y) if self.config.kind == "norm" and self.config.shape[2] else y
+
+
+def layer_of(operation: Operation) -> Any:
+    shape = operation.shape
+    if operation.kind == "convolution":
+        _, _, width_in, width, stride = shape
+        return Conv3x3(width_in, width, stride)
+    if operation.kind == "linear":
+        return linear(shape[1], shape[2])
+    _, width, groups = shape
+    return group_norm(width, groups, 1e-5) if groups else layer_norm(width)
+
+
+def prepare(operation: Operation, batch: int, dtype: Any) -> Callable[[], float]:
+    """One operation for a batch, compiled by itself: a function that returns its seconds."""
+    compute = keras.dtype_policies.get(dtype).compute_dtype
+    random = np.random.default_rng(0)
+    arrays = [
+        ops.cast(random.standard_normal(shape, "float32"), compute)
+        for shape in inputs_of(operation, batch)
+    ]
+    if keras.backend.backend() == "openvino":  # whose programs take NumPy
+        arrays = [ops.convert_to_numpy(x) for x in arrays]
+    networks: list[Any] = []
+    function: Any = attention
+    if operation.kind != "attention":
+        network = Alone(operation, dtype)
+        network.initialize(0)
+        networks, function = [network], network.call
+    program = runtime.compile(lambda *x: reduce(function(*x)), networks, True)
+    calls = 10 if platform() in ("gpu", "tpu") else 1
+    wait = lambda result: ops.convert_to_numpy(result[1])  # noqa: E731
+    return partial(seconds_of, lambda: program(*arrays), wait, calls)
+
+
+def reduce(x: Any) -> tuple[Any, Any]:
+    """The result, and a number that is small to fetch and cannot be known without it."""
+    return x, ops.reshape(x, (-1,))[0]
