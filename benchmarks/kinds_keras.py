@@ -14,7 +14,7 @@ from benchmarks.kinds import inputs_of, seconds_of
 from benchmarks.operations import Operation
 from sfumato import runtime
 from sfumato.networks.kernels import attention, platform
-from sfumato.networks.layers import Conv3x3, Network, group_norm, layer_norm, linear
+from sfumato.networks.layers import Conv3x3, Network, activate, group_norm, layer_norm, linear
 
 
 class Alone(Network):
@@ -25,8 +25,8 @@ class Alone(Network):
         self.layer = layer_of(config)
 
     def call(self, x: Any) -> Any:
-        y = self.layer(x)
-        return ops.silu(y) if self.config.kind == "norm" and self.config.shape[2] else y
+        grouped = self.config.kind == "norm" and self.config.shape[2]
+        return activate(self.layer, x) if grouped else self.layer(x)
 
 
 def layer_of(operation: Operation) -> Any:

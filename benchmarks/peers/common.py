@@ -72,6 +72,10 @@ class Runner:
         """A function that starts that many guided steps in one program."""
         raise NotImplementedError
 
+    def prepare_placed(self, steps: int) -> Callable[[], None]:
+        """A function that starts that many guided steps with weights in the compiler's layout."""
+        raise NotImplementedError
+
     def make_pictures(self) -> Any:
         """uint8 (B, H, W, 3)"""
         raise NotImplementedError
@@ -119,6 +123,12 @@ class Runner:
         """Seconds of one guided step, of ``times`` in one program."""
         if self._step is None:
             self._step = self.prepare_loop(times)
+        return self._time(self._step) / times
+
+    def placed(self, times: int) -> float:
+        """Seconds of one guided step with weights in the layout that the compiler chooses."""
+        if self._step is None:
+            self._step = self.prepare_placed(times)
         return self._time(self._step) / times
 
     def picture(self) -> float:

@@ -40,9 +40,10 @@ PICTURES = (
     {"model": "sd1.5", "batch": 3, "steps": 50, "dtype": "float16"},
     {"model": "sdxl", "batch": 1, "steps": 30, "dtype": "float16"},
 )
-FUSED = {"SFUMATO_FUSED_NORMS": "1"}
-VARIANTS = (
+FUSED = {"SFUMATO_FUSED_NORMS": "1", "SFUMATO_COMPILE_CACHE": "off"}
+VARIANTS = (  # name, method of the runner, environment
     ("as it is", "step", {}),
+    ("weights in XLA's layouts", "placed", {}),
     ("steps in one program", "loop", {}),
     ("fused norms", "step", FUSED),
     ("fused norms, steps in one program", "loop", FUSED),

@@ -62,7 +62,7 @@ def measure(
         deadline: when to stop.
         environment: variables of the workers' processes.
         warmup: rounds that are not timed.
-        method: of the runners: "step" or "loop".
+        method: of the runners: "step", "loop" or "placed".
         labels: what else tells this measurement from others.
         extra: for the records.
     """

@@ -12,6 +12,7 @@ from sfumato.networks.layers import (
     Network,
     ResnetBlock,
     Upsample,
+    activate,
     group_norm,
     linear,
 )
@@ -94,7 +95,7 @@ class Encoder(Block):
         for level in self.down_blocks:
             x = level(x)
         x = self.mid_block(x)
-        return self.conv_out(ops.silu(self.conv_norm_out(x)))
+        return self.conv_out(activate(self.conv_norm_out, x))
 
 
 class Decoder(Block):
@@ -118,7 +119,7 @@ class Decoder(Block):
         x = self.mid_block(self.conv_in(x))
         for level in self.up_blocks:
             x = level(x)
-        return self.conv_out(ops.silu(self.conv_norm_out(x)))
+        return self.conv_out(activate(self.conv_norm_out, x))
 
 
 class ImageEncoder(Network):

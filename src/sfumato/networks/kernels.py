@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -79,6 +80,14 @@ def fits_cudnn(q: Tensor) -> bool:
         and width % 8 == 0
         and width <= (256 if capability >= 9.0 else 128)
     )
+
+
+def fuses_norms() -> bool:
+    """Whether ``pallas_kernels`` replaces norms with SiLU: on a GPU, where it is switched on.
+
+    Off until it has been measured; ``SFUMATO_FUSED_NORMS=1`` is for ``benchmarks gpu``.
+    """
+    return os.environ.get("SFUMATO_FUSED_NORMS") == "1" and platform() == "gpu"
 
 
 def prefers_matmul(height: int | None, width: int | None, channels: int) -> bool:

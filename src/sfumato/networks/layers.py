@@ -16,7 +16,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from sfumato.networks.kernels import Tensor, attention, convolve_3x3, prefers_matmul
+from sfumato.networks.kernels import (
+    Tensor,
+    attention,
+    convolve_3x3,
+    fuses_norms,
+    prefers_matmul,
+)
 from sfumato.networks.weights import openvino_weight
 
 LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
@@ -163,6 +169,17 @@ def layer_norm(width: int) -> Any:
     return known(keras.layers.LayerNormalization(epsilon=1e-5), None, None, width)
 
 
+def activate(norm: Any, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    """silu(norm(x + shift)): x (B, H, W, C), shift (B or 1, 1, 1, C)."""
+    if fuses_norms():
+        from sfumato.networks.pallas_kernels import group_norm_silu
+
+        gamma, beta = (ops.convert_to_tensor(v) for v in (norm.gamma, norm.beta))
+        offset = None if shift is None else shift[:, 0, 0]
+        return group_norm_silu(x, gamma, beta, norm.groups, norm.epsilon, offset)
+    return ops.silu(norm(x if shift is None else x + shift))
+
+
 # Blocks
 
 
@@ -183,10 +200,8 @@ class ResnetBlock(Block):
             self.conv_shortcut = linear(width_in, width)
 
     def call(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        y = self.conv1(ops.silu(self.norm1(x)))  # (B, H, W, C)
-        if shift is not None:
-            y = y + shift  # (B or 1, 1, 1, C)
-        y = self.conv2(ops.silu(self.norm2(y)))
+        y = self.conv1(activate(self.norm1, x))  # (B, H, W, C)
+        y = self.conv2(activate(self.norm2, y, shift))
         return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 

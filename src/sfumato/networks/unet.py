@@ -19,6 +19,7 @@ from sfumato.networks.layers import (
     TimestepEmbedding,
     Transformer,
     Upsample,
+    activate,
     group_norm,
 )
 
@@ -158,7 +159,7 @@ class UNet(Network):
                 _, height, width, _ = skips[-1].shape
                 x = upsample(x, height=height, width=width)
 
-        return self.conv_out(ops.silu(self.conv_norm_out(x)))
+        return self.conv_out(activate(self.conv_norm_out, x))
 
     def call(self, inputs: Any) -> Tensor:
         """Everything at once, for training and for use of the network by itself.
