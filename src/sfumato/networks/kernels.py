@@ -70,16 +70,21 @@ def count_blocks(tokens: int, scores_per_token: int) -> int:
 
 def fits_cudnn(q: Tensor) -> bool:
     """The limits of cuDNN's fused attention: half precision, head width, compute capability."""
-    import jax
-
-    capability = float(getattr(jax.devices()[0], "compute_capability", "0"))
     width = q.shape[-1]
     return (
         keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")
-        and capability >= 8.0
+        and capability() >= 8.0
         and width % 8 == 0
-        and width <= (256 if capability >= 9.0 else 128)
+        and width <= (256 if capability() >= 9.0 else 128)
     )
+
+
+@lru_cache
+def capability() -> float:
+    """The compute capability of an NVIDIA GPU under JAX; 0 for other devices."""
+    import jax
+
+    return float(getattr(jax.devices()[0], "compute_capability", "0"))
 
 
 def fuses_norms() -> bool:

@@ -214,5 +214,3 @@ def result_kernel(x: Any, scale: Any, shift: Any, out: Any, **shape: int) -> Non
     values = triton.load(x.at[place], mask=mask, other=0.0).astype("float32")
     y = silu(values * vector(scale.at[b, ours])[None] + vector(shift.at[b, ours])[None])
     triton.store(out.at[place], y.astype(out.dtype), mask=mask)
-
-
