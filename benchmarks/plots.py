@@ -39,16 +39,38 @@ def cold(records: Sequence[Record], path: Path) -> bool:
     return True
 
 
+def kinds(found: Mapping[str, Mapping[str, float]], path: Path) -> bool:
+    """Bars of the seconds of a step by kind of layer; a negative rest is left out."""
+    if find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.5 * len(found) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    left = [0.0] * len(found)
+    for kind, color in zip(next(iter(found.values())), COLORS[1:], strict=False):
+        widths = [max(0.0, parts.get(kind, 0.0)) for parts in found.values()]
+        axes.barh(list(found), widths, left=left, label=kind, color=color, edgecolor="white")
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds of a step")
+    figure.legend(ncols=5, loc="outside lower center", frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+    return True
+
+
 def scale(records: Sequence[Record], path: Path) -> bool:
     """Time against batch, size and steps, both logarithmic."""
     if not records or find_spec("matplotlib") is None:
         return False
     from matplotlib.figure import Figure
 
-    names = [axis for axis in ("batch", "size", "steps") if any(r["axis"] == axis for r in records)]
+    seen = {r["case"]["axis"] for r in records}
+    names = [axis for axis in ("batch", "size", "steps") if axis in seen]
     figure = Figure(figsize=(3.6 * len(names), 3.4), layout="constrained")
     for axis, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        mine = [r for r in records if r["axis"] == axis]
+        mine = [r for r in records if r["case"]["axis"] == axis]
         for peer in dict.fromkeys(r["peer"] for r in mine):
             points = sorted((r["case"][axis], r["median"]) for r in mine if r["peer"] == peer)
             axes.loglog(*zip(*points, strict=True), marker="o", label=peer)

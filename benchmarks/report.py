@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.cells import (
+    Record,
+    case_cells,
+    describe,
+    failures,
+    measured,
+    table,
+    time_of,
+    unique,
+)
+from benchmarks.peers import ROWS
 from benchmarks.records import read
 from benchmarks.suites.cold import STAGES
-
-Record = Mapping[str, Any]
-Rows = Sequence[Sequence[str]]
+from benchmarks.suites.scale import exponents
 
 ROOT = Path(__file__).parent.parent
 BUSY = (
@@ -21,6 +30,7 @@ BUSY = (
     "on a machine of one's own, and only differences well beyond the spread say anything"
 )
 HEAD = Path(__file__).with_name("head.md")
+KINDS = ("convolution", "linear", "attention", "norm", "other")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +48,7 @@ def latest(records: Any) -> list[Record]:
     """Of measurements of the same thing on the same machine the last one."""
     found: dict[tuple[str, ...], Record] = {}
     for record in records:
-        names = ("suite", "peer", "metric", "case", "machine", "flags", "axis")
+        names = ("suite", "peer", "metric", "case", "machine")
         key = tuple(repr(record.get(name)) for name in names)
         found.pop(key, None)
         found[key] = record
@@ -55,6 +65,9 @@ def page(records: Sequence[Record], images: Path) -> str:
             of_suite = [r for r in chosen if r["suite"] == name]
             if of_suite:
                 text.append(section(of_suite, images))
+        text.append(missing(chosen))
+    if not any(r["machine"]["accelerator"] for r in records):
+        text.append("## Accelerators\n\nNothing has been measured on an accelerator.\n")
     return "\n".join(text)
 
 
@@ -75,6 +88,17 @@ def heading(records: Sequence[Record]) -> str:
         + (BUSY if not machine["accelerator"] and max(loads) > machine["cores"] + 0.7 else "")
         + ".\n"
     )
+
+
+def missing(records: Sequence[Record]) -> str:
+    """Suites and peers of which there is nothing on a machine."""
+    device = "accelerator" if records[0]["machine"]["accelerator"] else "cpu"
+    suites = {r["suite"] for r in records}
+    covered = suites | ({"step", "guide", "cold", "memory"} if "gpu" in suites else set())
+    peers = {r["peer"] for r in records if "error" not in r}
+    lines = [f"- the suite `{name}`" for name in SECTIONS if name not in covered | {"gpu"}]
+    lines += [f"- {p.name}" for p in ROWS if p.name not in peers and device in p.devices]
+    return "### Not measured on this machine\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def step_section(records: Sequence[Record], images: Path) -> str:
@@ -99,30 +123,32 @@ def step_section(records: Sequence[Record], images: Path) -> str:
     )
     rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
-    return text + (f" ({rates}).\n" if rates else ".\n") + kinds(records) + failures(records)
+    text += f" ({rates}).\n" if rates else ".\n"
+    return text + kinds(records, images) + failures(records)
 
 
-def kinds(records: Sequence[Record]) -> str:
+def kinds(records: Sequence[Record], images: Path) -> str:
     """Where the time goes; "other" is what the step takes beyond its layers' sum."""
-    names = ("convolution", "linear", "attention", "norm")
-    rows = []
-    for peer in unique(r["peer"] for r in records):
-        mine = [r for r in records if r["peer"] == peer]
-        steps = measured(mine, "step")
-        parts = {n: r["median"] for n in names for r in measured(mine, f"kind {n}")}
-        if not parts or not steps:
-            continue
-        step = steps[-1]["median"]
-        other = step - sum(parts.values())
-        cells = [f"{parts.get(n, 0):.2f} ({100 * parts.get(n, 0) / step:.0f} %)" for n in names]
-        rows.append([peer, *cells, f"{other:.2f} ({100 * other / step:.0f} %)"])
-    if not rows:
+    found: dict[str, dict[str, float]] = {}
+    for step in measured(records, "step"):
+        mine = [r for r in records if r["peer"] == step["peer"] and r["case"] == step["case"]]
+        parts = {n: r["median"] for n in KINDS[:-1] for r in measured(mine, f"kind {n}")}
+        if parts:
+            found[step["peer"]] = parts | {"other": step["median"] - sum(parts.values())}
+    if not found:
         return ""
-    return (
+    rows = [
+        [peer, *(f"{p.get(n, 0):.3g} ({100 * p.get(n, 0) / sum(p.values()):.0f} %)" for n in KINDS)]
+        for peer, p in found.items()
+    ]
+    text = (
         "\nWhere the time goes: seconds of every layer timed by itself, and of the step beside "
         "their sum (negative where the compiler gains by fusing layers):\n\n"
-        + table(["peer", *names, "other"], rows)
+        + table(["peer", *KINDS], rows)
     )
+    if plots.kinds(found, images / "kinds.png"):
+        text += "\n![Where the time of a step goes](images/kinds.png)\n"
+    return text
 
 
 def cold_section(records: Sequence[Record], images: Path) -> str:
@@ -160,10 +186,14 @@ def mini_section(records: Sequence[Record], images: Path) -> str:
     )
 
 
+def same(one: Record, other: Record) -> bool:
+    return one["peer"] == other["peer"] and one["case"] == other["case"]
+
+
 def guide_section(records: Sequence[Record], images: Path) -> str:
     rows = []
     for r in measured(records, "warm"):
-        cold = [c for c in measured(records, "cold") if c["peer"] == r["peer"] and same(c, r)]
+        cold = [c for c in measured(records, "cold") if same(c, r)]
         xla = {True: "yes", False: "no"}.get(r["case"].get("xla"), "")
         first = f"{cold[-1]['median']:.2f}" if cold else ""
         steps = str(r["case"]["steps"])
@@ -172,11 +202,6 @@ def guide_section(records: Sequence[Record], images: Path) -> str:
         )
     head = ["peer", "model", "size", "batch", "dtype", "steps", "XLA", "first call, s", "s", "n"]
     return "### Whole calls\n\n" + table(head, rows) + failures(records)
-
-
-def same(cold: Record, warm: Record) -> bool:
-    keys = ("model", "size", "batch", "steps", "dtype", "jit_compile")
-    return all(cold["case"].get(key) == warm["case"].get(key) for key in keys)
 
 
 def memory_section(records: Sequence[Record], images: Path) -> str:
@@ -190,14 +215,13 @@ def memory_section(records: Sequence[Record], images: Path) -> str:
 
 
 def scale_section(records: Sequence[Record], images: Path) -> str:
-    rows = []
-    for r in records:
-        if "error" not in r and r["metric"].startswith("exponent"):
-            axis = r["metric"].removeprefix("exponent of ")
-            rows.append([r["peer"], r["case"]["model"], axis, f"{r['median']:.2f}"])
+    rows = [
+        [peer, model, axis, f"{power:.2f}", str(count)]
+        for peer, model, axis, power, count in exponents(records)
+    ]
     text = "### Scaling\n\nTime grows with the power of batch, side in pixels or steps:\n\n"
-    text += table(["peer", "model", "of", "exponent"], rows)
-    if plots.scale([r for r in records if r.get("axis")], images / "scale.png"):
+    text += table(["peer", "model", "of", "exponent", "values"], rows)
+    if plots.scale([r for r in records if "error" not in r], images / "scale.png"):
         text += "\n![Time against batch, size and steps](images/scale.png)\n"
     return text + failures(records)
 
@@ -208,15 +232,44 @@ def gpu_section(records: Sequence[Record], images: Path) -> str:
         for metric in ("matmul", "copy")
         for r in measured(records, metric)
     ]
-    plain = [r for r in records if "flags" not in r and r["metric"] == "step"]
-    swept = [r for r in measured(records, "step") if "flags" in r]
-    calls = [r for r in records if r["metric"] in ("warm", "cold")]
     text = "### Ceilings\n\n" + table(["peer", "what", "dtype", "rate"], ceilings) + "\n"
-    text += step_section(plain, images)
-    if swept:
-        rows = [[r["flags"], f"`{r['xla_flags']}`", time_of(r)] for r in swept]
-        text += "\n### Flags of XLA\n\n" + table(["what", "flags", "s per step"], rows)
-    return text + "\n" + guide_section(calls, images)
+    labels = ("flags", "variant", "beside")
+    plain = [r for r in records if not any(label in r["case"] for label in labels)]
+    text += step_section([r for r in plain if is_step(r)], images)
+    text += compared(records, "variant", "Other forms of the step")
+    text += compared(records, "flags", "Flags of XLA")
+    text += compared(records, "beside", "Beside compiled diffusers")
+    for metrics, section in (
+        (("warm", "cold"), guide_section),
+        (("first picture", "second picture"), cold_section),
+        (("host memory", "device memory"), memory_section),
+    ):
+        chosen = [r for r in plain if r["metric"] in metrics]
+        text += "\n" + section(chosen, images) if chosen else ""
+    others = {"step", "kinds", "warm", "cold", "first picture", "host memory"}
+    return text + failures([r for r in records if r["metric"] not in others])
+
+
+def is_step(record: Record) -> bool:
+    return record["metric"] == "step" or record["metric"].startswith("kind")
+
+
+def compared(records: Sequence[Record], label: str, title: str) -> str:
+    """The step under what ``label`` names: flags, or another form of the loop."""
+    chosen = [r for r in records if r["metric"] == "step" and label in r["case"]]
+    if not chosen:
+        return ""
+    rows = [
+        [r["case"][label], r["peer"], *case_cells(r), time_of(r), str(len(r["values"]))]
+        for r in chosen
+        if "error" not in r
+    ]
+    head = ["what", "peer", "model", "size", "batch", "dtype", "s per step", "n"]
+    text = f"\n### {title}\n\n" + table(head, rows)
+    flags = {r["case"][label]: r["xla_flags"] for r in chosen if r.get("xla_flags")}
+    if flags:
+        text += "\n" + "".join(f"- {name}: `{flag}`\n" for name, flag in flags.items())
+    return text + failures(chosen)
 
 
 SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
@@ -228,48 +281,6 @@ SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
     "scale": scale_section,
     "gpu": gpu_section,
 }
-
-
-# Cells
-
-
-def measured(records: Sequence[Record], metric: str) -> list[Record]:
-    return [r for r in records if r["metric"] == metric and "error" not in r]
-
-
-def failures(records: Sequence[Record]) -> str:
-    """What could not be measured, and why."""
-    lines = [
-        f"- {r['peer']}, {r['metric']} ({describe(r['case'])}): {r['error']}"
-        for r in records
-        if "error" in r
-    ]
-    return "\nNot measured:\n\n" + "\n".join(lines) + "\n" if lines else ""
-
-
-def case_cells(record: Record) -> list[str]:
-    return [str(record["case"].get(key, "")) for key in ("model", "size", "batch", "dtype")]
-
-
-def describe(case: Mapping[str, Any]) -> str:
-    words = {"size": "{0}x{0}", "batch": "batch {0}", "steps": "{0} steps"}
-    kept = ("model", "size", "batch", "steps", "dtype")
-    return ", ".join(words.get(key, "{0}").format(case[key]) for key in kept if key in case)
-
-
-def time_of(record: Record) -> str:
-    median, spread = record["median"], record["spread"]
-    digits = 1 if median >= 20 else 2 if median >= 1 else 4
-    return f"{median:.{digits}f} ± {spread:.{digits}f}"
-
-
-def table(head: Sequence[str], rows: Rows) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
-
-
-def unique(values: Any) -> list[Any]:
-    return list(dict.fromkeys(values))
 
 
 if __name__ == "__main__":

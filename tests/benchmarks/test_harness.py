@@ -11,7 +11,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.peers.common import Clock
 from benchmarks.records import Log, read, summary
-from benchmarks.suites import Deadline, cold, scale
+from benchmarks.suites import Deadline, Plan, cold, cpu, scale
 from benchmarks.workers import PeerError, take_turns, working
 
 
@@ -48,6 +48,12 @@ def test_one_that_fails_has_no_more_turns() -> None:
     assert errors == {"b": "broken"}
 
 
+def test_no_round_begins_that_does_not_fit() -> None:
+    diary: list[str] = []
+    seconds, _ = take_turns([Fake("a", diary)], 9, 1, Fake.turn, lambda _: len(diary) < 3)
+    assert seconds == {"a": [2.0, 3.0]}
+
+
 @pytest.mark.parametrize(
     ("values", "median", "spread"),
     [([3.0], 3.0, 0.0), ([1.0, 5.0, 2.0], 2.0, 2.0), ([5.0, 1.0, 2.0, 3.0, 4.0], 3.0, 1.0)],
@@ -74,6 +80,67 @@ def test_a_record_says_where_it_comes_from(tmp_path: Path) -> None:
     assert first["date"].endswith("Z")
     assert "commit" in first
     assert second["error"] == "ValueError: too large"
+
+
+def test_only_a_log_that_resumes_knows_what_was_before(tmp_path: Path) -> None:
+    file, case = tmp_path / "records.jsonl", {"batch": 1}
+    Log(file, "step")("a", "step", "s", [1.0, 2.0], case)
+    Log(file, "cold")("a", "step", "s", [9.0], case)
+    assert Log(file, "step").values("a", "step", case) == []
+    log = Log(file, "step", resume=True)
+    assert log.values("a", "step", case) == [1.0, 2.0]
+    assert log.values("a", "step", {"batch": 2}) == []
+    log("a", "step", "s", [1.0, 2.0, 3.0], case)
+    assert log.values("a", "step", case) == [1.0, 2.0, 3.0]
+    text = file.read_text().replace(json.dumps(log.common["commit"]), '"another"')
+    file.write_text(text)
+    assert Log(file, "step", resume=True).values("a", "step", case) == []
+
+
+def test_a_deadline_that_is_not_hard_stops_nothing() -> None:
+    assert Deadline().left() is None
+    assert Deadline().has(1e9)
+    assert Deadline(1, lambda: 0.0).timeout() is None
+    assert Deadline(1, lambda: 0.0, hard=True).timeout() == 60.0
+
+
+class Slices:
+    """The measurements of the cpu suite, replaced by a clock that goes on and two records a time.
+
+    A row's function writes two rounds of every thing, as if each took half of the row's time.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now, self.rows = 0.0, []
+        patch.setattr(cpu, "Deadline", lambda minutes: Deadline(minutes, lambda: self.now))
+        patch.setattr(cpu, "DO", dict.fromkeys(cpu.DO, self.do))
+        patch.setattr(cpu, "ROWS", cpu.ROWS[:3])
+        patch.setattr(cpu.Row, "installed", lambda row: list(row.peers))
+
+    def do(self, row: cpu.Row, plan: Plan, log: Log, deadline: Deadline) -> None:
+        self.rows.append(row)
+        self.now += row.seconds
+        for peer, metric, case in cpu.things(row, plan):
+            log(peer, metric, "s", [*log.values(peer, metric, case), 1.0, 1.0], case)
+
+
+def test_slices_go_on_where_the_last_one_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFUMATO_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    slices, file = Slices(monkeypatch), tmp_path / "records.jsonl"
+    plan = Plan(tiny=True, repeats=4, minutes=7.0)
+
+    def slice_of_time() -> list[str]:
+        slices.now, slices.rows = 0.0, []
+        cpu.run(plan, Log(file, "cpu", tiny=True))
+        return [row.kind for row in slices.rows]
+
+    assert slice_of_time() == ["step", "memory"]  # two rounds of four; "mini" does not fit
+    assert slice_of_time() == ["step"]
+    assert slice_of_time() == ["mini"]
+    assert slice_of_time() == ["mini"]
+    assert slice_of_time() == []
 
 
 def test_the_clock_synchronises_at_both_ends() -> None:

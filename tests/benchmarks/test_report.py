@@ -50,7 +50,7 @@ def test_steps(file: Path) -> None:
 
 
 def test_kinds_and_what_fusion_gains(file: Path) -> None:
-    row = "| sfumato jax | 4.00 (40 %) | 3.00 (30 %) | 2.00 (20 %) | 2.00 (20 %) | -1.00 (-10 %) |"
+    row = "| sfumato jax | 4 (40 %) | 3 (30 %) | 2 (20 %) | 2 (20 %) | -1 (-10 %) |"
     assert row in page(file)
 
 
@@ -60,6 +60,50 @@ def test_cold_start_with_its_plot(file: Path) -> None:
     assert "(images/cold.png)" in text
     image = file.parent / "docs" / "images" / "cold.png"
     assert image.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_plot_of_kinds(file: Path) -> None:
+    assert "(images/kinds.png)" in page(file)
+
+
+def test_what_was_not_measured_is_said(file: Path) -> None:
+    missing = page(file).partition("### Not measured on this machine")[2]
+    assert "- the suite `guide`" in missing
+    assert "- the suite `step`" not in missing
+    assert "- kerascv xla" in missing  # it failed
+    assert "- sfumato jax" not in missing
+    assert "Nothing has been measured on an accelerator." in missing
+
+
+def test_exponents_come_from_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    log = Log(path, "scale")
+    for batch in (1, 2, 4):
+        log("diffusers", "step", "s", [3 * batch**0.5], {**CASE, "batch": batch, "axis": "batch"})
+    log("diffusers", "step", "s", [1.0], {**CASE, "size": 256, "axis": "size"})
+    text = page(path)
+    assert "| diffusers | sd1.5 | batch | 0.50 | 3 |" in text
+    assert "| size |" not in text  # of one value
+    assert "(images/scale.png)" in text
+
+
+def test_the_forms_of_a_step_on_an_accelerator(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    log = Log(path, "gpu")
+    values = {"flops": 200e12, "matmul": {"jax": 250e12}, "fraction": 0.8}
+    log("sfumato jax", "step", "s", [0.01], CASE, **values)
+    log("sfumato jax", "step", "s", [0.02], {**CASE, "variant": "fused norms"}, **values)
+    log("sfumato jax", "step", "s", [0.03], {**CASE, "flags": "a"}, xla_flags="--a", **values)
+    log.failure("sfumato jax", "step", {"flags": "b"}, "no time was left")
+    text = page(path)
+    steps, _, others = text.partition("### Other forms of the step")
+    assert "0.0100" in steps
+    assert "0.0200" not in steps
+    assert (
+        "| fused norms | sfumato jax | sd1.5 | 512 | 1 | float32 | 0.0200 ± 0.0000 | 1 |" in others
+    )
+    assert "- a: `--a`" in others
+    assert "- sfumato jax, step (b): no time was left" in others
 
 
 def test_trials_are_left_out_unless_asked_for(file: Path) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache, partial
+from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ from jax import ShapeDtypeStruct as Shape
 from benchmarks.models import MODELS
 from sfumato import programs
 from sfumato.networks import kernels, layers
+from sfumato.networks.pallas_kernels import group_norm_silu
 from sfumato.networks.unet import UNet
 from sfumato.runtime.jax import Program
 
@@ -32,6 +35,11 @@ def hopper() -> Any:
         patch.setattr(kernels, "capability", lambda: 9.0)
         patch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
         patch.setattr(cudnn, "check_compute_capability", lambda _: True)
+        if find_spec("jax._src.pallas.triton.gpu_info"):  # from JAX 0.11 on it asks the device
+            from jax._src.pallas.triton import gpu_info
+
+            device = SimpleNamespace(compute_capability=90)
+            patch.setattr(gpu_info, "get_gpu_info", lambda: device)
         yield
     step.cache_clear()
 
@@ -115,11 +123,26 @@ def test_convolutions_are_channels_last(model: str, dtype: str) -> None:
     assert len(re.findall(r"stablehlo\.transpose", text)) == len(turned) == attention
 
 
+TRITON = pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
+
+
+def kernels_of(text: str) -> Counter[str]:
+    """The names of the Triton kernels in a program, and how often each is called."""
+    return Counter(re.findall(r"name = \"(\w+)\"", text))
+
+
+@TRITON
 def test_the_fused_norms_replace_xlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three kernels for a large map, one for a small one; the norms of transformers remain."""
+    """Two in each residual block, and the last; those of the transformers remain."""
     monkeypatch.setattr(layers, "fuses_norms", lambda: True)
-    monkeypatch.setattr("sfumato.networks.unet.activate", layers.activate)
-    text, _, _ = step.__wrapped__("sd1.5", "float16")
-    names = Counter(re.findall(r"name = \"(\w+)\"", text))
-    assert names["whole_kernel"] + names["result_kernel"] == 2 * 22 + 1
-    assert names["tile_kernel"] == names["group_kernel"] == names["result_kernel"]
+    text, _, _ = step("tiny", "bfloat16")
+    assert kernels_of(text) == {"whole_kernel": 2 * 8 + 1}
+
+
+@TRITON
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_large_map_takes_three_kernels(dtype: str) -> None:
+    x, vector = Shape((2, 64, 64, 320), dtype), Shape((320,), dtype)
+    traced = jax.jit(lambda *inputs: group_norm_silu(*inputs, 32, 1e-5)).trace(x, vector, vector)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert kernels_of(text) == {"tile_kernel": 1, "group_kernel": 1, "result_kernel": 1}
