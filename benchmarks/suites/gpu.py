@@ -8,11 +8,12 @@ one with the same file goes on where it stopped. The parts:
 - variants: the step as it is, beside all steps in one program, and with the fused norms
 - flags: a guided step under other flags of XLA, each in a process of its own
 - pictures: whole calls, 25 and 50 steps
-- guide: the predecessor's protocol with and without XLA and mixed precision
-- kinds: where the time of a step goes
-- memory: peaks on the host and on the device
-- cold: from the start of the process to the first picture
 - compiled: diffusers compiled, which takes long to compile
+- cold: from the start of the process to the first picture
+- memory: peaks on the host and on the device
+- kinds: where the time of a step goes
+- guide: the predecessor's protocol with and without XLA and mixed precision; without XLA, JAX
+  compiles every operation by itself, which takes minutes
 """
 
 from __future__ import annotations
@@ -200,11 +201,11 @@ PARTS = (
     "variants",
     "flags",
     "pictures",
-    "guide",
-    "kinds",
-    "memory",
-    "cold",
     "compiled",
+    "cold",
+    "memory",
+    "kinds",
+    "guide",
 )
 
 
