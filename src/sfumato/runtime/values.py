@@ -29,7 +29,8 @@ def reader(networks: Sequence[keras.Model]) -> Callable[[], list[jax.Array]]:
 def computed(variable: Any, dtype: Any) -> jax.Array:
     """The value of a variable in a dtype. The copy stays with the variable, for all programs."""
     value = variable._value
-    if value.dtype == dtype or not keras.backend.is_float_dtype(variable.dtype):
+    casts = variable._autocast and keras.backend.is_float_dtype(variable.dtype)
+    if value.dtype == dtype or not casts:
         return value
     source, copy = getattr(variable, "_computed", (None, None))
     if source is not value or copy.dtype != dtype:
