@@ -19,7 +19,7 @@ one with the same file goes on where it stopped. The parts:
 from __future__ import annotations
 
 from benchmarks.peers import PEERS, choose
-from benchmarks.records import Log
+from benchmarks.records import NO_TIME, Log
 from benchmarks.suites import Deadline, Plan, cold, guide, memory, step
 from benchmarks.workers import PeerError, working
 
@@ -80,7 +80,7 @@ class Order:
 
     def has_time(self, what: str, case: dict, peer: str = "all") -> bool:
         if self.deadline.is_over():
-            self.log.failure(peer, what, case, "no time was left")
+            self.log.failure(peer, what, case, NO_TIME)
             return False
         return True
 
@@ -180,7 +180,7 @@ class Order:
         case = self.plan.case(**CASES[0], steps=2)
         for peer in self.peers(case["model"]):
             if self.has_time("host memory", CASES[0], peer):
-                memory.measure(case, [peer], self.log)
+                memory.measure(case, [peer], self.log, self.deadline.timeout())
 
     def cold(self) -> None:
         case = self.plan.case(**CASES[0], steps=2 if self.plan.tiny else 50)

@@ -18,10 +18,10 @@ def run(plan: Plan, log: Log) -> None:
     measure(case, choose(plan.peers, case["model"], "memory"), log)
 
 
-def measure(case: dict[str, Any], peers: list[str], log: Log) -> None:
+def measure(case: dict[str, Any], peers: list[str], log: Log, timeout: float | None = None) -> None:
     for peer in peers:
         try:
-            record(peer, case, peaks(peer, case), log)
+            record(peer, case, peaks(peer, case, timeout), log)
         except PeerError as error:
             log.failure(peer, "host memory", shown(case), str(error))
 

@@ -120,3 +120,10 @@ def test_the_machine_is_named(file: Path) -> None:
 def test_a_repeated_measurement_replaces_the_first() -> None:
     first: dict[str, Any] = {"suite": "step", "peer": "a", "metric": "step", "case": {}, "n": 1}
     assert report.latest([first, {**first, "n": 2}]) == [{**first, "n": 2}]
+
+
+def test_what_there_was_no_time_for_is_told_of_the_last_run() -> None:
+    skipped = {"suite": "gpu", "peer": "all", "case": {}, "error": "no time was left"}
+    first = {**skipped, "metric": "cold", "date": "2026-01-01T00:00:00Z"}
+    second = {**skipped, "metric": "guide", "date": "2026-01-01T00:10:00Z"}
+    assert report.latest([first, second]) == [second]
