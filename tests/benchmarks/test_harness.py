@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.peers.common import Clock
 from benchmarks.records import Log, read, summary
-from benchmarks.suites import Deadline, Plan, cold, cpu, scale
+from benchmarks.suites import Deadline, Plan, cold, cpu, gpu, guide, memory, mini, scale, step
 from benchmarks.workers import PeerError, take_turns, working
 
 
@@ -141,6 +142,60 @@ def test_slices_go_on_where_the_last_one_stopped(
     assert slice_of_time() == ["mini"]
     assert slice_of_time() == ["mini"]
     assert slice_of_time() == []
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the measurements that a suite asks for, which are not made.
+
+    Their arguments are those that the real functions take, else it is an error.
+    """
+    monkeypatch.setenv("SFUMATO_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    diary: list[str] = []
+
+    def note(name: str, function: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> None:
+            inspect.signature(function).bind(*args, **kwargs)
+            diary.append(name)
+
+        return noted
+
+    for module in (step, guide, cold, memory, scale, mini):
+        name = module.__name__.rpartition(".")[2]
+        monkeypatch.setattr(module, "measure", note(name, module.measure))
+    monkeypatch.setattr(step, "by_kind", note("kinds", step.by_kind))
+    monkeypatch.setattr(step, "matmul_rates", lambda *_: {"torch": 1e9})
+    return diary
+
+
+def test_the_parts_of_the_gpu_suite(asked: list[str], tmp_path: Path) -> None:
+    parts = ",".join(part for part in gpu.PARTS if part != "ceilings")
+    plan = Plan(tiny=True, peers="sfumato jax", parts=parts, minutes=5)
+    gpu.run(plan, Log(tmp_path / "gpu.jsonl", "gpu", tiny=True))
+    steps = len(gpu.CASES) + 2 * len(gpu.VARIANTS) + len(gpu.FLAGS)
+    pictures = len(gpu.PICTURES)
+    assert asked == [
+        *["step"] * steps,
+        *["guide"] * pictures,
+        "cold",
+        "memory",
+        "kinds",
+        *["guide"] * 2,
+    ]
+
+
+def test_a_gpu_suite_without_time_says_so(asked: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "gpu.jsonl"
+    gpu.run(Plan(tiny=True, minutes=0.1), Log(file, "gpu", tiny=True))
+    assert not asked
+    assert [(r["metric"], r["error"]) for r in read([file])] == [
+        (part, "no time was left") for part in gpu.PARTS
+    ]
+
+
+def test_every_row_of_the_cpu_suite(asked: list[str], tmp_path: Path) -> None:
+    cpu.run(Plan(tiny=True), Log(tmp_path / "cpu.jsonl", "cpu", tiny=True))
+    assert asked == [row.kind for row in cpu.ROWS if row.installed()]
 
 
 def test_the_clock_synchronises_at_both_ends() -> None:
