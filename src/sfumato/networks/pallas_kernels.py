@@ -56,7 +56,7 @@ def group_norm_silu(
     maps = x.reshape(B, H * W, C)
     size = power_of_2(H * W) * power_of_2(C // groups)
     normalize = whole if size <= WHOLE else in_tiles
-    y = normalize(maps, *vectors, groups, epsilon, partial(call, interpret=interpret))
+    y = normalize(maps, vectors, groups, epsilon, partial(call, interpret=interpret))
     return y.reshape(x.shape)
 
 
@@ -87,13 +87,11 @@ def counter(size: int, axis: int) -> Array:
 # Small maps: a program holds all of a group
 
 
-def whole(
-    x: Array, gamma: Array, beta: Array, offset: Array, groups: int, epsilon: float, call: Any
-) -> Array:
+def whole(x: Array, vectors: list[Array], groups: int, epsilon: float, call: Any) -> Array:
     B, P, C = x.shape
     kernel = partial(whole_kernel, positions=P, width=C // groups, epsilon=epsilon)
     out = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    return call(kernel, (B, groups), out, x, gamma, beta, offset)
+    return call(kernel, (B, groups), out, x, *vectors)
 
 
 def whole_kernel(
@@ -127,9 +125,7 @@ def whole_kernel(
 # Large maps: statistics of every channel of every tile, then of the groups, then the result
 
 
-def in_tiles(
-    x: Array, gamma: Array, beta: Array, offset: Array, groups: int, epsilon: float, call: Any
-) -> Array:
+def in_tiles(x: Array, vectors: list[Array], groups: int, epsilon: float, call: Any) -> Array:
     B, P, C = x.shape
     rows = ROWS
     while pl.cdiv(P, rows) * power_of_2(C // groups) > WHOLE:
@@ -144,8 +140,8 @@ def in_tiles(
     kernel = partial(
         group_kernel, rows=rows, positions=P, tiles=tiles, width=C // groups, epsilon=epsilon
     )
-    vectors = [jax.ShapeDtypeStruct((B, C), "float32")] * 2
-    scale, shift = call(kernel, (B, groups), vectors, means, squares, gamma, beta, offset)
+    slopes = [jax.ShapeDtypeStruct((B, C), "float32")] * 2
+    scale, shift = call(kernel, (B, groups), slopes, means, squares, *vectors)
 
     out = jax.ShapeDtypeStruct(x.shape, x.dtype)
     return call(partial(result_kernel, **shape), grid, out, x, scale, shift)

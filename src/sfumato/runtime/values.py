@@ -32,7 +32,7 @@ def computed(variable: Any, dtype: Any) -> jax.Array:
     casts = variable._autocast and keras.backend.is_float_dtype(variable.dtype)
     if value.dtype == dtype or not casts:
         return value
-    source, copy = getattr(variable, "_computed", (None, None))
+    source, copy = getattr(variable, "_computed", (None, value))
     if source is not value or copy.dtype != dtype:
         copy = value.astype(dtype)
         variable._computed = (value, copy)
