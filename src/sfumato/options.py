@@ -41,10 +41,23 @@ class Options(TypedDict, total=False):
     """Name in ``diffusion.schedules.SCHEDULES`` or an alias; default: the sampler's own."""
     guidance_rescale: float
     """0..1, against overexposure by strong guidance (arXiv 2305.08891); default 0."""
+    guidance_interval: tuple[float, float]
+    """The part of the steps that is guided, default (0, 1); outside of it a step is half the work
+    (arXiv 2404.07724)."""
+    feature_reuse: int
+    """k: the deep part of the network runs at every k-th evaluation, default 1: at every one
+    (arXiv 2312.00858)."""
+    token_merging: float
+    """0..0.75, the part of the tokens merged where self-attention has the most; default 0
+    (arXiv 2303.17604)."""
     on_step: Callable[[StepEvent], None] | None
     """Called after every step; raise in it to cancel."""
     verbose: bool
     """Show the Keras progress bar; default True."""
+
+
+SHORTCUTS = ("guidance_interval", "feature_reuse", "token_merging")
+"""The options that make a picture with less work, and a slightly different one."""
 
 
 class Report:
@@ -79,6 +92,29 @@ def check(batch_size: int, options: Options) -> None:
         raise TypeError(
             f"The options must be among {', '.join(Options.__annotations__)}. "
             f"Received: {', '.join(unknown)}"
+        )
+    check_shortcuts(**{name: options[name] for name in SHORTCUTS if name in options})
+
+
+def check_shortcuts(
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
+    feature_reuse: int = 1,
+    token_merging: float = 0.0,
+) -> None:
+    bounds = tuple(guidance_interval)
+    if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= 1:
+        raise ValueError(
+            "`guidance_interval` must be two numbers, 0 <= first < second <= 1. "
+            f"Received: guidance_interval={guidance_interval}"
+        )
+    if not isinstance(feature_reuse, int) or feature_reuse < 1:
+        raise ValueError(
+            "`feature_reuse` must be a whole number from 1. "
+            f"Received: feature_reuse={feature_reuse}"
+        )
+    if not 0 <= token_merging <= 0.75:
+        raise ValueError(
+            f"`token_merging` must be in [0, 0.75]. Received: token_merging={token_merging}"
         )
 
 

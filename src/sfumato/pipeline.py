@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from sfumato import checkpoints, programs, runtime
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan, make_plan
 from sfumato.diffusion.schedules import training_sigmas
+from sfumato.diffusion.shortcuts import evaluations
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -111,6 +112,19 @@ class Pipeline:
     def _step(self) -> runtime.Program:
         return self._compile(programs.step, self.diffusion_model, [self.diffusion_model])
 
+    def _step_for(self, keep: bool, token_merging: float) -> runtime.Program:
+        return self._step_variant(keep, token_merging) if keep or token_merging else self._step
+
+    @cached_property
+    def _step_variant(self) -> Callable[[bool, float], runtime.Program]:
+        """``_step`` that keeps features or merges tokens; of those used, the last two."""
+
+        def variant(keep: bool, token_merging: float) -> runtime.Program:
+            step = partial(programs.step, keep=keep, token_merging=token_merging)
+            return self._compile(step, self.diffusion_model, [self.diffusion_model])
+
+        return lru_cache(2)(variant)
+
     @cached_property
     def _decode(self) -> runtime.Program:
         return self._compile(programs.decode, self.decoder, [self.decoder])
@@ -196,13 +210,23 @@ class Pipeline:
         table = ops.convert_to_tensor(programs.tabulate(plan, self.checkpoint.prediction))
         guidance = np.array([scale, options.get("guidance_rescale", 0.0)], "float32")
         silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
+        reuse, merging = options.get("feature_reuse", 1), options.get("token_merging", 0.0)
+        ways = evaluations(plan, scale > 1, options.get("guidance_interval", (0, 1)), reuse)
+        told = {
+            guided: conditioning if guided == (scale > 1) else conditioning.of_prompts(len(x))
+            for guided in {way.guided for way in ways}
+        }
+        deep = None
         report = Report(plan, options)
         waiting = deque()
-        for j, draw in enumerate(plan.draw.tolist()):
+        for j, (draw, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
             fresh = noise(draw) if draw else silence
-            state, denoised, finite = self._step(
-                state, table, fresh, guidance, conditioning, inpainting
+            step = self._step_for(reuse > 1 and not way.shallow, merging)
+            given = deep if way.shallow else None
+            state, denoised, finite, kept = step(
+                state, table, fresh, guidance, told[way.guided], inpainting, given
             )
+            deep = given if way.shallow else kept
             waiting.append((j, denoised, finite))
             if len(waiting) > AHEAD:
                 report(*waiting.popleft())

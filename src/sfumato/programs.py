@@ -38,6 +38,11 @@ class Conditioning(NamedTuple):
     texts: list[tuple[Tensor, Tensor]]  # keys and values (B or 2B, T, N, D) of every layer
     added: Tensor | None  # XL: pooled text and sizes (B or 2B, A)
 
+    def of_prompts(self, count: int) -> Conditioning:
+        """Without the negative prompts."""
+        texts = [(k[:count], v[:count]) for k, v in self.texts]
+        return Conditioning(texts, None if self.added is None else self.added[:count])
+
 
 class Inpainting(NamedTuple):
     """What is known of the picture, at the size of the latents."""
@@ -83,7 +88,11 @@ def step(
     guidance: Tensor,
     conditioning: Conditioning,
     inpainting: Inpainting | None,
-) -> tuple[State, Tensor, Tensor]:
+    deep: Tensor | None = None,
+    *,
+    keep: bool = False,
+    token_merging: float = 0.0,
+) -> tuple[State, Tensor, Tensor, Tensor | None]:
     """One evaluation of the network and what the sampler makes of it.
 
     Args:
@@ -94,9 +103,13 @@ def step(
         guidance: (2,) the scale and the rescale; unread where there is no negative prompt.
         conditioning: of ``condition``.
         inpainting: what is known of the picture, or None.
+        deep: what the deep part of the network gave at an earlier evaluation; None: compute it.
+        keep: give it out for later ones.
+        token_merging: the part of the tokens that are merged where self-attention has the most.
 
     Returns:
-        The next state, the denoised latents (B, h, w, C) and whether the next state is finite.
+        The next state, the denoised latents (B, h, w, C), whether the next state is finite, and
+        what is kept of the network's deep part, or None.
     """
     index, registers = state
     x, B, K = registers[0], registers.shape[1], registers.shape[0]
@@ -112,7 +125,11 @@ def step(
         y = ops.concatenate([y, y], axis=0)
     waves = timestep_embedding(timestep[None], unet.config.channels[0])
     shifts = unet.embed_time(waves, conditioning.added)
-    y = ops.cast(unet.denoise(y, shifts, conditioning.texts), "float32")
+    merging = unet.token_merging(token_merging, *y.shape[1:3]) if token_merging else None
+    first = unet.conv_in(y)
+    if deep is None:
+        deep = unet.deepen(first, shifts, conditioning.texts, merging)
+    y = ops.cast(unet.finish(first, deep, shifts, conditioning.texts, merging), "float32")
     if guided:
         y = guide(y[:B], y[B:], guidance[0], guidance[1])
 
@@ -124,7 +141,7 @@ def step(
     # Not a matmul: that would be rounded to TF32 on an accelerator.
     registers = ops.sum(matrix * inputs[None], axis=1)
     finite = ops.all(ops.isfinite(registers[0]))
-    return State(index + 1, registers), denoised, finite
+    return State(index + 1, registers), denoised, finite, deep if keep else None
 
 
 def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import small_pipelines
 import torch
+from diffusers import callbacks
 
 from sfumato.stable_diffusion import StableDiffusion
 
@@ -44,6 +47,7 @@ def compare(pair: Any, sampler: str, count: int = 1, **settings: Any) -> None:
     theirs.scheduler = kind(**small_pipelines.NOISE, prediction_type=prediction, **options)
     noise = small_pipelines.start_noise(count, 64, 48)
     guidance = settings.get("guidance", 7.5)
+    fewer = settings.get("fewer", {})  # our options that save work
     rescale = settings.get("rescale", 0.0)
     negative = settings.get("negative")
     with torch.no_grad():
@@ -57,6 +61,7 @@ def compare(pair: Any, sampler: str, count: int = 1, **settings: Any) -> None:
             guidance_rescale=rescale,
             latents=torch.from_numpy(np.ascontiguousarray(noise.transpose(0, 3, 1, 2))),
             output_type="np",
+            callback_on_step_end=settings.get("callback"),
         ).images
     got = ours.text_to_image(
         PROMPT,
@@ -69,6 +74,7 @@ def compare(pair: Any, sampler: str, count: int = 1, **settings: Any) -> None:
         schedule=schedule,
         guidance_rescale=rescale,
         verbose=False,
+        **fewer,
     )
     expected = np.round(expected * 255).astype("int16")
     assert got.shape == expected.shape == (count, 64, 48, 3)
@@ -97,6 +103,54 @@ def test_guidance_rescale(pair: Any) -> None:
 
 def test_several_pictures(pair: Any) -> None:
     compare(pair, "dpmpp_2m", count=2, negative=NEGATIVE)
+
+
+def cut_off(pair: Any, step: int) -> Any:
+    """diffusers' own callback, which ends guidance after a step."""
+    xl = pair[1].text_encoder_2 is not None
+    kind = callbacks.SDXLCFGCutoffCallback if xl else callbacks.SDCFGCutoffCallback
+    return kind(cutoff_step_ratio=None, cutoff_step_index=step)
+
+
+@contextmanager
+def reused(unet: Any, every: int) -> Iterator[None]:
+    """Let the last block see the deep features of an earlier call, computed anew when the batch
+    changes: DeepCache, but for the time."""
+    block = unet.up_blocks[-1].resnets[-1]
+    width = block.in_channels - unet.conv_in.out_channels
+    kept: dict[str, Any] = {"age": 0, "deep": torch.zeros(0)}
+
+    def swap(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        x, *rest = arguments
+        kept["age"] += 1
+        if kept["age"] >= every or len(kept["deep"]) != len(x):
+            kept.update(age=0, deep=x[:, :width])
+        return (torch.cat([kept["deep"], x[:, width:]], 1), *rest)
+
+    hook = block.register_forward_pre_hook(swap)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "euler"])
+def test_guidance_interval(pair: Any, sampler: str) -> None:
+    fewer = {"guidance_interval": (0.0, 0.5)}
+    callback = cut_off(pair, STEPS // 2 - 1)
+    compare(pair, sampler, negative=NEGATIVE, callback=callback, fewer=fewer)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_feature_reuse(pair: Any, guidance: float) -> None:
+    with reused(pair[0].unet, 3):
+        compare(pair, "dpmpp_2m", count=2, guidance=guidance, fewer={"feature_reuse": 3})
+
+
+def test_feature_reuse_where_guidance_ends(pair: Any) -> None:
+    fewer = {"feature_reuse": 4, "guidance_interval": (0.0, 0.4)}
+    with reused(pair[0].unet, 4):
+        compare(pair, "ddim", callback=cut_off(pair, 1), fewer=fewer)
 
 
 def test_image_to_image(pair: Any, tmp_path: Path) -> None:

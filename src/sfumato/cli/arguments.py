@@ -14,7 +14,7 @@ DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 SHAPES = ("square", "portrait", "landscape")
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
     """A reader of whole numbers that are large enough."""
 
     def read(text: str) -> int:
@@ -33,6 +33,30 @@ def _guidance(text: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number from 0. Received: {text}")
+    return value
+
+
+def interval(text: str) -> tuple[float, float]:
+    """`0.2:0.8` as two numbers."""
+    match = re.fullmatch(r"([\d.]+):([\d.]+)", text)
+    try:
+        first, second = (float(part) for part in match.groups()) if match else (1.0, 0.0)
+    except ValueError:
+        first, second = 1.0, 0.0
+    if not 0 <= first < second <= 1:
+        message = f"must be two numbers from 0 to 1, such as 0.2:0.8. Received: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return first, second
+
+
+def share(text: str) -> float:
+    """A part of the tokens."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 0.75:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 0.75. Received: {text}")
     return value
 
 
@@ -58,7 +82,7 @@ def _generate() -> Parser:
         'sfumato generate "a red apple" "a green pear" -n 4 --seed 7 -o fruit',
         "sfumato generate --from fruit/00001-7-a-red-apple.png --steps 50",
     )
-    add, count = parser.add, _whole(1)
+    add, count = parser.add, whole(1)
 
     what = "what to paint"
     add(what, "prompt", metavar="PROMPT", nargs="*", help="each prompt makes pictures of its own")
@@ -78,8 +102,31 @@ def _generate() -> Parser:
     )
     add(how, "--sampler", metavar="NAME", help="such as dpmpp_2m, euler_a, ddim [the model's]")
     add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
-    add(how, "--seed", type=_whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
+    add(how, "--seed", type=whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
     add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help=", ".join(DTYPES))
+
+    less = "with less work, not quite the same picture"
+    add(
+        less,
+        "--guidance-interval",
+        type=interval,
+        metavar="A:B",
+        help="guide only from this part of the steps to that [0:1]",
+    )
+    add(
+        less,
+        "--feature-reuse",
+        type=count,
+        metavar="K",
+        help="run the deep part of the network every K-th time [1]",
+    )
+    add(
+        less,
+        "--token-merging",
+        type=share,
+        metavar="X",
+        help="merge this part of the tokens in self-attention, up to 0.75 [0]",
+    )
 
     out = "what comes out"
     add(out, "-n", "--count", type=count, default=1, metavar="N", help="pictures per prompt [1]")

@@ -46,6 +46,9 @@ class Pipeline(Protocol):
         *,
         sampler: str | None = None,
         schedule: str | None = None,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        feature_reuse: int = 1,
+        token_merging: float = 0.0,
         on_step: Callable[[Any], None] | None = None,
         verbose: bool = True,
     ) -> np.ndarray: ...

@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
                     seed=seed,
                     sampler=sampling.sampler,
                     schedule=sampling.schedule,
+                    **job.shortcuts,
                     on_step=watch,
                     verbose=False,
                 )

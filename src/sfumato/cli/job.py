@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfumato.cli import engine
+from sfumato.cli.arguments import interval, share, whole
 from sfumato.cli.help import UsageError
 from sfumato.cli.names import OTHER_PICTURES, PICTURES
 from sfumato.cli.terminal import warn
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 PRECISION = "Precision"
 # What a recipe may say beyond its fields without changing our picture.
 HARMLESS = {PRECISION, "RNG"}
+# The options that change the picture to save work: name in the recipe, name in Python, reader.
+SHORTCUTS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Guidance interval": ("guidance_interval", interval),
+    "Feature reuse": ("feature_reuse", whole(1)),
+    "Token merging": ("token_merging", share),
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Job:
     count: int
     batch: int
     dtype: str | None
+    shortcuts: dict[str, Any]
     out: Path
 
     def batches(self) -> Iterator[tuple[str, int, int]]:
@@ -87,7 +95,13 @@ class Job:
             height=size[1],
             model=self.model,
             version=f"Sfumato {__version__}",
-            extra={"RNG": "NV"} | ({PRECISION: self.dtype} if self.dtype else {}),
+            extra={"RNG": "NV"}
+            | ({PRECISION: self.dtype} if self.dtype else {})
+            | {
+                key: _written(self.shortcuts[name])
+                for key, (name, _) in SHORTCUTS.items()
+                if name in self.shortcuts
+            },
         )
 
 
@@ -114,6 +128,11 @@ def read_job(options: argparse.Namespace) -> Job:
         count=options.count,
         batch=options.batch,
         dtype=options.dtype,
+        shortcuts={
+            name: value
+            for name, _ in SHORTCUTS.values()
+            if (value := getattr(options, name)) is not None
+        },
         out=out,
     )
 
@@ -141,11 +160,27 @@ def _load_recipe(source: str) -> Recipe:
         raise ValueError(f"{source} carries no recipe")
     if recipe.strength is not None:
         raise ValueError(f"{source} was made from another picture, which its recipe does not hold")
-    if unused := [key for key in recipe.extra if key not in HARMLESS]:
+    if unused := [key for key in recipe.extra if key not in HARMLESS | SHORTCUTS.keys()]:
         warn(f"not used from the recipe of {source}: {', '.join(unused)}")
     if recipe.extra.get("RNG", "NV") not in ("NV", "GPU"):
         warn(f"{source} was made from other random numbers; the picture will differ")
     return recipe
+
+
+def _written(value: Any) -> str:
+    """A number, or two as `0.2:0.8`."""
+    return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _shortcuts(recipe: Recipe) -> dict[str, Any]:
+    try:
+        return {
+            name: read(recipe.extra[key])
+            for key, (name, read) in SHORTCUTS.items()
+            if key in recipe.extra
+        }
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"the recipe says what cannot be: it {error}") from error
 
 
 def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
@@ -163,6 +198,7 @@ def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
         "sampler": recipe.sampler,
         "seed": recipe.seed,
         "dtype": recipe.extra.get(PRECISION),
+        **_shortcuts(recipe),
     }
     given = {name: value for name, value in vars(options).items() if value not in (None, [])}
     return argparse.Namespace(**vars(options) | stated | given)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ from sfumato.networks.kernels import (
     fuses_norms,
     prefers_matmul,
 )
+from sfumato.networks.merging import TokenMerging
 from sfumato.networks.weights import openvino_weight
 
 LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
@@ -272,8 +274,11 @@ class TransformerBlock(Block):
         self.norm3 = layer_norm(width)
         self.ff = FeedForward(width)
 
-    def call(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attn1(self.norm1(x))  # (B, T, C)
+    def call(
+        self, x: Tensor, text: tuple[Tensor, Tensor], merging: TokenMerging | None = None
+    ) -> Tensor:
+        attn1 = partial(merging, self.attn1) if merging else self.attn1
+        x = x + attn1(self.norm1(x))  # (B, T, C)
         x = x + self.attn2(self.norm2(x), text)
         return x + self.ff(self.norm3(x))
 
@@ -290,11 +295,17 @@ class Transformer(Block):
         ]
         self.proj_out = linear(width, width)
 
-    def call(self, x: Tensor, texts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def call(
+        self,
+        x: Tensor,
+        texts: list[tuple[Tensor, Tensor]],
+        merging: TokenMerging | None = None,
+    ) -> Tensor:
         _, H, W, C = x.shape
+        merging = merging if merging and (merging.height, merging.width) == (H, W) else None
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
         for block, text in zip(self.transformer_blocks, texts, strict=True):
-            y = block(y, text)
+            y = block(y, text, merging=merging)
         return x + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 

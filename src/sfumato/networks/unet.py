@@ -22,6 +22,7 @@ from sfumato.networks.layers import (
     activate,
     group_norm,
 )
+from sfumato.networks.merging import TokenMerging
 
 Text = tuple[Tensor, Tensor]
 
@@ -44,7 +45,8 @@ class UNet(Network):
     """latents, time and text -> what the model predicts (epsilon, v or x0), all channels last.
 
     ``call`` takes everything at once. While denoising, ``embed_text`` runs once per prompt,
-    ``embed_time`` once per step, and ``denoise`` does the rest.
+    ``embed_time`` once per step, and ``denoise`` does the rest by ``conv_in``, ``deepen`` and
+    ``finish``.
     """
 
     config: UNetConfig
@@ -106,6 +108,14 @@ class UNet(Network):
         middle = [self.mid_block] if self.config.mid else []
         return [*self.down_blocks, *middle, *self.up_blocks]
 
+    def token_merging(self, ratio: float, height: int, width: int) -> TokenMerging:
+        """Token merging for latents of this size, where most tokens attend to one another."""
+        for down, up in zip(self.config.down, self.config.up[::-1], strict=True):
+            if any(down + up):
+                break
+            height, width = -(-height // 2), -(-width // 2)
+        return TokenMerging(ratio, height, width)
+
     def embed_text(self, context: Tensor) -> list[Text]:
         """context (B, T, C) -> keys and values (B, T, N, D) of every cross-attention layer."""
         return [
@@ -131,16 +141,37 @@ class UNet(Network):
 
     def denoise(self, x: Tensor, shifts: list[Tensor], texts: list[Text]) -> Tensor:
         """latents (B, h, w, C) -> prediction (B, h, w, C)."""
+        first = self.conv_in(x)
+        return self.finish(first, self.deepen(first, shifts, texts), shifts, texts)
+
+    def deepen(
+        self,
+        first: Tensor,
+        shifts: list[Tensor],
+        texts: list[Text],
+        merging: TokenMerging | None = None,
+    ) -> Tensor:
+        """The whole U but its two ends, the first convolution and the last block.
+
+        Args:
+            first: (B, h, w, C) of ``conv_in``.
+            shifts, texts: of ``embed_time`` and ``embed_text``.
+            merging: how self-attention is abridged, or None.
+
+        Returns:
+            What the last block takes beside ``first``, (B, h, w, C).
+        """
         shift, text = iter(shifts), iter(texts)
 
         def block(x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
             x = resnet(x, next(shift))
             if transformer:
-                x = transformer(x, list(islice(text, len(transformer.transformer_blocks))))
+                texts = list(islice(text, len(transformer.transformer_blocks)))
+                x = transformer(x, texts, merging=merging)
             return x
 
-        x = self.conv_in(x)
-        skips = [x]
+        x = first
+        skips = [first]
         for level in self.down_blocks:
             for parts in level:
                 x = block(x, *parts)
@@ -154,11 +185,27 @@ class UNet(Network):
 
         for level in self.up_blocks:
             for parts in level:
+                if len(skips) == 1:  # `first`, which the last block takes
+                    break
                 x = block(ops.concatenate([x, skips.pop()], axis=-1), *parts)
             for upsample in level.upsamplers:
                 _, height, width, _ = skips[-1].shape
                 x = upsample(x, height=height, width=width)
+        return x
 
+    def finish(
+        self,
+        first: Tensor,
+        deep: Tensor,
+        shifts: list[Tensor],
+        texts: list[Text],
+        merging: TokenMerging | None = None,
+    ) -> Tensor:
+        """The last block and what follows: ``first`` and what ``deepen`` gave -> prediction."""
+        resnet, transformer = list(self.up_blocks[-1])[-1]
+        x = resnet(ops.concatenate([deep, first], axis=-1), shifts[-1])
+        if transformer:
+            x = transformer(x, texts[-len(transformer.transformer_blocks) :], merging=merging)
         return self.conv_out(activate(self.conv_norm_out, x))
 
     def call(self, inputs: Any) -> Tensor:

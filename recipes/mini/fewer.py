@@ -1,0 +1,160 @@
+"""What fewer evaluations save and cost: seconds of the denoiser, and the pictures' figures.
+
+    python -m recipes.mini.fewer --configuration cpu --work RUN --folder PRESET
+
+Every row changes options of ``text_to_image``. Its pictures answer the questions of the evaluation
+from the same noise as those of the preset's own settings, the first row, from which they are so
+many decibels away. Writes ``fewer.json`` and ``fewer.md`` into the work folder and adds to what is
+there: ``--rounds 0`` measures no time, for a busy machine, and ``--count 0`` nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recipes.mini.compose import Scene, open_composer
+from recipes.mini.config import arguments
+from recipes.mini.evaluate import JUDGE_STEPS, generator, questions, score
+from recipes.mini.judge import Judge
+from sfumato import StableDiffusion
+
+log = logging.getLogger(__name__)
+KINDS = ("seen cells", "seen colours")
+BATCH = 16
+ROWS: tuple[dict[str, Any], ...] = (
+    {},
+    {"guidance_interval": (0.2, 0.8)},
+    {"guidance_interval": (0.0, 0.5)},
+    {"guidance_interval": (0.0, 0.25)},
+    {"guidance_interval": (0.5, 1.0)},
+    {"unconditional_guidance_scale": 1.0},
+    {"feature_reuse": 2},
+    {"feature_reuse": 3},
+    {"feature_reuse": 5},
+    {"feature_reuse": 10},
+    {"token_merging": 0.25},
+    {"token_merging": 0.5},
+    {"token_merging": 0.75},
+    {"num_steps": 12},
+    {"num_steps": 8},
+    {"num_steps": 6},
+    {"num_steps": 5},
+    {"num_steps": 4},
+    {"feature_reuse": 2, "guidance_interval": (0.0, 0.5)},
+    {"feature_reuse": 3, "guidance_interval": (0.0, 0.5)},
+    {"feature_reuse": 2, "guidance_interval": (0.2, 0.8), "token_merging": 0.5},
+    {"num_steps": 10, "guidance_interval": (0.0, 0.5)},
+    {"num_steps": 10, "feature_reuse": 2},
+    {"num_steps": 8, "guidance_interval": (0.0, 0.5)},
+    {"num_steps": 8, "feature_reuse": 2, "guidance_interval": (0.0, 0.5)},
+    {"sampler": "unipc", "num_steps": 6},
+    {"sampler": "heun", "num_steps": 10},
+    {"sampler": "heun", "num_steps": 10, "feature_reuse": 2},
+)
+
+
+def name_of(options: dict[str, Any]) -> str:
+    """The options in words, such as "num_steps 8, guidance_interval 0.0:0.5"."""
+    words = {k: ":".join(map(str, v)) if isinstance(v, tuple) else v for k, v in options.items()}
+    return ", ".join(f"{key} {value}" for key, value in words.items()) or "all as the preset has it"
+
+
+def decibels(pictures: np.ndarray, others: np.ndarray) -> float:
+    """The median peak signal-to-noise ratio of pictures (B, H, W, 3) to others."""
+    difference = pictures.astype("float32") - others.astype("float32")
+    error = np.mean(difference**2, axis=(1, 2, 3))
+    return float(np.median(10 * np.log10(255**2 / np.maximum(error, 1e-3))))
+
+
+def quality(
+    model: Any, asked: dict[str, list[Scene]], judge: Judge, found: dict[str, dict[str, Any]]
+) -> None:
+    """The figures of every row, into ``found``."""
+    full: dict[str, np.ndarray] = {}
+    for options in ROWS:
+        figures: dict[str, Any] = {}
+        for kind in KINDS:
+            pictures = generator(model, **options)(asked[kind])
+            full.setdefault(kind, pictures)
+            figures |= score(kind, asked[kind], pictures, judge)
+            figures[f"{kind}: count"] = figures.pop("count")
+            if kind == KINDS[0]:
+                figures["psnr"] = decibels(pictures, full[kind])
+        found[name_of(options)].update(figures)
+        log.info("%s: %s", name_of(options), found[name_of(options)])
+
+
+def seconds(model: Any, rounds: int, found: dict[str, dict[str, Any]]) -> None:
+    """Seconds of the denoising loop for a batch: the rows take turns, the median goes to ``found``.
+
+    A round before the first compiles.
+    """
+    timed: list[float] = []
+    denoise = model._denoise
+
+    def watched(*args: Any) -> np.ndarray:
+        start = time.perf_counter()
+        latents = denoise(*args)
+        timed.append(time.perf_counter() - start)
+        return latents
+
+    model._denoise = watched
+    values: dict[str, list[float]] = {name_of(options): [] for options in ROWS}
+    for number in range(rounds + 1):
+        for options in ROWS:
+            model.text_to_image("a red apple", None, BATCH, seed=1, verbose=False, **options)
+            if number:
+                values[name_of(options)].append(timed[-1])
+    model._denoise = denoise
+    for name, each in values.items():
+        found[name] |= {"seconds": statistics.median(each), "spread": max(each) - min(each)}
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """What was found, in Markdown."""
+    head = ("options", "seconds", "times faster", "top-1", "top-5", "colour", "PSNR")
+    lines = [head, ("---",) * len(head)]
+    whole = found[name_of({})].get("seconds")
+    for name, row in found.items():
+        percent = [f"{100 * row[k]:.1f} %" if k in row else "" for k in ("top1", "top5", "colour")]
+        time = [f"{row['seconds']:.2f}", f"{whole / row['seconds']:.1f}"] if whole else ["", ""]
+        ratio = f"{row['psnr']:.1f} dB" if 0 < row.get("psnr", 0) < 70 else ""
+        lines.append((name, *time, *percent, ratio))
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """What earlier runs found of each row."""
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    return {name_of(options): stored.get(name_of(options), {}) for options in ROWS}
+
+
+def main() -> None:
+    config, work, folder, count, rounds = arguments(
+        __doc__,
+        folder={"default": "mini", "help": "a preset or a diffusers folder"},
+        count={"type": int, "default": 160, "help": "questions of each kind"},
+        rounds={"type": int, "default": 5, "help": "of the measurement of time"},
+    )
+    model = StableDiffusion.from_preset(folder)
+    found = read(work / "fewer.json")
+    if count:
+        composer = open_composer(config, work)
+        judge = Judge(composer)
+        judge.train_or_load(work / "judge.weights.h5", JUDGE_STEPS)
+        quality(model, questions(composer, count), judge, found)
+    if rounds:
+        seconds(model, rounds, found)
+    (work / "fewer.json").write_text(json.dumps(found, indent=2) + "\n")
+    (work / "fewer.md").write_text(table(found))
+
+
+if __name__ == "__main__":
+    main()
