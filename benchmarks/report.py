@@ -22,6 +22,7 @@ from benchmarks.cells import (
 from benchmarks.peers import ROWS
 from benchmarks.records import NO_TIME, read
 from benchmarks.suites.cold import STAGES
+from benchmarks.suites.fewer import WAYS, seconds_of_pictures
 from benchmarks.suites.scale import exponents
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +195,31 @@ def same(one: Record, other: Record) -> bool:
     return one["peer"] == other["peer"] and one["case"] == other["case"]
 
 
+def fewer_section(records: Sequence[Record], images: Path) -> str:
+    text = "### Fewer evaluations\n\nSeconds of one evaluation of each kind:\n\n"
+    kinds = [r for r in records if r["metric"].startswith("evaluation ") and "error" not in r]
+    rows = [
+        [r["peer"], *case_cells(r), r["metric"].removeprefix("evaluation "), time_of(r)]
+        for r in kinds
+    ]
+    text += table(["peer", "model", "size", "batch", "dtype", "evaluation", "s"], rows)
+    rows = []
+    for peer in unique(r["peer"] for r in kinds):
+        mine = [r for r in kinds if r["peer"] == peer]
+        seconds = {r["metric"].removeprefix("evaluation "): r["median"] for r in mine}
+        if len(seconds) < len(WAYS):  # one failed
+            continue
+        pictures = seconds_of_pictures(seconds, mine[0]["case"]["steps"])
+        rows += [
+            [peer, name, f"{value:.1f}", f"{pictures['full'] / value:.2f}"]
+            for name, value in pictures.items()
+        ]
+    steps = kinds[0]["case"]["steps"] if kinds else ""
+    text += f"\nAdded up for a picture of {steps} steps, without the text and the decoder:\n\n"
+    head = ["peer", "options", "s", "times faster"]
+    return text + table(head, rows) + failures(records)
+
+
 def guide_section(records: Sequence[Record], images: Path) -> str:
     rows = []
     for r in measured(records, "warm"):
@@ -282,6 +308,7 @@ SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
     "step": step_section,
     "guide": guide_section,
     "memory": memory_section,
+    "fewer": fewer_section,
     "scale": scale_section,
     "gpu": gpu_section,
 }

@@ -32,8 +32,19 @@ class Runner(common.Runner):
         )
 
     def prepare_step(self) -> Callable[[], None]:
+        return self.prepare_evaluation()
+
+    def evaluations(self, repeats: int, **way: Any) -> list[float]:
+        """Seconds of evaluations of one kind after a first one that compiles."""
+        evaluation = self.prepare_evaluation(**way)
+        return [self._time(evaluation) for _ in range(1 + repeats)][1:]
+
+    def prepare_evaluation(
+        self, guided: bool = True, shallow: bool = False, token_merging: float = 0.0
+    ) -> Callable[[], None]:
         """One evaluation by the program that the loop runs, with inputs that it would have."""
-        program, inputs = self.model._step, self.inputs(self.case.steps)
+        program = self.model._step_for(False, token_merging)
+        inputs = self.inputs(self.case.steps, guided, shallow)
 
         def step() -> None:
             self.waiting = program(*inputs)[2]
@@ -49,7 +60,7 @@ class Runner(common.Runner):
         def run(unet: Any, state: Any, *rest: Any) -> Any:
             def body(_: Any, carried: Any) -> Any:
                 state, finite = carried
-                state, _, still = programs.step(unet, state, *rest)
+                state, _, still, _ = programs.step(unet, state, *rest)
                 return state, ops.logical_and(finite, still)
 
             return ops.fori_loop(0, steps, body, (state, ops.ones((), "bool")))
@@ -85,7 +96,9 @@ class Runner(common.Runner):
 
         return several
 
-    def inputs(self, steps: int) -> tuple[Any, ...]:
+    def inputs(
+        self, steps: int, guided: bool = True, shallow: bool = False
+    ) -> tuple[Any, ...]:
         """What the program of a step takes at the first of ``steps`` steps."""
         import numpy as np
         from keras import ops
@@ -95,7 +108,10 @@ class Runner(common.Runner):
         c, model = self.case, self.model
         context, pooled = model._encode(common.PROMPT)
         denoise = model._denoiser(
-            np.repeat(context, c.batch, 0), np.repeat(pooled, c.batch, 0), None, None
+            np.repeat(context, c.batch, 0),
+            np.repeat(pooled, c.batch, 0),
+            None,
+            None if guided else 1.0,
         )
         conditioning, scale = denoise.args
         plan = model._plan(steps, 1.0, {})
@@ -105,7 +121,18 @@ class Runner(common.Runner):
         state = programs.State(ops.convert_to_tensor(np.int32(0)), ops.convert_to_tensor(registers))
         table = ops.convert_to_tensor(programs.tabulate(plan, model.checkpoint.prediction))
         guidance = np.array([scale, 0.0], "float32")
-        return state, table, ops.zeros(noise.shape), guidance, conditioning, None
+        deep = self.deep_features(len(conditioning.texts[0][0])) if shallow else None
+        return state, table, ops.zeros(noise.shape), guidance, conditioning, None, deep
+
+    def deep_features(self, batch: int) -> Any:
+        """Zeros in the place of what the deep part of the network gives."""
+        from keras import ops
+
+        unet = self.model.diffusion_model
+        height, width, _ = self.model._latent_shape
+        first, last = unet.config.channels[0], list(unet.up_blocks[-1])[-1][0]
+        channels = last.conv1.kernel.shape[2] - first
+        return ops.zeros((batch, height, width, channels), unet.compute_dtype)
 
     def watch(self) -> None:
         """Time the programs and, as "load", each network's way from the file to the device."""

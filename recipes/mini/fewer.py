@@ -4,8 +4,9 @@
 
 Every row changes options of ``text_to_image``. Its pictures answer the questions of the evaluation
 from the same noise as those of the preset's own settings, the first row, from which they are so
-many decibels away. Writes ``fewer.json`` and ``fewer.md`` into the work folder and adds to what is
-there: ``--rounds 0`` measures no time, for a busy machine, and ``--count 0`` nothing else.
+many decibels away. Writes ``fewer.json`` and ``fewer.md`` into the work folder and goes on from
+what is there: ``--rounds 0`` measures no time, for a busy machine, ``--count 0`` nothing else, and
+``--minutes`` is when no further row begins.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ from sfumato import StableDiffusion
 log = logging.getLogger(__name__)
 KINDS = ("seen cells", "seen colours")
 BATCH = 16
+LATE = (0.5, 1.0)
 ROWS: tuple[dict[str, Any], ...] = (
     {},
     {"guidance_interval": (0.2, 0.8)},
     {"guidance_interval": (0.0, 0.5)},
-    {"guidance_interval": (0.0, 0.25)},
-    {"guidance_interval": (0.5, 1.0)},
+    {"guidance_interval": LATE},
     {"unconditional_guidance_scale": 1.0},
     {"feature_reuse": 2},
     {"feature_reuse": 3},
     {"feature_reuse": 5},
-    {"feature_reuse": 10},
     {"token_merging": 0.25},
     {"token_merging": 0.5},
     {"token_merging": 0.75},
-    {"num_steps": 12},
+    {"num_steps": 10},
     {"num_steps": 8},
+    {"num_steps": 7},
     {"num_steps": 6},
     {"num_steps": 5},
     {"num_steps": 4},
-    {"feature_reuse": 2, "guidance_interval": (0.0, 0.5)},
-    {"feature_reuse": 3, "guidance_interval": (0.0, 0.5)},
-    {"feature_reuse": 2, "guidance_interval": (0.2, 0.8), "token_merging": 0.5},
-    {"num_steps": 10, "guidance_interval": (0.0, 0.5)},
+    {"feature_reuse": 2, "guidance_interval": LATE},
+    {"feature_reuse": 2, "guidance_interval": LATE, "token_merging": 0.5},
+    {"feature_reuse": 3, "guidance_interval": LATE},
+    {"num_steps": 10, "guidance_interval": LATE},
+    {"num_steps": 8, "guidance_interval": LATE},
     {"num_steps": 10, "feature_reuse": 2},
-    {"num_steps": 8, "guidance_interval": (0.0, 0.5)},
-    {"num_steps": 8, "feature_reuse": 2, "guidance_interval": (0.0, 0.5)},
+    {"num_steps": 10, "feature_reuse": 2, "guidance_interval": LATE},
     {"sampler": "unipc", "num_steps": 6},
     {"sampler": "heun", "num_steps": 10},
     {"sampler": "heun", "num_steps": 10, "feature_reuse": 2},
@@ -74,21 +75,20 @@ def decibels(pictures: np.ndarray, others: np.ndarray) -> float:
 
 
 def quality(
-    model: Any, asked: dict[str, list[Scene]], judge: Judge, found: dict[str, dict[str, Any]]
-) -> None:
-    """The figures of every row, into ``found``."""
-    full: dict[str, np.ndarray] = {}
-    for options in ROWS:
-        figures: dict[str, Any] = {}
-        for kind in KINDS:
-            pictures = generator(model, **options)(asked[kind])
-            full.setdefault(kind, pictures)
-            figures |= score(kind, asked[kind], pictures, judge)
-            figures[f"{kind}: count"] = figures.pop("count")
-            if kind == KINDS[0]:
-                figures["psnr"] = decibels(pictures, full[kind])
-        found[name_of(options)].update(figures)
-        log.info("%s: %s", name_of(options), found[name_of(options)])
+    model: Any,
+    options: dict[str, Any],
+    asked: dict[str, list[Scene]],
+    judge: Judge,
+    full: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The figures of a row; ``full`` has the pictures of the first row by kind."""
+    figures: dict[str, Any] = {}
+    for kind in KINDS:
+        pictures = generator(model, **options)(asked[kind])
+        full.setdefault(kind, pictures)
+        figures |= score(kind, asked[kind], pictures, judge)
+        figures[f"{kind}: count"] = figures.pop("count")
+    return figures | {"psnr": decibels(pictures, full[kind])}  # of the last kind
 
 
 def seconds(model: Any, rounds: int, found: dict[str, dict[str, Any]]) -> None:
@@ -136,24 +136,38 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     return {name_of(options): stored.get(name_of(options), {}) for options in ROWS}
 
 
+def write(work: Path, found: dict[str, dict[str, Any]]) -> None:
+    (work / "fewer.json").write_text(json.dumps(found, indent=2) + "\n")
+    (work / "fewer.md").write_text(table(found))
+
+
 def main() -> None:
-    config, work, folder, count, rounds = arguments(
+    config, work, folder, count, rounds, minutes = arguments(
         __doc__,
         folder={"default": "mini", "help": "a preset or a diffusers folder"},
         count={"type": int, "default": 160, "help": "questions of each kind"},
         rounds={"type": int, "default": 5, "help": "of the measurement of time"},
+        minutes={"type": float, "default": float("inf")},
     )
+    end = time.monotonic() + 60 * minutes
     model = StableDiffusion.from_preset(folder)
     found = read(work / "fewer.json")
+    full: dict[str, np.ndarray] = {}
     if count:
         composer = open_composer(config, work)
         judge = Judge(composer)
         judge.train_or_load(work / "judge.weights.h5", JUDGE_STEPS)
-        quality(model, questions(composer, count), judge, found)
+        asked = questions(composer, count)
+        for options in ROWS:
+            row = found[name_of(options)]
+            if options and ("psnr" in row or time.monotonic() > end):
+                continue
+            row |= quality(model, options, asked, judge, full)
+            log.info("%s: %s", name_of(options), row)
+            write(work, found)
     if rounds:
         seconds(model, rounds, found)
-    (work / "fewer.json").write_text(json.dumps(found, indent=2) + "\n")
-    (work / "fewer.md").write_text(table(found))
+        write(work, found)
 
 
 if __name__ == "__main__":

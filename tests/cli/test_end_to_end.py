@@ -56,6 +56,16 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+def test_a_picture_made_with_less_work_and_the_same_again(sfumato, model):
+    options = ("--guidance-interval", "0:0.5", "--feature-reuse", "2", "--token-merging", "0.5")
+    settings = ("--model", model, "--steps", "4", "--seed", "7")
+    assert sfumato("generate", "a pear", *settings, *options, "-o", "1.png").code == 0
+    assert sfumato("generate", "--from", "1.png", "-o", "2.png").code == 0
+    assert Path("1.png").read_bytes() == Path("2.png").read_bytes()
+    assert sfumato("generate", "a pear", *settings, "-o", "3.png").code == 0
+    assert not np.array_equal(load("1.png"), load("3.png"))
+
+
 def test_a_picture_and_the_same_again(sfumato, model):
     done = sfumato("generate", "a red apple", "--model", model, "--steps", "3", "--seed", "7")
     assert (done.code, done.err) == (0, "")

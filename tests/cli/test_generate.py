@@ -45,6 +45,42 @@ def test_the_options_reach_the_pipeline(sfumato, pipeline):
     }
 
 
+def test_the_options_that_save_work(sfumato, pipeline):
+    done = sfumato(
+        *("generate", "a", "--guidance-interval", "0.2:0.8", "--feature-reuse", "3"),
+        *("--token-merging", "0.5", "-o", "a.png"),
+    )
+    assert done.code == 0, done.err
+    (call,) = pipeline.calls
+    wanted = {"guidance_interval": (0.2, 0.8), "feature_reuse": 3, "token_merging": 0.5}
+    assert {name: call[name] for name in wanted} == wanted
+    assert load_recipe("a.png").extra == {
+        "RNG": "NV",
+        "Guidance interval": "0.2:0.8",
+        "Feature reuse": "3",
+        "Token merging": "0.5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--guidance-interval", "0.8:0.2"),
+        ("--guidance-interval", "0.5"),
+        ("--guidance-interval", "0:1.1"),
+        ("--guidance-interval", "1.2.3:1"),
+        ("--feature-reuse", "0"),
+        ("--token-merging", "0.8"),
+        ("--token-merging", "half"),
+    ],
+)
+def test_values_that_do_not_fit(sfumato, pipeline, option, value):
+    done = sfumato("generate", "a", option, value)
+    assert (done.code, pipeline.calls) == (2, [])
+    assert option in done.err
+    assert f"Received: {value}" in done.err
+
+
 def test_the_defaults_are_the_models(sfumato, pipeline):
     assert sfumato("generate", "a").code == 0
     (call,) = pipeline.calls
@@ -137,6 +173,7 @@ class TestFrom:
         ),
         *("--guidance", "2.5", "--sampler", "euler_a", "--schedule", "beta", "--seed", "9"),
         *("--dtype", "bfloat16", "-o", "1.png"),
+        *("--guidance-interval", "0.25:1", "--feature-reuse", "2", "--token-merging", "0.5"),
     )
 
     def test_everything_is_as_before(self, sfumato, pipeline):
@@ -160,6 +197,21 @@ class TestFrom:
         # Another sampler comes with its own schedule; all else is as it was.
         assert (call["sampler"], call["schedule"]) == ("lms", "uniform")
         assert call["negative_prompt"] == "b"
+
+    def test_the_options_that_save_work_can_be_switched_off(self, sfumato, pipeline):
+        sfumato(*self.original)
+        off = ("--guidance-interval", "0:1", "--feature-reuse", "1", "--token-merging", "0")
+        assert sfumato("generate", "--from", "1.png", *off).code == 0
+        call = pipeline.calls[1]
+        assert (call["guidance_interval"], call["feature_reuse"]) == ((0.0, 1.0), 1)
+        assert call["token_merging"] == 0
+
+    def test_a_recipe_that_says_what_cannot_be(self, sfumato, pipeline):
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", extra={"Feature reuse": "-2"}))
+        done = sfumato("generate", "--from", "1.png")
+        assert (done.code, pipeline.calls) == (1, [])
+        assert "whole number" in done.err
+        assert "Received: -2" in done.err
 
     def test_a_picture_of_another_program(self, sfumato, pipeline):
         recipe = Recipe(
