@@ -101,7 +101,7 @@ def check_shortcuts(
     feature_reuse: int = 1,
     token_merging: float = 0.0,
 ) -> None:
-    bounds = tuple(guidance_interval)
+    bounds = guidance_interval if isinstance(guidance_interval, (tuple, list)) else ()
     if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= 1:
         raise ValueError(
             "`guidance_interval` must be two numbers, 0 <= first < second <= 1. "

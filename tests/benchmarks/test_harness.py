@@ -12,7 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.peers.common import Clock
 from benchmarks.records import Log, read, summary
-from benchmarks.suites import Deadline, Plan, cold, cpu, gpu, guide, memory, mini, scale, step
+from benchmarks.suites import Deadline, Plan, cold, cpu, fewer, gpu, guide, memory, mini, scale, step
 from benchmarks.workers import PeerError, take_turns, working
 
 
@@ -225,6 +225,16 @@ def test_stages_add_up_to_the_whole() -> None:
 
 def test_exponent_of_a_power() -> None:
     assert scale.exponent([(x, 3 * x**1.7) for x in (1, 2, 4, 7)]) == pytest.approx(1.7)
+
+
+def test_a_picture_is_the_sum_of_its_evaluations() -> None:
+    guided = dict.fromkeys(fewer.WAYS, 0.0) | {"guided": 8.0, "unguided": 4.0}
+    found = fewer.seconds_of_pictures(guided | {"shallow": 1.0, "shallow unguided": 0.5}, 10)
+    assert found["full"] == 80
+    assert found["guidance_interval 0.2:0.8"] == 6 * 8 + 4 * 4
+    assert found["feature_reuse 5"] == 2 * 8 + 8 * 1
+    both = 3 * 4 + 2 * 0.5 + 3 * 8 + 2 * 1  # guidance begins at the sixth: deep features anew
+    assert found["feature_reuse 2, guidance_interval 0.5:1"] == both
 
 
 def test_deadline() -> None:

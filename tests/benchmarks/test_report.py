@@ -10,6 +10,7 @@ import pytest
 from benchmarks import report
 from benchmarks.records import Log
 from benchmarks.suites.cold import STAGES
+from benchmarks.suites.fewer import WAYS
 
 CASE = {"model": "sd1.5", "size": 512, "batch": 1, "steps": 25, "dtype": "float32"}
 
@@ -104,6 +105,17 @@ def test_the_forms_of_a_step_on_an_accelerator(tmp_path: Path) -> None:
     )
     assert "- a: `--a`" in others
     assert "- sfumato jax, step (b): no time was left" in others
+
+
+def test_fewer_evaluations(file: Path) -> None:
+    log = Log(file, "fewer")
+    for name in WAYS:
+        seconds = 1.0 if "shallow" in name else 4.0 if name == "unguided" else 8.0
+        log("sfumato jax", f"evaluation {name}", "s", [seconds], CASE)
+    text = page(file)
+    assert "| sfumato jax | sd1.5 | 512 | 1 | float32 | shallow | 1.00 ± 0.00 |" in text
+    assert "| sfumato jax | full | 200.0 | 1.00 |" in text
+    assert "| sfumato jax | feature_reuse 5 | 60.0 | 3.33 |" in text
 
 
 def test_trials_are_left_out_unless_asked_for(file: Path) -> None:
