@@ -22,8 +22,9 @@ import numpy as np
 
 from recipes.mini.compose import Scene, open_composer
 from recipes.mini.config import arguments
-from recipes.mini.evaluate import JUDGE_STEPS, generator, questions, score
+from recipes.mini.evaluate import JUDGE_STEPS, generator
 from recipes.mini.judge import Judge
+from recipes.mini.questions import questions, score
 from sfumato import StableDiffusion
 
 log = logging.getLogger(__name__)
