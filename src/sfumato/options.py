@@ -93,7 +93,8 @@ def check(batch_size: int, options: Options) -> None:
             f"The options must be among {', '.join(Options.__annotations__)}. "
             f"Received: {', '.join(unknown)}"
         )
-    check_shortcuts(**{name: options[name] for name in SHORTCUTS if name in options})
+    given: dict[str, Any] = {**options}
+    check_shortcuts(**{name: given[name] for name in SHORTCUTS if name in given})
 
 
 def check_shortcuts(
