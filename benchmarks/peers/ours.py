@@ -96,9 +96,7 @@ class Runner(common.Runner):
 
         return several
 
-    def inputs(
-        self, steps: int, guided: bool = True, shallow: bool = False
-    ) -> tuple[Any, ...]:
+    def inputs(self, steps: int, guided: bool = True, shallow: bool = False) -> tuple[Any, ...]:
         """What the program of a step takes at the first of ``steps`` steps."""
         import numpy as np
         from keras import ops

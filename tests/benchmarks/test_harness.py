@@ -12,7 +12,19 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.peers.common import Clock
 from benchmarks.records import Log, read, summary
-from benchmarks.suites import Deadline, Plan, cold, cpu, fewer, gpu, guide, memory, mini, scale, step
+from benchmarks.suites import (
+    Deadline,
+    Plan,
+    cold,
+    cpu,
+    fewer,
+    gpu,
+    guide,
+    memory,
+    mini,
+    scale,
+    step,
+)
 from benchmarks.workers import PeerError, take_turns, working
 
 
