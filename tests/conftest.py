@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +27,10 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# What is compiled for tests is nothing to keep, and no test may depend on an earlier run.
+_compiled = tempfile.TemporaryDirectory()  # deleted when the process ends
+os.environ["SFUMATO_COMPILE_CACHE"] = _compiled.name
 
 # A busy machine is no failure. (Where the variable CI is set, hypothesis draws the same examples
 # in every run.)

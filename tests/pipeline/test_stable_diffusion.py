@@ -22,7 +22,8 @@ def paint(model: StableDiffusion, prompt: Any = PROMPT, **options: Any) -> np.nd
     return model.text_to_image(prompt, **settings)
 
 
-def test_one_executable_serves_all_settings(folder: Path) -> None:
+def test_one_executable_serves_all_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")
     model = StableDiffusion(64, 48, preset=str(folder))
     for options in (
         {},

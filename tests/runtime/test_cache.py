@@ -1,4 +1,4 @@
-"""The cache of compiled programs: on, moved, off, damaged, shared."""
+"""The cache of compiled programs: where it is, what is read from it, and what is not."""
 
 from __future__ import annotations
 
@@ -6,68 +6,250 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import keras
+import numpy as np
 import pytest
+from keras import ops
 
-PROGRAM = """
-    import numpy as np
-    from jax import monitoring
-    from sfumato import runtime
+from sfumato import programs, runtime
+from sfumato.networks.autoencoder import ImageDecoder
+from sfumato.networks.configs import AutoencoderConfig
+from sfumato.runtime import cache, identity
 
-    events = []
-    monitoring.register_event_listener(lambda name, **_: events.append(name))
-    double = runtime.compile(lambda x: 2 * x, [], True)
-    assert np.asarray(double(np.ones(3, "float32"))).tolist() == [2, 2, 2]
-    print("hit" if "/jax/compilation_cache/cache_hits" in events else "miss")
-"""
-
-
-def start(cache: str | None, home: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "XDG_CACHE_HOME": str(home)}
-    environment.pop("SFUMATO_COMPILE_CACHE", None)
-    if cache is not None:
-        environment["SFUMATO_COMPILE_CACHE"] = cache
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="the executables of JAX; OpenVINO has its own"
+)
+X = np.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+PICTURE = np.clip(np.round(X * 127.5 + 127.5), 0, 255).astype("uint8")
+DECODER = AutoencoderConfig(channels=(8,), layers=1, groups=4)
 
 
-def run(cache: str | None, home: Path) -> str:
-    process = start(cache, home)
-    out, _ = process.communicate()
-    assert process.returncode == 0
-    return out.strip()
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", str(tmp_path))
+    return tmp_path / "jax"
 
 
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def traces(x: Any = X, function: Any = programs.quantize) -> int:
+    """How often a program that knows nothing is traced when it first runs, as in a new process."""
+    program: Any = runtime.compile(function, [], True)
+    if x is X:
+        assert np.array_equal(program(x), PICTURE)
+    else:
+        program(x)
+    return program.traces
+
+
+def decoder(config: AutoencoderConfig = DECODER, dtype: Any = None) -> ImageDecoder:
+    network = ImageDecoder(config, dtype)
+    network.initialize(0)
+    return network
+
+
+# What a later process does
+
+
+def test_it_neither_traces_nor_compiles() -> None:
+    assert [traces(), traces(), traces()] == [1, 0, 0]
+
+
+def test_the_results_are_the_same_bytes() -> None:
+    network, x = decoder(), np.random.default_rng(0).random((1, 4, 4, 4), "float32")
+    made: list[Any] = [runtime.compile(partial(programs.decode, network), [network], True)] * 2
+    made[1] = runtime.compile(partial(programs.decode, network), [network], True)
+    pictures = [np.asarray(program(x)[0]) for program in made]
+    assert [program.traces for program in made] == [1, 0]
+    assert pictures[0].tobytes() == pictures[1].tobytes()
+    assert len(np.unique(pictures[0])) > 10
+
+
+def test_an_executable_from_the_disk_sees_new_weights() -> None:
+    network, x = decoder(), np.ones((1, 4, 4, 4), "float32")
+    runtime.compile(partial(programs.decode, network), [network], True)(x)
+    program: Any = runtime.compile(partial(programs.decode, network), [network], True)
+    before = np.asarray(program(x)[0])
+    network.decoder.conv_out.bias.assign(ops.ones(3))
+    after = np.asarray(program(x)[0])
+    assert program.traces == 0
+    assert (after > before).any()
+    expected, _ = programs.decode(network, ops.convert_to_tensor(x))
+    assert np.abs(after.astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_every_shape_is_an_entry(folder: Path) -> None:
+    assert traces() == traces(X[:2]) == 1
+    assert len(entries(folder)) == 2
+    assert traces() == traces(X[:2]) == 0
+
+
+# What is not read
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other", "long"])
+def test_a_damaged_entry_is_ignored_and_replaced(folder: Path, damage: str) -> None:
+    traces()
+    (path,) = entries(folder)
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    bad = {
+        "empty": b"",
+        "cut": good[:-100],
+        "flipped": bytes(flipped),
+        "other": b"not a program",
+        "long": good + b"\0",
+    }
+    path.write_bytes(bad[damage])
+    assert [traces(), traces()] == [1, 0]
+    assert entries(folder) == [path]
+
+
+def test_an_entry_under_another_name_is_not_read(folder: Path) -> None:
+    traces()
+    (path,) = entries(folder)
+    traces(X[:2])
+    (other,) = [entry for entry in entries(folder) if entry != path]
+    other.write_bytes(path.read_bytes())
+    assert [traces(X[:2]), traces(X[:2])] == [1, 0]
+
+
+def test_an_entry_that_is_intact_but_no_executable_is_replaced(folder: Path) -> None:
+    traces()
+    (path,) = entries(folder)
+    cache.write(path, b"from an odd machine")
+    assert [traces(), traces()] == [1, 0]
+
+
+def test_an_entry_of_another_user_is_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces()
+    theirs = SimpleNamespace(st_uid=os.getuid() + 1)
+    monkeypatch.setattr(os, "fstat", lambda _: theirs)
+    assert cache.read(entries(folder)[0]) is None
+    assert cache.write(folder / "mine", b"") is None
+    monkeypatch.undo()
+    assert cache.read(entries(folder)[0]) is not None
+
+
+@pytest.mark.parametrize("what", ["version", "sources", "flags", "precision"])
+def test_another_version_or_setting_has_entries_of_its_own(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
+
+    assert traces() == 1
+    if what == "version":
+        monkeypatch.setattr(identity, "version", lambda name: "99")
+    elif what == "sources":
+        monkeypatch.setattr(identity, "__file__", __file__)
+    elif what == "flags":
+        monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    identity.surroundings.cache_clear()
+    precision = "highest" if what == "precision" else None
+    with jax.default_matmul_precision(precision):
+        assert [traces(), traces()] == [1, 0]
+    monkeypatch.undo()
+    identity.surroundings.cache_clear()
+
+
+def test_programs_with_code_of_ones_own_are_not_kept(folder: Path) -> None:
+    assert traces(function=lambda x: programs.quantize(x + 0)) == 1
+    network = decoder()
+    network.decoder.conv_out.call = lambda x: x
+    program: Any = runtime.compile(partial(programs.decode, network), [network], True)
+    assert program.identity is None
+    network = decoder()
+    network.post_quant_conv.activation = lambda x: 2 * x
+    program = runtime.compile(partial(programs.decode, network), [network], True)
+    assert program.identity is None
+    assert entries(folder) == []
+
+
+def test_the_identity_tells_networks_apart() -> None:
+    wide = AutoencoderConfig(channels=(16,), layers=1, groups=4)
+    scaled = AutoencoderConfig(channels=(8,), layers=1, groups=4, scaling_factor=1.0)
+    edited = decoder()
+    edited.decoder.conv_norm_out.epsilon = 0.1
+    active = decoder()
+    active.post_quant_conv.activation = keras.activations.relu
+    networks = [decoder(), decoder(wide), decoder(scaled), decoder(DECODER, "mixed_float16")]
+    seen = {repr(identity.describe(network)) for network in [*networks, edited, active]}
+    assert len(seen) == 6
+    assert repr(identity.describe(decoder())) in seen
+
+
+def test_the_identity_tells_functions_apart() -> None:
+    functions = [programs.quantize, programs.decode, partial(programs.decode, 1)]
+    functions += [partial(programs.decode, 2), partial(programs.decode, x=2)]
+    assert len({repr(identity.describe(function)) for function in functions}) == 5
+
+
+# The folder
+
+
+def test_a_folder_that_cannot_be_written_to_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", str(tmp_path / "file"))
+    assert [traces(), traces()] == [1, 1]
+
+
+def test_it_can_be_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")
+    assert [traces(), traces()] == [1, 1]
+    assert entries(folder) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the user's folder is another")
-def test_the_cache_is_in_the_users_folder_by_default(tmp_path: Path) -> None:
-    assert run(None, tmp_path) == "miss"
-    assert files(tmp_path / "sfumato" / "compiled" / "jax")
-    assert run(None, tmp_path) == "hit"
+def test_it_is_in_the_users_folder_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SFUMATO_COMPILE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.directory() == tmp_path / "sfumato" / "compiled"
 
 
-def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    assert run("off", tmp_path) == "miss"
-    assert not (tmp_path / "sfumato").exists()
+def test_what_was_unused_for_longest_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for age, path in enumerate(paths):
+        cache.write(path, bytes(1000))
+        os.utime(path, (age, age))
+    assert cache.read(paths[0]) == bytes(1000)  # so it is used
+    monkeypatch.setattr(cache, "MOST", 3500)
+    cache.write(tmp_path / "d", bytes(1000))
+    assert [path.name for path in entries(tmp_path)] == ["a", "c", "d"]
 
 
-def test_it_can_be_moved_and_damage_is_not_fatal(tmp_path: Path) -> None:
-    folder = tmp_path / "elsewhere"
-    assert run(str(folder), tmp_path) == "miss"
-    assert run(str(folder), tmp_path) == "hit"
-    for path in files(folder):
-        if path.name.endswith("-cache"):
-            path.write_bytes(b"not a program")
-    assert run(str(folder), tmp_path) == "miss"
+def test_two_processes_may_share_it(tmp_path: Path, folder: Path) -> None:
+    script = """
+        import numpy as np
+        from sfumato import programs, runtime
+        x = np.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+        program = runtime.compile(programs.quantize, [], True)
+        assert np.asarray(program(x))[0, 0] == 0
+        print(program.traces)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "SFUMATO_COMPILE_CACHE": str(tmp_path)}
 
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
-def test_two_processes_may_share_it(tmp_path: Path) -> None:
-    processes = [start(str(tmp_path / "shared"), tmp_path) for _ in range(2)]
-    assert [process.communicate()[0].strip() in ("hit", "miss") for process in processes] == [
-        True
-    ] * 2
-    assert [process.returncode for process in processes] == [0, 0]
+    outputs = [process.communicate()[0] for process in [start(), start()]]
+    assert set(outputs) <= {"0\n", "1\n"}
+    assert len(entries(folder)) == 1
+    assert start().communicate()[0] == "0\n"
+    assert traces() == 0

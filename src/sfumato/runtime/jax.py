@@ -1,15 +1,28 @@
-"""Programs for JAX: each one whole through XLA, kept on disk by JAX's persistent cache."""
+"""Programs for JAX: each one whole through XLA, its executables kept on disk.
+
+A later process takes the executable from the disk without tracing or lowering anything, which
+takes longer than reading it does. So the name of an entry must be known without a trace: see
+``identity``. (JAX's own persistent cache is asked with the lowered program.)
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pickle
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
 import keras
+from jax.experimental import serialize_executable
 
-from sfumato.runtime import cache, values
+from sfumato.runtime import cache, identity, values
+
+PRECISION = "jax_default_matmul_precision"  # the setting that users change for single calls
 
 
 class Program:
@@ -17,10 +30,11 @@ class Program:
         self, function: Callable[..., Any], networks: Sequence[keras.Model], jit_compile: bool
     ) -> None:
         self.function = function
+        self.jit_compile = jit_compile
         self.variables = [v for network in networks for v in network.variables]
         self.values = values.reader(networks)
         self.traces = 0  # how often Python walked through the function: once per executable
-        self.run = jax.jit(self.pure) if jit_compile else self.pure
+        self.executables: dict[Any, Callable[..., Any]] = {}
 
     def pure(self, given: list[jax.Array], *args: Any) -> Any:
         """The function with its variables as arguments, so that weights are not constants."""
@@ -32,23 +46,85 @@ class Program:
             return self.function(*args)
 
     def __call__(self, *args: Any) -> Any:
-        return self.run(self.values(), *args)
+        given = self.values()
+        if not self.jit_compile:
+            return self.pure(given, *args)
+        leaves, structure = jax.tree.flatten(args)
+        precision = getattr(jax.config, PRECISION)
+        key = (structure, precision, *((x.shape, x.dtype) for x in leaves))
+        if key not in self.executables:
+            self.executables[key] = self.executable(key, given, args)
+        return self.executables[key](given, *args)
+
+    def executable(self, key: Any, given: list[jax.Array], args: Any) -> Callable[..., Any]:
+        """From the disk, else compiled and kept there."""
+        run = jax.jit(self.pure)
+        devices = {device for value in given for device in value.sharding.device_set}
+        if len(devices) > 1:
+            return run  # which follows the variables to where they are
+        device = devices.pop() if devices else jax.devices()[0]
+        path = self.path(key, given, device)
+        found = None if path is None else restore(path, device)
+        if found is None:
+            found = run.lower(given, *args).compile()
+            if path is not None:
+                keep(path, found)
+        return found
+
+    def path(self, key: Any, given: list[jax.Array], device: Any) -> Path | None:
+        """The file of an executable, or None if it is not to be kept."""
+        folder = cache.directory()
+        if folder is None or self.identity is None:
+            return None
+        kinds = [(x.shape, x.dtype) for x in given]
+        what = (self.identity, key, kinds, surroundings(device))
+        return folder / "jax" / hashlib.sha256(repr(what).encode()).hexdigest()
+
+    @cached_property
+    def identity(self) -> Any:
+        """Of the function and the networks in it; None: its executables are not kept."""
+        try:
+            return identity.describe(self.function)
+        except identity.UnknownError:
+            return None
 
 
 def compile(
     function: Callable[..., Any], networks: Sequence[keras.Model], jit_compile: bool
 ) -> Program:
-    if jit_compile:
-        keep_compiled()
     return Program(function, networks, jit_compile)
 
 
-@lru_cache
-def keep_compiled() -> None:
-    """Switch JAX's persistent cache on, for every program, unless the user has set it up."""
-    folder = cache.directory()
-    if folder is None or jax.config.values["jax_compilation_cache_dir"]:
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+def surroundings(device: Any) -> Any:
+    """What decides on the code of an executable beside the program: versions, device, switches."""
+    return (
+        identity.surroundings(("jax", "jaxlib")),
+        (device.platform, device.device_kind, device.client.platform_version, device.id),
+        [(name, getattr(jax.config, name, None)) for name in sorted(jax.config.values)],
+        [(name, os.environ[name]) for name in sorted(os.environ) if is_switch(name)],
+        (keras.config.image_data_format(), keras.config.is_flash_attention_enabled()),
+    )
+
+
+def is_switch(name: str) -> bool:
+    """Whether a variable of the environment may change what is compiled."""
+    return name.startswith(("XLA_", "LIBTPU_", "NVIDIA_", "SFUMATO_")) and name != cache.FOLDER
+
+
+def keep(path: Path, executable: jax.stages.Compiled) -> None:
+    """Write an executable, unless its platform cannot."""
+    with suppress(ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
+        cache.write(path, pickle.dumps(serialize_executable.serialize(executable)))
+
+
+def restore(path: Path, device: Any) -> Callable[..., Any] | None:
+    """The executable that ``keep`` wrote, or None when there is none that can be used."""
+    content = cache.read(path)
+    if content is None:
+        return None
+    try:
+        return serialize_executable.deserialize_and_load(
+            *pickle.loads(content), backend=device.client, execution_devices=[device]
+        )
+    except (pickle.UnpicklingError, ValueError, jax.errors.JaxRuntimeError):
+        return None  # intact, but not for this machine
