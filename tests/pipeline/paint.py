@@ -6,8 +6,10 @@ Run in a process of its own for each backend, which ``KERAS_BACKEND`` names.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -54,6 +56,8 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     out, jit_compile, *folders = sys.argv[1:]
+    if keras.backend.backend() == "torch":
+        import_module("sfumato.runtime.torch").EAGER = 0  # as in a process of many pictures
     np.savez(
         out,
         **{
