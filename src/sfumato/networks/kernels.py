@@ -29,8 +29,8 @@ def platform() -> str:
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """Exact softmax attention: q (B, T, N, D), k and v (B, S, N, D) -> (B, T, N, D).
 
-    XLA:CPU runs stock attention five times slower than attention in blocks of queries, because
-    the scores (B, N, T, S) leave the caches; elsewhere the fused kernels are used where they fit.
+    XLA:CPU runs stock attention five times slower than attention in blocks, because the scores
+    (B, N, T, S) leave the caches; elsewhere the fused kernels are used where they fit.
     """
     if platform() in ("torch", "openvino"):
         return ops.dot_product_attention(q, k, v, is_causal=causal)
@@ -47,18 +47,37 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     if blocks == 1:
         x = attend(ops.transpose(q, (0, 2, 1, 3)), k, v, causal)
         return ops.transpose(x, (0, 2, 1, 3))
+    if platform() == "cpu":
+        x = attend_by_heads(ops.transpose(q, (0, 2, 1, 3)), k, v)
+        return ops.transpose(ops.reshape(x, (-1, N, T, D)), (0, 2, 1, 3))
     q = ops.reshape(q, (-1, blocks, T // blocks, N, D))
     q = ops.transpose(q, (1, 0, 3, 2, 4))  # (blocks, B, N, T / blocks, D)
     x = ops.map(lambda block: attend(block, k, v), q)
     return ops.reshape(ops.transpose(x, (1, 0, 3, 2, 4)), (-1, T, N, D))
 
 
+def attend_by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``attend``, one head after the other, in blocks of many queries: XLA:CPU's matmul puts the
+    keys in order at every call, which pays for many rows only."""
+    T, D = q.shape[2:]
+    S = v.shape[2]
+    blocks = count_blocks(T, S)
+    q = ops.reshape(q, (-1, blocks, T // blocks, D))  # (B * N, blocks, T / blocks, D)
+    heads = (q, ops.reshape(k, (-1, D, S)), ops.reshape(v, (-1, S, D)))
+    return ops.map(lambda x: ops.map(lambda block: attend(block, x[1], x[2]), x[0]), heads)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    """q (B, N, T, D), scaled, k (B, N, D, S) and v (B, N, S, D) -> (B, N, T, D)."""
+    """q (..., T, D), scaled, k (..., D, S) and v (..., S, D) -> (..., T, D)."""
     scores = ops.cast(ops.matmul(q, k), "float32")
     if causal:
-        scores = ops.where(ops.tri(q.shape[2], dtype="bool"), scores, -1e9)
-    return ops.matmul(ops.cast(ops.softmax(scores), v.dtype), v)
+        scores = ops.where(ops.tri(q.shape[-2], dtype="bool"), scores, -1e9)
+    if keras.backend.standardize_dtype(v.dtype) == "float16":  # in which sums could overflow
+        return ops.matmul(ops.cast(ops.softmax(scores), v.dtype), v)
+    weights = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    # Divided by their sum last, because there are fewer results than weights.
+    x = ops.matmul(ops.cast(weights, v.dtype), v)
+    return x / ops.cast(ops.sum(weights, axis=-1, keepdims=True), v.dtype)
 
 
 def count_blocks(tokens: int, scores_per_token: int) -> int:
