@@ -10,10 +10,9 @@
 # your machine.
 #
 # Everything here runs offline. It uses `mini`, a small model that is part of the package: it
-# draws a few dozen things, 64 pixels wide, in the styles "3d render", "flat drawing" and
-# "cartoon". It is made like its large relatives and answers to the same calls, so to run this
-# guide with one of them, change one word: `PRESET = "sd1.5"` (which is fetched once, about 2 GB,
-# and wants a GPU).
+# draws 127 things, 64 pixels wide, in six styles, from "3d render" to "pixel art". It is made
+# like its large relatives and answers to the same calls, so to run this guide with one of them,
+# change one word: `PRESET = "sd1.5"` (which is fetched once, about 2 GB, and wants a GPU).
 
 # %% [markdown]
 # ## Setup

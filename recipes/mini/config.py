@@ -106,10 +106,10 @@ CPU = Configuration(
         linear_projection=True,
     ),
     text_encoder=TextEncoderConfig(128, 2, 4, 512, "gelu"),
-    autoencoder_training=Training(1_600, 16, 2e-3, warmup=50),
-    denoiser_training=Training(5_200, 64, 1.2e-3, warmup=200),
+    autoencoder_training=Training(2_800, 16, 2e-3, warmup=50),
+    denoiser_training=Training(4_700, 64, 1.2e-3, warmup=200),
     words_training=Training(1_500, 128, 2e-3, warmup=50),
-    turbo_training=Training(1_500, 64, 3e-4, warmup=50, ema=0.995),
+    turbo_training=Training(650, 64, 3e-4, warmup=50, ema=0.995),
     linear_encoder=True,
     bank=80_000,
 )

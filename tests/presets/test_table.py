@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sfumato.checkpoints import open_model
 from sfumato.diffusion.names import find_sampler, find_schedule
 from sfumato.presets import PRESETS, find
 
 NAMES = (
-    *("mini", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sd-turbo"),
+    *("mini", "mini-turbo", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sd-turbo"),
     *("sdxl-base", "sdxl-turbo", "ssd-1b", "bk-sdm-tiny"),
 )
 
@@ -33,6 +35,15 @@ def test_rows(name):
         assert preset.folder is None
     else:
         assert preset.folder == Path(find.__code__.co_filename).parent / name
+
+
+def test_the_distilled_model_shares_all_but_its_denoiser():
+    mini, turbo = (open_model(name).checkpoint for name in ("mini", "mini-turbo"))
+    assert turbo.parts.keys() == mini.parts.keys()
+    for part, tensors in mini.parts.items():
+        same = all(np.array_equal(tensors[key], turbo.parts[part][key]) for key in tensors)
+        assert same == (part != "unet")
+    assert PRESETS["mini-turbo"].folder.name == "mini-turbo"
 
 
 def test_names_aliases_and_repositories_lead_to_one_model():

@@ -19,10 +19,18 @@ from recipes.mini.config import CPU
 from sfumato import StableDiffusion, presets
 
 DIGESTS = {
-    "mini/text_encoder/model.safetensors": "",
-    "mini/unet/diffusion_pytorch_model.safetensors": "",
-    "mini/vae/diffusion_pytorch_model.safetensors": "",
-    "mini-turbo/unet/diffusion_pytorch_model.safetensors": "",
+    "mini/text_encoder/model.safetensors": (
+        "2e83225c14fb98369bd2a0992e5e2186347723eddfbf7105714c7b1634fb9988"
+    ),
+    "mini/unet/diffusion_pytorch_model.safetensors": (
+        "a48c39a707b111cb4b5129d57f3533b826ae7a52938d2e00bb654a226d2b511f"
+    ),
+    "mini/vae/diffusion_pytorch_model.safetensors": (
+        "3d10fe6f3ca82f0f39a3402231c4058a7beebd2d290acfcb2e6ad436f73e10f5"
+    ),
+    "mini-turbo/unet/diffusion_pytorch_model.safetensors": (
+        "a2978dfa618e6429bafeb1b19a2cf8a6107b17830f18aca90802b3bf6cdb9203"
+    ),
 }
 PROMPTS = (
     # (prompt, thing, its colour, the background's), the seed is the place in this list

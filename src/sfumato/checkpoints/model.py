@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -154,4 +154,11 @@ def open_model(
     """
     path, preset = resolve(name, offline)
     checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
+    if preset and preset.shares:
+        base = open_model(preset.shares).checkpoint
+        checkpoint = replace(
+            checkpoint,
+            parts=base.parts | checkpoint.parts,
+            settings=base.settings | checkpoint.settings,
+        )
     return Model(checkpoint, preset or CUSTOM, prediction)

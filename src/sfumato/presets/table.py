@@ -33,6 +33,8 @@ class Preset:
     description: str
     repository: str = ""
     """On the Hugging Face Hub; empty: the weights are part of this package."""
+    shares: str = ""
+    """The bundled preset whose networks complete this one's."""
     revision: str = "main"
     parts: tuple[str, ...] = SD
     variant: str = "fp16"
@@ -76,6 +78,19 @@ ROWS = (
         # Trained down to no signal at all: Karras' levels would begin at sigma 4096 and spend most
         # of the steps where there is nothing to see.
         schedule="trailing",
+        license="Apache-2.0",
+    ),
+    Preset(
+        "mini-turbo",
+        "mini distilled to four steps",
+        shares="mini",
+        parts=("unet",),
+        size=64,
+        steps=4,
+        guidance=1.0,
+        sampler="lcm",
+        schedule="lcm",
+        variant="",
         license="Apache-2.0",
     ),
     Preset(
