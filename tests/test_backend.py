@@ -6,15 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
-from sfumato._backend import _KERAS_DEFAULTS, BACKENDS, choose_backend, preferred_backend
+from sfumato import _backend
+from sfumato._backend import (
+    _KERAS_DEFAULTS,
+    BACKENDS,
+    choose_backend,
+    has_accelerator,
+    preferred_backend,
+)
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A folder for keras.json, no backend in the environment, and Keras not imported."""
+    """A folder for keras.json, no backend in the environment, no accelerator, no Keras."""
+    monkeypatch.setattr(_backend, "has_accelerator", lambda: False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "")
     monkeypatch.delitem(sys.modules, "keras", raising=False)
@@ -25,19 +34,21 @@ def write_choice(home, **config):
     (home / "keras.json").write_text(json.dumps(config))
 
 
-def test_jax_without_a_choice(home):
-    assert choose_backend() == "jax"
-    assert os.environ["KERAS_BACKEND"] == "jax"
+@pytest.mark.parametrize(("accelerator", "expected"), [(False, "openvino"), (True, "jax")])
+def test_without_a_choice(home, monkeypatch, accelerator, expected):
+    monkeypatch.setattr(_backend, "has_accelerator", lambda: accelerator)
+    assert choose_backend() == expected
+    assert os.environ["KERAS_BACKEND"] == expected
 
 
-def test_jax_although_keras_wrote_its_default_file(home):
+def test_the_default_file_of_keras_is_no_choice(home):
     # Keras leaves keras.json behind on its first import; it says tensorflow whatever is in use.
     code = "import sfumato, keras; print(keras.backend.backend())"
     command = [sys.executable, "-c", code]
     first = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert first.stdout.strip() == "jax"
+    assert first.stdout.strip() == ("jax" if has_accelerator() else "openvino")
     assert json.loads((home / "keras.json").read_text()) == _KERAS_DEFAULTS
-    assert choose_backend() == "jax"
+    assert choose_backend() == "openvino"
 
 
 def test_environment_is_a_choice(home, monkeypatch):
@@ -59,13 +70,13 @@ def test_tensorflow_in_a_file_that_someone_edited_is_a_choice(home):
 
 def test_a_backend_that_is_not_installed_is_no_choice(home):
     write_choice(home, backend="mxnet")
-    assert choose_backend() == "jax"
+    assert choose_backend() == "openvino"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"backend": 1}'])
 def test_a_broken_configuration_file_is_no_choice(home, content):
     (home / "keras.json").write_text(content)
-    assert choose_backend() == "jax"
+    assert choose_backend() == "openvino"
 
 
 def test_keras_imported_before_is_left_alone(home, monkeypatch):
@@ -74,11 +85,40 @@ def test_keras_imported_before_is_left_alone(home, monkeypatch):
     assert os.environ["KERAS_BACKEND"] == ""
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("only", BACKENDS)
-def test_another_one_when_only_that_is_installed(only):
-    assert preferred_backend(lambda name: name == only) == only
+def test_another_one_when_only_that_is_installed(only, accelerator):
+    assert preferred_backend(lambda name: name == only, accelerator) == only
 
 
-def test_jax_first_and_none_without_any():
-    assert preferred_backend(lambda name: True) == "jax"
-    assert preferred_backend(lambda name: False) is None
+def test_none_without_any():
+    assert preferred_backend(lambda name: False, False) is None
+
+
+def test_an_accelerator_is_a_plugin_of_jax_or_a_visible_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(_backend, "NVIDIA", (str(tmp_path / "nvidiactl"),))
+    monkeypatch.setattr(_backend, "PLUGINS", ("no_such_plugin",))
+    assert not has_accelerator()
+    (tmp_path / "nvidiactl").touch()
+    assert has_accelerator()
+    monkeypatch.setattr(_backend, "NVIDIA", ())
+    monkeypatch.setattr(_backend, "PLUGINS", ("no_such_plugin", "json"))
+    assert has_accelerator()
+
+
+def test_openvino_starts_without_jax_and_scipy_and_hides_neither():
+    code = """
+        import sys, sfumato
+        sfumato.StableDiffusion
+        import keras
+        assert keras.backend.backend() == "openvino"
+        assert not {"jax", "scipy.signal"} & set(sys.modules)
+        import jax, scipy, scipy.signal
+        assert jax.numpy.ones(2).sum() == 2
+        assert scipy.signal.get_window("hann", 4).tolist() == [0, 0.5, 1, 0.5]
+        keras.ops.stft(keras.ops.ones((16,)), 4, 2, 4)
+    """
+    environment = os.environ | {"KERAS_BACKEND": "openvino"}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sfumato._backend import choose_backend
+from sfumato._backend import choose_backend, import_keras
 
 if TYPE_CHECKING:
     from sfumato import models, visualization
@@ -42,6 +42,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_keras()
     home = _HOMES[name]
     module = import_module(f"{__name__}.{home or name}")
     value = getattr(module, name) if home else module

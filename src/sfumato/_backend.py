@@ -1,7 +1,8 @@
 """Choosing the Keras backend for a user who has not.
 
 Keras fixes its backend when it is first imported and falls back to TensorFlow, installed or not.
-Sfumato asks for JAX first. Looking costs a few file lookups; no backend is imported.
+Sfumato asks for OpenVINO where there is only a CPU and for JAX elsewhere. Looking costs a few file
+lookups; no backend is imported and no device initialised.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 # In the order in which Sfumato wants them. All but the last also train.
 BACKENDS = ("jax", "tensorflow", "torch", "openvino")
+
+# JAX finds its accelerators through these packages.
+PLUGINS = ("jax_plugins", "libtpu")
+NVIDIA = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # the last: Windows' Linux
 
 # What Keras writes to keras.json by itself on its first import, whatever backend is in use. A file
 # that says no more than this is nobody's choice.
@@ -31,19 +40,52 @@ def choose_backend() -> str | None:
 
     The user's choice is, in this order: Keras is imported already; `KERAS_BACKEND` is set;
     `keras.json` names a backend that is installed and is not the file Keras writes by itself.
-    Otherwise: JAX, unless only another backend is installed. Returns None when nothing was set.
+    Otherwise: see `preferred_backend`. Returns None when nothing was set.
     """
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or _configured_backend():
         return None
-    backend = preferred_backend(_is_installed)
+    backend = preferred_backend(_is_installed, has_accelerator())
     if backend is not None:
         os.environ["KERAS_BACKEND"] = backend
     return backend
 
 
-def preferred_backend(is_installed: Callable[[str], bool]) -> str | None:
-    """The first of `BACKENDS` that is installed, or None."""
-    return next((name for name in BACKENDS if is_installed(name)), None)
+def preferred_backend(is_installed: Callable[[str], bool], accelerator: bool) -> str | None:
+    """The first of `BACKENDS` that is installed, or None; before all, OpenVINO on a mere CPU."""
+    order = BACKENDS if accelerator else ("openvino", *BACKENDS)
+    return next((name for name in order if is_installed(name)), None)
+
+
+def has_accelerator() -> bool:
+    """Whether JAX has an accelerator's plugin or an NVIDIA GPU is visible.
+
+    With the GPU but without the plugin, JAX runs on the CPU and says what is missing.
+    """
+    return any(find_spec(name) for name in PLUGINS) or any(map(os.path.exists, NVIDIA))
+
+
+def import_keras() -> None:
+    """Import Keras; under OpenVINO without what it loads for nothing, half of its two seconds.
+
+    That is `scipy.signal` for two window functions, which SciPy loads when one of them is used, and
+    JAX, to mend a version older than ours.
+    """
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") != "openvino":
+        return
+    with _instead({"scipy.signal": ModuleType("scipy.signal"), "jax": None}):
+        import_module("keras")
+
+
+@contextmanager
+def _instead(modules: dict[str, Any]) -> Iterator[None]:
+    """What an import finds, unless it was imported before; None: nothing."""
+    new = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del sys.modules[name]
 
 
 def _configured_backend() -> str | None:

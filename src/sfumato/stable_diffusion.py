@@ -7,11 +7,19 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from sfumato import checkpoints
+from sfumato import checkpoints, runtime
 from sfumato.options import NotFiniteError, Options, StepEvent, check, repeat, rows
 from sfumato.pipeline import Pipeline
 
 __all__ = ["NotFiniteError", "Options", "StableDiffusion", "StableDiffusionV2", "StepEvent"]
+
+CALIBRATION = (
+    "a red apple",
+    "a photo of an astronaut riding a horse on the moon",
+    "a landscape with mountains and a lake at sunset, oil painting",
+    "a cartoon of a yellow cat on a blue background",
+)
+"""What ``quantize`` paints unless it is told."""
 
 
 class StableDiffusion(Pipeline):
@@ -104,6 +112,47 @@ class StableDiffusion(Pipeline):
             pooled_text=np.repeat(pooled, batch_size, axis=0),
             **options,
         )
+
+    def quantize(
+        self,
+        mode: str = "int8",
+        prompts: Sequence[str] = CALIBRATION,
+        num_steps: int | None = None,
+        *,
+        decoder: bool = False,
+    ) -> None:
+        """Denoise in int8 from now on, on the OpenVINO backend: less time, nearly the same picture.
+
+        The prompts are painted once in float32 to see how large the inputs of each layer become.
+        That is kept on disk beside the compiled programs, so another process with the same weights,
+        size and arguments does not paint them again.
+
+        Args:
+            mode: "int8".
+            prompts: what to paint; each starts from the seed of its place in the list.
+            num_steps: steps for each; default: the preset's.
+            decoder: quantise the decoder as well.
+
+        Raises:
+            ValueError: ``mode`` is another one, there are no prompts, or the Keras backend is not
+                OpenVINO. On the others Keras' ``diffusion_model.quantize("int8")`` quantises the
+                Dense layers.
+        """
+        if mode != "int8":
+            raise ValueError(f"`mode` must be 'int8'. Received: mode={mode!r}")
+        if isinstance(prompts, str) or not prompts:
+            raise ValueError(f"`prompts` must be a list of prompts. Received: prompts={prompts!r}")
+        runtime.require_int8()
+        seed = self.last_seed
+
+        def paint() -> None:
+            for i, prompt in enumerate(prompts):
+                self.text_to_image(prompt, None, 1, num_steps, seed=i, verbose=False)
+
+        settings = repr((self.img_height, self.img_width, [*prompts], num_steps))
+        for program in [self._step, *([self._decode] if decoder else [])]:
+            program.quantize(paint, settings)
+        self.last_seed = seed
 
     def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:
         """What the denoiser attends to: float32 (P, 77, C), one row for each prompt.

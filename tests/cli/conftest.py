@@ -32,7 +32,11 @@ class FakePipeline:
     img_width: int = 16
     img_height: int = 8
     calls: list[dict[str, Any]] = field(default_factory=list)
+    quantized: str | None = None
     on_step: Any = None  # called with the event before the command's own callback
+
+    def quantize(self, mode):
+        self.quantized = mode
 
     def text_to_image(self, prompt, **options):
         self.calls.append({"prompt": prompt, **options})

@@ -26,10 +26,11 @@ def test_the_options_reach_the_pipeline(sfumato, pipeline):
     done = sfumato(
         *("generate", "a", "--negative", "blurry", "--model", "sd1.5", "--size", "24x32"),
         *("--steps", "3", "--guidance", "2.5", "--sampler", "k_euler_a", "--schedule", "Karras"),
-        *("--seed", "9", "--dtype", "bfloat16"),
+        *("--seed", "9", "--dtype", "bfloat16", "--quantize", "int8"),
     )
     assert done.code == 0, done.err
     assert pipeline.loaded == ("sd1.5", (24, 32), "bfloat16")
+    assert pipeline.quantized == "int8"
     (call,) = pipeline.calls
     del call["on_step"]
     assert call == {
@@ -172,15 +173,15 @@ class TestFrom:
             "3",
         ),
         *("--guidance", "2.5", "--sampler", "euler_a", "--schedule", "beta", "--seed", "9"),
-        *("--dtype", "bfloat16", "-o", "1.png"),
+        *("--dtype", "bfloat16", "--quantize", "int8", "-o", "1.png"),
         *("--guidance-interval", "0.25:1", "--feature-reuse", "2", "--token-merging", "0.5"),
     )
 
     def test_everything_is_as_before(self, sfumato, pipeline):
         sfumato(*self.original)
-        loaded = pipeline.loaded
+        loaded, pipeline.quantized = pipeline.loaded, None
         assert sfumato("generate", "--from", "1.png", "-o", "2.png").code == 0
-        assert pipeline.loaded == loaded
+        assert (pipeline.loaded, pipeline.quantized) == (loaded, "int8")
         before, again = pipeline.calls
         del before["on_step"], again["on_step"]
         assert again == before

@@ -22,7 +22,7 @@ from keras import ops
 
 from sfumato import runtime
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.layers import give, keys
+from sfumato.networks.layers import Conv3x3, give, keys
 from sfumato.networks.unet import UNet
 
 CONFIG = UNetConfig(
@@ -169,6 +169,11 @@ def test_few_executables_stay_in_memory() -> None:
     assert len(program.executables) == 2
 
 
+def test_fit_says_which_backends_train() -> None:
+    with pytest.raises(NotImplementedError, match="KERAS_BACKEND to 'jax'"):
+        small_unet().fit(inputs(), inputs()[0])
+
+
 def test_no_kernel_is_transposed() -> None:
     """OpenVINO gets every kernel in the order it wants: turning them took most of compiling."""
     unet = small_unet()
@@ -184,6 +189,95 @@ def test_no_kernel_is_transposed() -> None:
     matmuls = [n for n in model.get_ordered_ops() if n.get_type_name() == "MatMul"]
     assert len(matmuls) > 20
     assert all(n.get_attributes()["transpose_b"] for n in matmuls)
+
+
+def layer_types(run: Any) -> Counter[str]:
+    """How many of OpenVINO's own layers of each kind compute in int8, and how many in float32."""
+    found: Counter[str] = Counter()
+    for node in run.get_runtime_model().get_ordered_ops():
+        information = node.get_rt_info()
+        kind = str(information["layerType"].astype(str))
+        if kind in ("Convolution", "FullyConnected", "Transpose", "Reorder"):
+            found[f"{kind} {str(information['primitiveType'].astype(str))[-3:].lower()}"] += 1
+    return found
+
+
+def test_a_map_stays_where_it_is_between_convolutions() -> None:
+    """Without ``keep_channels_first`` every convolution's result is copied twice."""
+    layers = [Conv3x3(32, 32) for _ in range(3)]
+    for layer in layers:
+        layer.build((None, None, None, 32))
+        layer.bias.assign(np.arange(32) / 32)
+    first, second, third = layers
+
+    def function(x: Any, shift: Any) -> Any:
+        y = first(x) + shift
+        return ops.concatenate([second(ops.silu(y)) + y, third(y) * 0.5], axis=-1)
+
+    program = runtime.compile(function, layers, True)
+    x = inputs()[0].repeat(8, axis=-1)
+    given = (x, np.ones((1, 1, 1, 32), "float32"))
+    model, _ = program.trace(given, list(given))
+    turned = [
+        list(node.output(0).get_shape())
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "Transpose" and node.output(0).get_shape()[0] == len(x)
+    ]
+    assert turned == [[2, 32, 8, 6], [2, 8, 6, 64]]  # what comes in, and what goes out
+
+    def plain(x: np.ndarray, layer: Any) -> np.ndarray:
+        return ops.convert_to_numpy(runtime.compile(layer, [layer], True)(x))
+
+    y = plain(x, first) + 1
+    silu = y / (1 + np.exp(-y))
+    expected = np.concatenate([plain(silu, second) + y, plain(y, third) * 0.5], axis=-1)
+    np.testing.assert_allclose(program(*given), expected, rtol=1e-4, atol=1e-4)
+
+
+def quantized_unet(unet: UNet) -> Any:
+    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
+    program.quantize(lambda: program(*inputs()), "one call")
+    return program
+
+
+def test_int8_is_near_float32_and_is_int8(folder: Path) -> None:
+    unet = small_unet()
+    expected = unet_result(unet)
+    program = quantized_unet(unet)
+    result = program(*inputs())
+    difference = np.sqrt(np.mean((result - expected) ** 2)) / expected.std()
+    assert 1e-4 < difference < 0.05
+    found = layer_types(next(iter(program.executables.values())).run)
+    convolutions = {k: n for k, n in found.items() if k.startswith("Convolution")}
+    assert convolutions["Convolution f32"] == 2  # the first and the last
+    assert sum(convolutions.values()) > 8
+    assert (
+        sum(n for k, n in found.items() if k.startswith("FullyConnected") and k.endswith("i8")) > 8
+    )
+
+
+def test_int8_is_measured_once_for_weights_and_settings(folder: Path) -> None:
+    unet = small_unet()
+    first = quantized_unet(unet)
+    assert first.traces == 1
+    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
+    program.quantize(lambda: pytest.fail("measured again"), "one call")
+    np.testing.assert_array_equal(program.ranges, first.ranges)
+    np.testing.assert_array_equal(program(*inputs()), first(*inputs()))
+    called = []
+    program.quantize(lambda: called.append(program(*inputs())), "another call")
+    keys(unet)["conv_out.bias"].assign(np.ones(4))
+    program.quantize(lambda: called.append(program(*inputs())), "another call")
+    assert len(called) == 2
+
+
+def test_int8_serves_other_shapes(folder: Path) -> None:
+    unet = small_unet()
+    program = quantized_unet(unet)
+    latents, time, context = (np.concatenate([x, x]) for x in inputs())
+    both = program(latents, time, context)
+    one = program(*inputs())
+    assert np.abs(both[:2] - one).max() <= 1e-4 * np.abs(one).max()
 
 
 def test_weights_share_the_memory_they_are_given() -> None:

@@ -104,6 +104,7 @@ def _generate() -> Parser:
     add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
     add(how, "--seed", type=whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
     add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help=", ".join(DTYPES))
+    add(how, "--quantize", choices=("int8",), metavar="MODE", help="int8: faster on OpenVINO")
 
     less = "with less work, not quite the same picture"
     add(

@@ -35,6 +35,8 @@ class Pipeline(Protocol):
     @property
     def checkpoint(self) -> Defaults: ...
 
+    def quantize(self, mode: str) -> None: ...
+
     def text_to_image(
         self,
         prompt: str,
@@ -56,7 +58,7 @@ class Pipeline(Protocol):
 
 def load_pipeline(model: str, size: tuple[int, int] | str | None, dtype: str | None) -> Pipeline:
     """The model, ready for pictures of `size`: (width, height), a word of `RATIOS`, or its own."""
-    from sfumato.stable_diffusion import StableDiffusion
+    from sfumato import StableDiffusion
 
     if isinstance(size, str):
         own = StableDiffusion.from_preset(model, dtype=dtype)

@@ -28,6 +28,9 @@ def run(options: argparse.Namespace) -> int:
     with Progress(options.quiet) as progress:
         progress.doing(f"loading {job.model}")
         pipeline = engine.load_pipeline(job.model, job.size, job.dtype)
+        if job.quantize:
+            progress.doing(f"measuring {job.model} for {job.quantize}")
+            pipeline.quantize(job.quantize)
         sampling = job.sampling(pipeline.checkpoint)
         with Interruption() as interruption:
 

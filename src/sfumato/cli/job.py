@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sfumato.pictures import Recipe
 
 PRECISION = "Precision"
+QUANTIZATION = "Quantization"
 # What a recipe may say beyond its fields without changing our picture.
-HARMLESS = {PRECISION, "RNG"}
+HARMLESS = {PRECISION, QUANTIZATION, "RNG"}
 # The options that change the picture to save work: name in the recipe, name in Python, reader.
 SHORTCUTS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Guidance interval": ("guidance_interval", interval),
@@ -56,6 +57,7 @@ class Job:
     batch: int
     dtype: str | None
     shortcuts: dict[str, Any]
+    quantize: str | None
     out: Path
 
     def batches(self) -> Iterator[tuple[str, int, int]]:
@@ -97,6 +99,7 @@ class Job:
             version=f"Sfumato {__version__}",
             extra={"RNG": "NV"}
             | ({PRECISION: self.dtype} if self.dtype else {})
+            | ({QUANTIZATION: self.quantize} if self.quantize else {})
             | {
                 key: _written(self.shortcuts[name])
                 for key, (name, _) in SHORTCUTS.items()
@@ -133,6 +136,7 @@ def read_job(options: argparse.Namespace) -> Job:
             for name, _ in SHORTCUTS.values()
             if (value := getattr(options, name)) is not None
         },
+        quantize=options.quantize,
         out=out,
     )
 
@@ -199,6 +203,7 @@ def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
         "seed": recipe.seed,
         "dtype": recipe.extra.get(PRECISION),
         **_shortcuts(recipe),
+        "quantize": recipe.extra.get(QUANTIZATION),
     }
     given = {name: value for name, value in vars(options).items() if value not in (None, [])}
     return argparse.Namespace(**vars(options) | stated | given)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import keras
@@ -91,6 +91,16 @@ class Network(Block, keras.Model):
     def compose(self, config: Any) -> None:
         """Make the parts, as attributes."""
         raise NotImplementedError
+
+    @wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        if keras.backend.backend() == "openvino":
+            raise NotImplementedError(
+                "The Keras backend must be one that trains: set KERAS_BACKEND to 'jax', "
+                "'tensorflow' or 'torch' before the first import of Sfumato or Keras. "
+                "Received: KERAS_BACKEND='openvino', which makes pictures only"
+            )
+        return super().fit(*args, **kwargs)
 
     def initialize(self, seed: int) -> None:
         """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0.

@@ -33,6 +33,16 @@ def compile(
     return _backend().compile(function, networks, jit_compile)
 
 
+def require_int8() -> None:
+    """Raise a ValueError unless programs have ``quantize``, as they do on OpenVINO."""
+    if keras.backend.backend() != "openvino":
+        raise ValueError(
+            "The Keras backend must be 'openvino' for pictures in int8; on others Keras' own "
+            "`model.diffusion_model.quantize('int8')` does it for Dense layers. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
+        )
+
+
 def _backend() -> Any:
     name = keras.backend.backend()
     if name not in ("jax", "tensorflow", "torch", "openvino"):

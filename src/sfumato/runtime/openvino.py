@@ -23,7 +23,7 @@ import openvino.opset16 as opset
 from keras import ops, tree
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor
 
-from sfumato.runtime import cache
+from sfumato.runtime import cache, int8
 
 CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -47,6 +47,8 @@ class Program:
         self.variables = [v for network in networks for v in network.variables]
         self.executables: dict[Any, Executable] = {}
         self.traces = 0  # how often Python walked through the function: once per executable
+        self.ranges: np.ndarray | None = None  # of the inputs of layers in int8; None: float32
+        self.seen: np.ndarray | None = None  # the ranges so far, while they are observed
 
     def __call__(self, *args: Any) -> Any:
         """Arrays of NumPy or of the backend in, arrays of NumPy out."""
@@ -57,6 +59,8 @@ class Program:
         present = [
             None if x is None else from_openvino(next(results), x) for x in tree.flatten(structure)
         ]
+        if self.seen is not None:
+            self.seen = np.maximum(self.seen, np.array(list(results)))
         return tree.pack_sequence_as(structure, present)
 
     def executable(self, args: Any, leaves: list[np.ndarray | None]) -> Executable:
@@ -86,7 +90,40 @@ class Program:
         make_model: Any = ov.Model  # its stubs and its code disagree
         model = make_model([x.output for x in outputs], [x for x in inputs if x is not None])
         take_stored_kernels(model)
+        keep_channels_first(model)
+        if self.seen is not None:
+            int8.observe(model)
+        elif self.ranges is not None:
+            int8.quantize(model, self.ranges)
         return model, structure
+
+    def observe(self, run: Callable[[], Any]) -> np.ndarray:
+        """How large the input of each layer becomes while ``run`` calls this, in float32."""
+        self.executables.clear()
+        self.ranges, self.seen = None, np.float32(0)
+        try:
+            run()
+            return self.seen
+        finally:
+            self.executables.clear()
+            self.seen = None
+
+    def quantize(self, run: Callable[[], Any], settings: str) -> None:
+        """From now on in int8, as ``run`` shows; what it showed is kept on disk.
+
+        Args:
+            run: calls this program as it will be used.
+            settings: what ``run`` depends on beside the weights.
+        """
+        folder = cache.directory()
+        path = folder and folder / "int8" / digest_of(self.variables, settings)
+        stored = read(path) if path else None
+        ranges = self.observe(run) if stored is None else np.frombuffer(stored, "float32")
+        if path and stored is None:
+            with suppress(OSError):
+                write(path, ranges.tobytes())
+        self.executables.clear()
+        self.ranges = ranges
 
 
 def compile(
@@ -132,8 +169,7 @@ def take_stored_kernels(model: ov.Model) -> None:
             node.input(1).replace_source_output(stored)
         elif kind == "MatMul" and order == (1, 0):
             turned = opset.matmul(node.input_value(0), stored, False, True).output(0)
-            for reader in node.output(0).get_target_inputs():
-                reader.replace_source_output(turned)
+            replace(node, turned)
 
 
 def stored_kernel(output: ov.Output) -> tuple[ov.Output | None, tuple[int, ...]]:
@@ -151,6 +187,71 @@ def stored_kernel(output: ov.Output) -> tuple[ov.Output | None, tuple[int, ...]]
         return opset.convert(stored, node.get_element_type()).output(0), order
     axes = node.input_value(1).get_node().data
     return stored, tuple(order[axis] for axis in axes)
+
+
+# Channels, which OpenVINO's convolutions have first and Keras has last
+
+FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+POINTWISE = {"Add": opset.add, "Multiply": opset.multiply, "Swish": opset.swish}
+
+
+def keep_channels_first(model: ov.Model) -> None:
+    """Do with channels first what directly follows a convolution, and turn its result instead.
+
+    Both orders are the same memory to OpenVINO, which stores channels last by itself, but only if a
+    turn stands alone: between a convolution and an addition, it copies the map twice.
+    """
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        sources = node.input_values()
+        if kind == "Convert" and node.get_element_type() == sources[0].get_element_type():
+            replace(node, sources[0])  # Keras writes many of these
+        if not any(untransposed(x) for x in sources) or len(node.output(0).get_shape()) != 4:
+            continue
+        if kind in POINTWISE:
+            turned = POINTWISE[kind](*(channels_first(x) for x in sources))
+        elif kind == "Concat" and node.get_axis() in (3, -1):
+            turned = opset.concat([channels_first(x) for x in sources], 1)
+        elif kind == "Transpose" and order_of(node) == FIRST:
+            replace(node, channels_first(sources[0]))
+            continue
+        else:
+            continue
+        back = opset.transpose(turned.output(0), opset.constant([*LAST], ov.Type.i32)).output(0)
+        replace(node, back)
+
+
+def replace(node: ov.Node, output: ov.Output) -> None:
+    """Let everything that reads the node read ``output`` instead."""
+    for reader in node.output(0).get_target_inputs():
+        reader.replace_source_output(output)
+
+
+def untransposed(output: ov.Output) -> ov.Output | None:
+    """What this is with its channels moved last, if it is that."""
+    node = output.get_node()
+    return node.input_value(0) if order_of(node) == LAST else None
+
+
+def order_of(node: ov.Node) -> tuple[int, ...] | None:
+    """Of a transposition's axes; None for other nodes."""
+    if node.get_type_name() != "Transpose":
+        return None
+    return tuple(node.input_value(1).get_node().data)
+
+
+def channels_first(output: ov.Output) -> ov.Output:
+    """(B, H, W, C), or what can be broadcast to it, with its channels first."""
+    found = untransposed(output)
+    if found is not None:
+        return found
+    shape = list(output.get_shape())
+    if not shape:
+        return output
+    if len(shape) < 4:
+        shape = [1] * (4 - len(shape)) + shape
+        output = opset.reshape(output, opset.constant(shape, ov.Type.i32), False).output(0)
+    return opset.transpose(output, opset.constant([*FIRST], ov.Type.i32)).output(0)
 
 
 # Executables on disk
@@ -202,6 +303,18 @@ def fingerprint(model: ov.Model) -> str:
         if node.get_type_name() == "Constant":
             digest.update(np.ascontiguousarray(node.data).view(np.uint8).reshape(-1).data)
         digest.update(repr((node.get_type_name(), attributes(node), sources, kinds)).encode())
+    return digest.hexdigest()
+
+
+def digest_of(variables: Sequence[keras.Variable], settings: str) -> str:
+    """A name for these weights and settings."""
+    digest = hashlib.sha256(repr((ov.get_version(), settings)).encode())
+    for variable in variables:
+        value: Any = variable.value
+        stored, _ = stored_kernel(value.output)
+        data = to_numpy(value) if stored is None else stored.get_node().data
+        digest.update(repr((variable.path, data.shape, data.dtype)).encode())
+        digest.update(np.ascontiguousarray(data).view(np.uint8).reshape(-1).data)
     return digest.hexdigest()
 
 

@@ -1,0 +1,80 @@
+"""Convolutions and matmuls of an OpenVINO model in int8, by how large their inputs were seen to be.
+
+Symmetric and static (Nagel et al. 2021, arXiv 2106.08295, section 2): weights have a scale for each
+output, activations one for all. What is written into the model is quantisation and its inverse in
+float32; OpenVINO turns that into arithmetic of int8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import openvino as ov
+import openvino.opset16 as opset
+
+LEVELS = 127  # on each side of zero
+
+
+def layers(model: ov.Model) -> list[ov.Node]:
+    """What is quantised: all with constant weights but the ends and what the time alone enters."""
+    found = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in ("Convolution", "MatMul") and weights(node) is not None
+    ]
+    ends = [node for node in found if node.get_type_name() == "Convolution"]
+    ends = {node.get_friendly_name() for node in (*ends[:1], *ends[-1:])}
+    return [n for n in found if n.get_friendly_name() not in ends and positions(n) > 1]
+
+
+def weights(node: ov.Node) -> np.ndarray | None:
+    """The kernel, outputs first, as it is stored, or None if it is not constant."""
+    source = node.input_value(1).get_node()
+    if source.get_type_name() == "Convert":
+        source = source.input_value(0).get_node()
+    if source.get_type_name() != "Constant":
+        return None
+    value: np.ndarray = source.data
+    return value.view(ml_dtypes.bfloat16) if source.get_element_type() == ov.Type.bf16 else value
+
+
+def positions(node: ov.Node) -> int:
+    """Of the input, in a picture: a map's pixels or a sequence's tokens."""
+    shape = list(node.input_value(0).get_shape())
+    channels = 1 if node.get_type_name() == "Convolution" else len(shape) - 1
+    return math.prod(shape) // shape[channels]
+
+
+def observe(model: ov.Model) -> None:
+    """Add results to the model: the largest magnitude of each layer's input."""
+    for node in layers(model):
+        source = node.input_value(0)
+        axes = opset.constant(list(range(len(source.get_shape()))), ov.Type.i32)
+        model.add_results([opset.result(opset.reduce_max(opset.absolute(source), axes))])
+
+
+def quantize(model: ov.Model, ranges: Sequence[float]) -> None:
+    """Put every layer's input and weights into int8; ``ranges``: what ``observe`` found."""
+    for node, limit in zip(layers(model), ranges, strict=True):
+        kernel: Any = weights(node)
+        node.input(0).replace_source_output(activation(node.input_value(0), limit))
+        node.input(1).replace_source_output(constant(np.asarray(kernel, "float32")))
+
+
+def activation(source: ov.Output, limit: float) -> ov.Output:
+    """A layer's input, rounded to int8."""
+    limit = max(limit, 1e-5)
+    ends = [opset.constant(np.float32(x)) for x in (-limit * (LEVELS + 1) / LEVELS, limit)]
+    return opset.fake_quantize(source, *ends, *ends, 2 * LEVELS + 2).output(0)
+
+
+def constant(kernel: np.ndarray) -> ov.Output:
+    """The kernel, outputs first, as int8 with a scale for each output."""
+    scale = np.abs(kernel).max(axis=tuple(range(1, kernel.ndim)), keepdims=True) / LEVELS
+    scale = np.maximum(scale, np.float32(1e-30))
+    rounded = opset.constant(np.round(kernel / scale).astype("int8"))
+    return opset.multiply(opset.convert(rounded, ov.Type.f32), opset.constant(scale)).output(0)
