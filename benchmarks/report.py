@@ -220,6 +220,17 @@ def fewer_section(records: Sequence[Record], images: Path) -> str:
     return text + table(head, rows) + failures(records)
 
 
+def int8_section(records: Sequence[Record], images: Path) -> str:
+    rows = [
+        [r["metric"], r["case"]["model"], r["case"]["dtype"], f"{r['median']:.2f} {r['unit']}"]
+        + [f"{min(r['values']):.2f}", str(len(r["values"]))]
+        for r in records
+        if "error" not in r
+    ]
+    head = ["what", "model", "dtype", "median", "least", "n"]
+    return "### Int8 on OpenVINO\n\n" + table(head, rows) + failures(records)
+
+
 def guide_section(records: Sequence[Record], images: Path) -> str:
     rows = []
     for r in measured(records, "warm"):
@@ -304,6 +315,7 @@ def compared(records: Sequence[Record], label: str, title: str) -> str:
 
 SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
     "mini": mini_section,
+    "int8": int8_section,
     "cold": cold_section,
     "step": step_section,
     "guide": guide_section,

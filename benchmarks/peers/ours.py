@@ -132,6 +132,19 @@ class Runner(common.Runner):
         channels = last.conv1.kernel.shape[2] - first
         return ops.zeros((batch, height, width, channels), unet.compute_dtype)
 
+    def quantize(self, **options: Any) -> None:
+        self.model.quantize("int8", **options)
+
+    def draw(self, path: str, prompts: list[str]) -> None:
+        """Write a picture of each prompt, whose seed is its place in the list."""
+        import numpy as np
+
+        pictures = [
+            self.model.text_to_image(prompt, seed=seed, verbose=False)
+            for seed, prompt in enumerate(prompts)
+        ]
+        np.save(path, np.concatenate(pictures))
+
     def watch(self) -> None:
         """Time the programs and, as "load", each network's way from the file to the device."""
         from keras import ops, tree

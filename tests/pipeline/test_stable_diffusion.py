@@ -244,3 +244,10 @@ def test_what_the_files_do_not_tell_can_be_told(folder: Path) -> None:
     assert told.checkpoint.prediction == "v_prediction"
     assert (told.img_height, told.img_width) == (64, 64)  # the U-Net's sample size
     assert StableDiffusion.from_preset(str(folder)).checkpoint.prediction == "epsilon"
+
+
+def test_int8_says_which_backend_it_needs():
+    model = StableDiffusion(64, 64, preset="mini")
+    with pytest.raises(ValueError, match="must be 'openvino' for pictures in int8"):
+        model.quantize("int8")
+    assert "diffusion_model" not in vars(model)  # nothing was loaded to find out

@@ -24,6 +24,7 @@ from sfumato import runtime
 from sfumato.networks.configs import UNetConfig
 from sfumato.networks.layers import Conv3x3, give, keys
 from sfumato.networks.unet import UNet
+from sfumato.stable_diffusion import StableDiffusion
 
 CONFIG = UNetConfig(
     channels=(32, 64),
@@ -251,9 +252,7 @@ def test_int8_is_near_float32_and_is_int8(folder: Path) -> None:
     convolutions = {k: n for k, n in found.items() if k.startswith("Convolution")}
     assert convolutions["Convolution f32"] == 2  # the first and the last
     assert sum(convolutions.values()) > 8
-    assert (
-        sum(n for k, n in found.items() if k.startswith("FullyConnected") and k.endswith("i8")) > 8
-    )
+    assert found["FullyConnected _i8"] > 8
 
 
 def test_int8_is_measured_once_for_weights_and_settings(folder: Path) -> None:
@@ -278,6 +277,28 @@ def test_int8_serves_other_shapes(folder: Path) -> None:
     both = program(latents, time, context)
     one = program(*inputs())
     assert np.abs(both[:2] - one).max() <= 1e-4 * np.abs(one).max()
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_pictures_in_int8(folder: Path, decoder: bool) -> None:
+    model = StableDiffusion(64, 64, preset="mini")
+    options = {"num_steps": 4, "seed": 3, "verbose": False}
+    expected = model.text_to_image("a red apple", **options)
+    model.quantize("int8", ["a blue heart"], 4, decoder=decoder)
+    assert model.last_seed == 3
+    found = model.text_to_image("a red apple", **options)
+    error = np.mean((found.astype("float64") - expected) ** 2)
+    assert 0 < error < 65  # 30 dB
+    assert (model._decode.ranges is not None) == decoder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("int4",), "`mode` must be 'int8'"), (("int8", "a"), "a list"), (("int8", []), "a list")],
+)
+def test_int8_is_asked_for_rightly(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StableDiffusion(64, 64, preset="mini").quantize(*arguments)
 
 
 def test_weights_share_the_memory_they_are_given() -> None:

@@ -1,0 +1,77 @@
+"""What ``quantize("int8")`` costs and saves on OpenVINO.
+
+The pictures of the bundled model (PSNR to those of float32, and how often the asked colour is seen
+in each), and a guided step of the model that ``--model`` names, whose weights are random.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.common import PROMPT
+from benchmarks.records import Log
+from benchmarks.suites import Plan, shown
+from benchmarks.workers import Worker, take_turns, working
+
+PEER = "sfumato openvino"
+THINGS = ("apple", "heart", "star", "t-shirt", "umbrella", "balloon", "book", "tree")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "pink")
+
+
+def run(plan: Plan, log: Log) -> None:
+    quality(plan, log)
+    speed(plan, log)
+
+
+def quality(plan: Plan, log: Log) -> None:
+    import numpy as np
+
+    from recipes.mini.colours import seen_colour
+
+    asked = [(thing, colour) for thing in THINGS for colour in COLOURS][:: 24 if plan.tiny else 1]
+    prompts = [f"a 3d render of a {colour} {thing}" for thing, colour in asked]
+    case = {"model": "mini", "size": 64, "pictures": len(prompts)}
+    with tempfile.TemporaryDirectory() as folder, working(PEER) as worker:
+        worker.ask("load", **case_of_mini())
+        pictures = {}
+        for dtype in ("float32", "int8"):
+            if dtype == "int8":
+                worker.ask("quantize", decoder=False)
+            file = Path(folder) / f"{dtype}.npy"
+            worker.ask("draw", path=str(file), prompts=prompts)
+            pictures[dtype] = np.load(file)
+    for dtype, drawn in pictures.items():
+        seen = [seen_colour(x) == colour for x, (_, colour) in zip(drawn, asked, strict=True)]
+        log(PEER, "asked colour seen", "", [float(np.mean(seen))], {**case, "dtype": dtype})
+    difference = pictures["int8"].astype("float64") - pictures["float32"]
+    ratios = 10 * np.log10(255**2 / np.maximum(np.mean(difference**2, axis=(1, 2, 3)), 1e-3))
+    log(PEER, "PSNR to float32", "dB", ratios.tolist(), {**case, "dtype": "int8"})
+
+
+def case_of_mini() -> dict[str, Any]:
+    return {"model": "mini", "folder": "mini", "size": 64}
+
+
+def speed(plan: Plan, log: Log) -> None:
+    """Float32 and int8 in turn; a single evaluation says enough of random weights."""
+    case = plan.case()
+    with working(PEER) as plain, working(PEER) as quantized:
+        for worker in (plain, quantized):
+            worker.ask("load", **case)
+        quantized.ask("quantize", prompts=[PROMPT], num_steps=1)
+        dtypes = {id(plain): "float32", id(quantized): "int8"}
+        seconds: dict[str, list[float]] = {dtype: [] for dtype in dtypes.values()}
+
+        def turn(worker: Worker) -> float:
+            value = worker.ask("step")
+            seconds[dtypes[id(worker)]].append(value)
+            return value
+
+        _, errors = take_turns([plain, quantized], plan.repeats, 1, turn)
+    for error in errors.values():
+        log.failure(PEER, "step", shown(case), error)
+    for dtype, values in seconds.items():
+        if values[1:]:
+            log(PEER, "step", "s", values[1:], {**shown(case), "dtype": dtype}, warmup=1)
