@@ -222,8 +222,12 @@ def fewer_section(records: Sequence[Record], images: Path) -> str:
 
 def int8_section(records: Sequence[Record], images: Path) -> str:
     rows = [
-        [r["metric"], r["case"]["model"], r["case"]["dtype"], f"{r['median']:.2f} {r['unit']}"]
-        + [f"{min(r['values']):.2f}", str(len(r["values"]))]
+        [
+            r["metric"],
+            *(r["case"][name] for name in ("model", "dtype")),
+            *(f"{value:.2f} {r['unit']}" for value in (r["median"], min(r["values"]))),
+            str(len(r["values"])),
+        ]
         for r in records
         if "error" not in r
     ]
