@@ -150,7 +150,8 @@ class StableDiffusion(Pipeline):
                 self.text_to_image(prompt, None, 1, num_steps, seed=i, verbose=False)
 
         settings = repr((self.img_height, self.img_width, [*prompts], num_steps))
-        for program in [self._step, *([self._decode] if decoder else [])]:
+        programs: list[Any] = [self._step, *([self._decode] if decoder else [])]
+        for program in programs:
             program.quantize(paint, settings)
         self.last_seed = seed
 

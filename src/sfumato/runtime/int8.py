@@ -8,7 +8,6 @@ float32; OpenVINO turns that into arithmetic of int8.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -57,11 +56,11 @@ def observe(model: ov.Model) -> None:
         model.add_results([opset.result(opset.reduce_max(opset.absolute(source), axes))])
 
 
-def quantize(model: ov.Model, ranges: Sequence[float]) -> None:
+def quantize(model: ov.Model, ranges: np.ndarray) -> None:
     """Put every layer's input and weights into int8; ``ranges``: what ``observe`` found."""
     for node, limit in zip(layers(model), ranges, strict=True):
         kernel: Any = weights(node)
-        node.input(0).replace_source_output(activation(node.input_value(0), limit))
+        node.input(0).replace_source_output(activation(node.input_value(0), float(limit)))
         node.input(1).replace_source_output(constant(np.asarray(kernel, "float32")))
 
 

@@ -100,10 +100,10 @@ class Program:
     def observe(self, run: Callable[[], Any]) -> np.ndarray:
         """How large the input of each layer becomes while ``run`` calls this, in float32."""
         self.executables.clear()
-        self.ranges, self.seen = None, np.float32(0)
+        self.ranges, self.seen = None, np.zeros((), "float32")
         try:
             run()
-            return self.seen
+            return np.asarray(self.seen)
         finally:
             self.executables.clear()
             self.seen = None
