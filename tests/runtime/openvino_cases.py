@@ -247,7 +247,7 @@ def test_int8_is_near_float32_and_is_int8(folder: Path) -> None:
     program = quantized_unet(unet)
     result = program(*inputs())
     difference = np.sqrt(np.mean((result - expected) ** 2)) / expected.std()
-    assert 1e-4 < difference < 0.05
+    assert 1e-4 < difference < 0.1
     found = layer_types(next(iter(program.executables.values())).run)
     convolutions = {k: n for k, n in found.items() if k.startswith("Convolution")}
     assert convolutions["Convolution f32"] == 2  # the first and the last
