@@ -33,8 +33,6 @@ class Preset:
     description: str
     repository: str = ""
     """On the Hugging Face Hub; empty: the weights are part of this package."""
-    shares: str = ""
-    """The bundled preset whose networks complete this one's."""
     revision: str = "main"
     parts: tuple[str, ...] = SD
     variant: str = "fp16"
@@ -47,6 +45,8 @@ class Preset:
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     aliases: tuple[str, ...] = ()
     license: str = "CreativeML Open RAIL-M"
+    shares: str = ""
+    """The bundled preset whose networks complete this one's."""
 
     @property
     def folder(self) -> Path | None:
