@@ -109,7 +109,7 @@ CPU = Configuration(
     autoencoder_training=Training(2_800, 16, 2e-3, warmup=50),
     denoiser_training=Training(4_700, 64, 1.2e-3, warmup=200),
     words_training=Training(1_500, 128, 2e-3, warmup=50),
-    turbo_training=Training(650, 64, 3e-4, warmup=50, ema=0.995),
+    turbo_training=Training(260, 64, 3e-4, warmup=10, ema=0.98),
     linear_encoder=True,
     bank=80_000,
 )

@@ -101,7 +101,7 @@ def export(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
 def export_turbo(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
     """Write ``mini-turbo``: the distilled denoiser alone, the rest is ``mini``'s."""
     parts = {"unet": unet(config, work / "turbo" / "checkpoint.npz")}
-    return write(folder, parts, NOISE | {"_class_name": "LCMScheduler"}, config.size)
+    return write(folder, parts, NOISE | {"_class_name": "DDIMScheduler"}, config.size)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 python -m recipes.mini.turbo --configuration cpu --work RUN [--minutes M]
 
-Latent consistency distillation (Luo et al. 2023, arXiv 2310.04378): the student gives from every
-noise level the picture that the teacher, with guidance, would arrive at.
+Progressive distillation of a guided model (Salimans and Ho 2022, arXiv 2202.00512; Meng et al.
+2022, arXiv 2210.03142): one step of the student goes where several guided ones of the teacher go.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
 
 Tensor = Any
-LEVELS = 50  # noise levels that the student learns: what the lcm schedule chooses from
-ROUND = 0.1  # distance below which the loss is square
+LEVELS = 4  # steps of the student: the timesteps 999, 749, 499 and 249
+TEACHER = 2  # steps of the teacher for each of them
 
 
 def objective(student: UNet, teacher: UNet, text_encoder: TextEncoder, guidance: float) -> Callable:
     """(latents, noise (B, h, w, C), levels (B,), tokens, empty (B, T)) -> the loss and its parts.
 
-    From level n the teacher takes one guided step of DDIM (Song et al. 2020, arXiv 2010.02502) to
-    level n - 1, and what the student makes of that is what it has to make of level n. The target
-    is the student's own, without an average (Song and Dhariwal 2023, arXiv 2310.14189), and so is
-    the loss, a distance that is rounded at zero.
+    Level 0 is the student's last step, to the clean picture. All steps are DDIM's (Song et al.
+    2020, arXiv 2010.02502); the loss is that of v, as in the denoiser's training.
     """
-    timesteps = np.arange(1, LEVELS + 1) * (1000 // LEVELS) - 1
-    abar = alphas_cumprod()[timesteps]
+    count = LEVELS * TEACHER
+    timesteps = np.arange(1, count + 1) * (1000 // count) - 1
+    abar = np.concatenate([[1.0], alphas_cumprod()[timesteps]])  # the first: no noise is left
     alpha, sigma = (np.sqrt(x).astype("float32") for x in (abar, 1 - abar))
 
-    def look_up(table: np.ndarray, levels: Tensor) -> Tensor:
-        return ops.take(ops.convert_to_tensor(table), levels)[:, None, None, None]
+    def at(place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Alpha, sigma (B, 1, 1, 1) and timestep (B,) of places (B,) in 1..count, 0: the end."""
+        a, s = (ops.take(ops.convert_to_tensor(t), place)[:, None, None, None]
+                for t in (alpha, sigma))  # fmt: skip
+        times = ops.convert_to_tensor(timesteps.astype("int32"))
+        return a, s, ops.take(times, ops.maximum(place - 1, 0))
 
     def loss(latents: Tensor, noise: Tensor, levels: Tensor, tokens: Tensor, empty: Tensor):
-        def at(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            time = ops.take(ops.convert_to_tensor(timesteps.astype("int32")), levels)
-            return look_up(alpha, levels), look_up(sigma, levels), time
-
-        a, s, time = at(levels)
-        context = text_encoder(tokens)
-        x = a * latents + s * noise
-        wanted = velocity(teacher, x, time, context)
-        unwanted = velocity(teacher, x, time, text_encoder(empty))
-        v = unwanted + guidance * (wanted - unwanted)
-        picture, rest = a * x - s * v, s * x + a * v
-        b, r, earlier = at(ops.maximum(levels - 1, 0))
-        y = b * picture + r * rest
-        target = b * y - r * velocity(student, y, earlier, context)
-        first = ops.cast(levels == 0, "float32")[:, None, None, None]
-        target = ops.stop_gradient(first * picture + (1 - first) * target)
-        guess = a * x - s * velocity(student, x, time, context)
-        distance = ops.sqrt(ops.mean(ops.square(guess - target), (1, 2, 3)) + ROUND**2) - ROUND
-        return ops.mean(distance), {"loss": ops.mean(distance)}
+        place = (levels + 1) * TEACHER
+        wanted, unwanted = text_encoder(tokens), text_encoder(empty)
+        a, s, time = at(place)
+        x = y = a * latents + s * noise
+        for step in range(TEACHER):
+            b, r, earlier = at(place - step)
+            v = velocity(teacher, y, earlier, unwanted)
+            v = v + guidance * (velocity(teacher, y, earlier, wanted) - v)
+            picture, rest = b * y - r * v, r * y + b * v
+            b, r, _ = at(place - step - 1)
+            y = b * picture + r * rest
+        # The picture from which one step of DDIM, from x, leads to y, as v.
+        picture = (y - r / s * x) / (b - r / s * a)
+        target = ops.stop_gradient((a * x - picture) / s)
+        error = ops.mean(ops.square(velocity(student, x, time, wanted) - target))
+        return error, {"loss": error}
 
     return loss
 

@@ -57,6 +57,7 @@ class Pipeline:
             preset or self.default_preset, prediction=prediction
         )
         self.last_seed: int | None = None
+        self.quantized = False
 
     # The networks, loaded when first touched
 
@@ -211,6 +212,11 @@ class Pipeline:
         guidance = np.array([scale, options.get("guidance_rescale", 0.0)], "float32")
         silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
         reuse, merging = options.get("feature_reuse", 1), options.get("token_merging", 0.0)
+        if self.quantized and (reuse > 1 or merging):
+            raise ValueError(
+                "`feature_reuse` must be 1 and `token_merging` 0 after `quantize`, which knows the "
+                f"whole step. Received: feature_reuse={reuse}, token_merging={merging}"
+            )
         ways = evaluations(plan, scale > 1, options.get("guidance_interval", (0, 1)), reuse)
         told = {
             guided: conditioning if guided == (scale > 1) else conditioning.of_prompts(len(x))

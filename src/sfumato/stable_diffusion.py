@@ -153,7 +153,7 @@ class StableDiffusion(Pipeline):
         programs: list[Any] = [self._step, *([self._decode] if decoder else [])]
         for program in programs:
             program.quantize(paint, settings)
-        self.last_seed = seed
+        self.last_seed, self.quantized = seed, True
 
     def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:
         """What the denoiser attends to: float32 (P, 77, C), one row for each prompt.

@@ -29,7 +29,7 @@ DIGESTS = {
         "3d10fe6f3ca82f0f39a3402231c4058a7beebd2d290acfcb2e6ad436f73e10f5"
     ),
     "mini-turbo/unet/diffusion_pytorch_model.safetensors": (
-        "a2978dfa618e6429bafeb1b19a2cf8a6107b17830f18aca90802b3bf6cdb9203"
+        "96dd670c01f4b164ae389b763a0c2e571f838531b89d3c6961aa2b2872933494"
     ),
 }
 PROMPTS = (

@@ -12,51 +12,71 @@ from recipes.mini import turbo
 from recipes.mini.bank import Bank
 from recipes.mini.denoiser import alphas_cumprod
 
-SHAPE = (6, 2, 2, 3)
-IGNORED: Any = lambda tokens: tokens  # noqa: E731  the captions
+SHAPE = (turbo.LEVELS, 2, 2, 3)
+GUIDANCE = 2.0
+STEPS = (np.arange(turbo.LEVELS) + 1) * (1000 // turbo.LEVELS) - 1
 
 
 def velocity(network: float, x: Any, timesteps: Any, context: Any) -> Any:
-    """Of a network that sees the same picture, ``network`` all over, in whatever it is shown:
-    v = (alpha x - picture) / sigma, so that alpha x - sigma v is the picture."""
+    """Of a network that sees the same picture, ``network`` times its context all over, in whatever
+    it is shown: v = (alpha x - picture) / sigma, so that alpha x - sigma v is the picture."""
     abar = alphas_cumprod()[ops.convert_to_numpy(timesteps)][:, None, None, None]
     alpha, sigma = (ops.convert_to_tensor(np.sqrt(p).astype("float32")) for p in (abar, 1 - abar))
-    return (alpha * x - network) / sigma
+    return (alpha * x - network * context) / sigma
 
 
 @pytest.fixture
 def loss(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(turbo, "velocity", velocity)
+    given: Any = lambda tokens: ops.cast(tokens, "float32")[:, :, None, None]  # noqa: E731
 
-    def loss(student: Any, teacher: Any, levels: list[int]) -> float:
+    def loss(student: Any, teacher: Any, level: int, empty: int) -> float:
         random = np.random.default_rng(0)
         latents, noise = (random.standard_normal(SHAPE).astype("float32") for _ in range(2))
-        compare = turbo.objective(student, teacher, IGNORED, 2.0)
-        tokens = np.zeros((len(levels), 4), "int32")
-        batch = (latents[: len(levels)], noise[: len(levels)], np.array(levels, "int32"))
-        found, _ = compare(*map(ops.convert_to_tensor, batch), tokens, tokens)
+        compare = turbo.objective(student, teacher, given, GUIDANCE)
+        levels = np.full(len(latents), level, "int32")
+        tokens = np.ones((len(levels), 1), "int32")
+        batch = map(ops.convert_to_tensor, (latents, noise, levels, tokens, empty * tokens))
+        found, _ = compare(*batch)
         return float(ops.convert_to_numpy(found))
 
     return loss
 
 
-def test_a_student_that_agrees_with_itself_and_its_teacher_has_nothing_to_learn(loss: Any):
-    assert loss(0.5, 0.5, [0, 1, 10, 25, 48, 49]) == pytest.approx(0, abs=1e-3)
+@pytest.mark.parametrize("level", range(turbo.LEVELS))
+def test_one_step_of_the_student_goes_where_the_teachers_steps_go(loss: Any, level: int):
+    """All steps towards one picture end on one line, so nothing is left to learn."""
+    assert loss(0.5, 0.5, level, empty=1) == pytest.approx(0, abs=1e-4)
 
 
-def test_above_the_first_level_the_student_is_its_own_target(loss: Any):
-    assert loss(0.2, 0.5, [1, 10, 49]) == pytest.approx(0, abs=1e-3)
+@pytest.mark.parametrize("level", range(turbo.LEVELS))
+def test_another_picture_costs_its_distance_in_v(loss: Any, level: int):
+    sigma = np.sqrt(1 - alphas_cumprod()[STEPS[level]])
+    wanted = np.square(0.3 / sigma)
+    assert loss(0.2, 0.5, level, empty=1) == pytest.approx(wanted, rel=1e-2)
 
 
-def test_at_the_first_level_the_target_is_the_teachers_picture(loss: Any):
-    wanted = np.sqrt(0.3**2 + turbo.ROUND**2) - turbo.ROUND
-    assert loss(0.2, 0.5, [0]) == pytest.approx(wanted, rel=1e-2)
+@pytest.mark.parametrize("level", range(turbo.LEVELS))
+def test_the_student_learns_the_guided_picture(loss: Any, level: int):
+    """The unguided picture is 0 and the prompt's 0.25, so the guided one is 0.5."""
+    assert loss(GUIDANCE * 0.25, 0.25, level, empty=0) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_preset_takes_the_steps_that_were_learnt():
+    from sfumato.diffusion import make_plan, training_sigmas
+    from sfumato.presets import PRESETS
+
+    preset = PRESETS["mini-turbo"]
+    training = training_sigmas(zero_terminal_snr=True)
+    plan = make_plan(training, preset.steps, preset.sampler, preset.schedule)
+    np.testing.assert_allclose(plan.timestep, STEPS[::-1], atol=1e-3)
+    assert preset.guidance == 1
 
 
 def test_samples_reach_every_level():
     latents, tokens = np.zeros((5, 2, 2, 3), "float16"), np.ones((5, 4), "uint16")
     bank = Bank(latents, tokens, np.arange(3), np.zeros(4, int))
-    latents, noise, levels, tokens, empty = next(turbo.samples(bank, 2000, 0))
+    latents, noise, levels, tokens, empty = next(turbo.samples(bank, 200, 0))
     assert set(levels) == set(range(turbo.LEVELS))
     assert (tokens == 1).all()
     assert (empty == 0).all()

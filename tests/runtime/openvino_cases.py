@@ -290,6 +290,8 @@ def test_pictures_in_int8(folder: Path, decoder: bool) -> None:
     error = np.mean((found.astype("float64") - expected) ** 2)
     assert 0 < error < 65  # 30 dB
     assert (model._decode.ranges is not None) == decoder
+    with pytest.raises(ValueError, match="`feature_reuse` must be 1"):
+        model.text_to_image("a red apple", feature_reuse=2, **options)
 
 
 @pytest.mark.parametrize(
