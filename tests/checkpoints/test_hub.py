@@ -164,7 +164,7 @@ def test_a_presets_name_comes_before_a_folder(tmp_path, monkeypatch, cache):
 
 
 def test_what_is_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"must be a preset \(mini, sd1\.4.*'nothing'"):
+    with pytest.raises(ValueError, match=r"must be a preset \(mini, mini-turbo, sd1\.4.*'nothing'"):
         resolve("nothing")
 
 

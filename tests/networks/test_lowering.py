@@ -60,7 +60,7 @@ def step(model: str, dtype: str, stored: str | None = None) -> tuple[str, Any, s
     state = programs.State(Shape((), "int32"), Shape((registers, *x), "float32"))
     table = Shape((programs.ROWS, 4 + registers * (registers + 2)), "float32")
     inputs = (state, table, Shape(x, "float32"), Shape((2,), "float32"), conditioning, None)
-    lowered = program.run.trace(given, *inputs).lower(lowering_platforms=("cuda",))
+    lowered = jax.jit(program.pure).trace(given, *inputs).lower(lowering_platforms=("cuda",))
     shapes = {"x".join(map(str, value.shape)) for value in given if len(value.shape) > 1}
     return lowered.as_text(), conditioning, shapes
 

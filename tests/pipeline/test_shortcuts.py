@@ -30,7 +30,8 @@ def distance(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype("int16") - b).max())
 
 
-def test_switched_off_they_are_not_there(folder: Path) -> None:
+def test_switched_off_they_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")  # where programs are read, not traced
     model = StableDiffusion(64, 48, preset=str(folder))
     usual = paint(model)
     off = {"guidance_interval": (0.0, 1.0), "feature_reuse": 1, "token_merging": 0.0}
@@ -41,7 +42,8 @@ def test_switched_off_they_are_not_there(folder: Path) -> None:
     assert np.array_equal(paint(model), usual)
 
 
-def test_one_executable_for_each_way_to_ask(folder: Path) -> None:
+def test_one_executable_for_each_way_to_ask(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")  # where programs are read, not traced
     model = StableDiffusion(64, 48, preset=str(folder))
     for options in (
         {},

@@ -11,7 +11,7 @@ import pytest
 import sfumato
 
 SKIP = {"sfumato.__main__"} | {
-    f"sfumato.runtime.{backend}" for backend in ("jax", "tensorflow", "torch", "openvino")
+    f"sfumato.runtime.{name}" for name in ("jax", "tensorflow", "torch", "openvino", "int8")
 }
 MODULES = [
     module.name

@@ -103,7 +103,7 @@ def _generate() -> Parser:
     add(how, "--sampler", metavar="NAME", help="such as dpmpp_2m, euler_a, ddim [the model's]")
     add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
     add(how, "--seed", type=whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
-    add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help=", ".join(DTYPES))
+    add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help="such as mixed_bfloat16 [float32]")
     add(how, "--quantize", choices=("int8",), metavar="MODE", help="int8: faster on OpenVINO")
 
     less = "with less work, not quite the same picture"
@@ -126,7 +126,7 @@ def _generate() -> Parser:
         "--token-merging",
         type=share,
         metavar="X",
-        help="merge this part of the tokens in self-attention, up to 0.75 [0]",
+        help="merge this part of the tokens, up to 0.75 [0]",
     )
 
     out = "what comes out"
