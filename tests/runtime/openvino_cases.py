@@ -290,8 +290,12 @@ def test_pictures_in_int8(folder: Path, decoder: bool) -> None:
     error = np.mean((found.astype("float64") - expected) ** 2)
     assert 0 < error < 65  # 30 dB
     assert (model._decode.ranges is not None) == decoder
-    with pytest.raises(ValueError, match="`feature_reuse` must be 1"):
-        model.text_to_image("a red apple", feature_reuse=2, **options)
+    reused = model.text_to_image("a red apple", feature_reuse=2, token_merging=0.5, **options)
+    assert np.any(reused != found)
+    keeping = model._step_variant(True, 0.5)
+    for program in (model._step, keeping):  # those of shallow steps are among the first's
+        kinds = layer_types(next(reversed(program.executables.values())).run)
+        assert kinds["Convolution _i8"] > 4
 
 
 @pytest.mark.parametrize(
