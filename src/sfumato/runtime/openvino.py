@@ -48,7 +48,7 @@ class Program:
         self.variables = [v for network in networks for v in network.variables]
         self.executables: dict[Any, Executable] = {}
         self.traces = 0  # how often Python walked through the function: once per executable
-        # How large the input of each variable's layer becomes (nan: unknown), for int8; None: float32
+        # How large the input of each variable's layer becomes (nan: unknown), or None: float32
         self.ranges: np.ndarray | None = None
         self.seen: np.ndarray | None = None  # the same so far, while it is observed
 
