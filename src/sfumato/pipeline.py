@@ -57,7 +57,7 @@ class Pipeline:
             preset or self.default_preset, prediction=prediction
         )
         self.last_seed: int | None = None
-        self.quantized = False
+        self._int8_ranges: np.ndarray | None = None  # of ``_step`` and its variants; see quantize
 
     # The networks, loaded when first touched
 
@@ -122,7 +122,10 @@ class Pipeline:
 
         def variant(keep: bool, token_merging: float) -> runtime.Program:
             step = partial(programs.step, keep=keep, token_merging=token_merging)
-            return self._compile(step, self.diffusion_model, [self.diffusion_model])
+            made: Any = self._compile(step, self.diffusion_model, [self.diffusion_model])
+            if self._int8_ranges is not None:
+                made.ranges = self._int8_ranges
+            return made
 
         return lru_cache(2)(variant)
 
@@ -212,11 +215,6 @@ class Pipeline:
         guidance = np.array([scale, options.get("guidance_rescale", 0.0)], "float32")
         silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
         reuse, merging = options.get("feature_reuse", 1), options.get("token_merging", 0.0)
-        if self.quantized and (reuse > 1 or merging):
-            raise ValueError(
-                "`feature_reuse` must be 1 and `token_merging` 0 after `quantize`, which knows the "
-                f"whole step. Received: feature_reuse={reuse}, token_merging={merging}"
-            )
         ways = evaluations(plan, scale > 1, options.get("guidance_interval", (0, 1)), reuse)
         told = {
             guided: conditioning if guided == (scale > 1) else conditioning.of_prompts(len(x))

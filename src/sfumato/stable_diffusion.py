@@ -153,7 +153,9 @@ class StableDiffusion(Pipeline):
         programs: list[Any] = [self._step, *([self._decode] if decoder else [])]
         for program in programs:
             program.quantize(paint, settings)
-        self.last_seed, self.quantized = seed, True
+        self._int8_ranges = programs[0].ranges
+        vars(self).pop("_step_variant", None)
+        self.last_seed = seed
 
     def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:
         """What the denoiser attends to: float32 (P, 77, C), one row for each prompt.

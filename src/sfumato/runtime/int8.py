@@ -8,6 +8,7 @@ float32; OpenVINO turns that into arithmetic of int8.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -32,13 +33,22 @@ def layers(model: ov.Model) -> list[ov.Node]:
 
 def weights(node: ov.Node) -> np.ndarray | None:
     """The kernel, outputs first, as it is stored, or None if it is not constant."""
-    source = node.input_value(1).get_node()
-    if source.get_type_name() == "Convert":
-        source = source.input_value(0).get_node()
+    source = kernel_of(node)
     if source.get_type_name() != "Constant":
         return None
     value: np.ndarray = source.data
     return value.view(ml_dtypes.bfloat16) if source.get_element_type() == ov.Type.bf16 else value
+
+
+def kernel_of(node: ov.Node) -> Any:
+    """What holds the layer's kernel, as it is stored."""
+    source = node.input_value(1).get_node()
+    return source.input_value(0).get_node() if source.get_type_name() == "Convert" else source
+
+
+def names(model: ov.Model) -> list[str]:
+    """Of the constants that hold the kernels of ``layers``."""
+    return [kernel_of(node).get_friendly_name() for node in layers(model)]
 
 
 def positions(node: ov.Node) -> int:
@@ -56,11 +66,14 @@ def observe(model: ov.Model) -> None:
         model.add_results([opset.result(opset.reduce_max(opset.absolute(source), axes))])
 
 
-def quantize(model: ov.Model, ranges: np.ndarray) -> None:
-    """Put every layer's input and weights into int8; ``ranges``: what ``observe`` found."""
-    for node, limit in zip(layers(model), ranges, strict=True):
+def quantize(model: ov.Model, ranges: Mapping[str, float]) -> None:
+    """Put every layer's input and weights into int8; ``ranges``: what ``observe`` found, named."""
+    for node in layers(model):
+        limit = ranges.get(kernel_of(node).get_friendly_name(), math.nan)
+        if math.isnan(limit):  # never seen at work
+            continue
         kernel: Any = weights(node)
-        node.input(0).replace_source_output(activation(node.input_value(0), float(limit)))
+        node.input(0).replace_source_output(activation(node.input_value(0), limit))
         node.input(1).replace_source_output(constant(np.asarray(kernel, "float32")))
 
 

@@ -39,6 +39,7 @@ class Executable(NamedTuple):
     run: Any
     structure: Any  # what the function returned, with tensors for the arrays
     weights: list[Any]  # the values of the variables that were traced
+    observed: list[int]  # the variables whose layers' ranges are the last results
 
 
 class Program:
@@ -47,20 +48,21 @@ class Program:
         self.variables = [v for network in networks for v in network.variables]
         self.executables: dict[Any, Executable] = {}
         self.traces = 0  # how often Python walked through the function: once per executable
-        self.ranges: np.ndarray | None = None  # of the inputs of layers in int8; None: float32
-        self.seen: np.ndarray | None = None  # the ranges so far, while they are observed
+        # How large the input of each variable's layer becomes (nan: unknown), or None: float32
+        self.ranges: np.ndarray | None = None
+        self.seen: np.ndarray | None = None  # the same so far, while it is observed
 
     def __call__(self, *args: Any) -> Any:
         """Arrays of NumPy or of the backend in, arrays of NumPy out."""
         leaves = [None if x is None else to_numpy(x) for x in tree.flatten(args)]
-        run, structure, _ = self.executable(args, leaves)
+        run, structure, _, observed = self.executable(args, leaves)
         given = dict(enumerate(to_openvino(x) for x in leaves if x is not None))
         results = iter(run(given, share_inputs=True).values())
         present = [
             None if x is None else from_openvino(next(results), x) for x in tree.flatten(structure)
         ]
         if self.seen is not None:
-            self.seen = np.maximum(self.seen, np.array(list(results)))
+            self.seen[observed] = np.fmax(self.seen[observed], np.array(list(results)))
         return tree.pack_sequence_as(structure, present)
 
     def executable(self, args: Any, leaves: list[np.ndarray | None]) -> Executable:
@@ -73,7 +75,8 @@ class Program:
             while len(self.executables) >= KEPT:
                 del self.executables[next(iter(self.executables))]
             model, structure = self.trace(args, leaves)
-            found = Executable(load(model), structure, weights)
+            observed = [] if self.seen is None else self.observe_layers(model)
+            found = Executable(load(model), structure, weights, observed)
         self.executables[key] = found  # the latest used is last
         return found
 
@@ -91,19 +94,30 @@ class Program:
         model = make_model([x.output for x in outputs], [x for x in inputs if x is not None])
         take_stored_kernels(model)
         keep_channels_first(model)
-        if self.seen is not None:
-            int8.observe(model)
-        elif self.ranges is not None:
-            int8.quantize(model, self.ranges)
+        if self.ranges is not None:
+            limits = self.ranges.tolist()
+            int8.quantize(model, {name: limits[i] for name, i in self.kernels().items()})
         return model, structure
+
+    def kernels(self) -> dict[str, int]:
+        """The place in ``variables`` of every constant that a model may contain, by its name."""
+        stored = [stored_kernel(variable.value.output)[0] for variable in self.variables]
+        return {x.get_node().get_friendly_name(): i for i, x in enumerate(stored) if x is not None}
+
+    def observe_layers(self, model: ov.Model) -> list[int]:
+        """Add results that tell the ranges; the variables that they belong to."""
+        kernels = self.kernels()
+        observed = [kernels[name] for name in int8.names(model)]
+        int8.observe(model)
+        return observed
 
     def observe(self, run: Callable[[], Any]) -> np.ndarray:
         """How large the input of each layer becomes while ``run`` calls this, in float32."""
         self.executables.clear()
-        self.ranges, self.seen = None, np.zeros((), "float32")
+        self.ranges, self.seen = None, np.full(len(self.variables), np.nan, "float32")
         try:
             run()
-            return np.asarray(self.seen)
+            return self.seen
         finally:
             self.executables.clear()
             self.seen = None
