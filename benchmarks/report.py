@@ -264,6 +264,8 @@ def scale_section(records: Sequence[Record], images: Path) -> str:
         [peer, model, axis, f"{power:.2f}", str(count)]
         for peer, model, axis, power, count in exponents(records)
     ]
+    if not rows:  # of one size, say: there is no growth to speak of
+        return failures(records)
     text = "### Scaling\n\nTime grows with the power of batch, side in pixels or steps:\n\n"
     text += table(["peer", "model", "of", "exponent", "values"], rows)
     if plots.scale([r for r in records if "error" not in r], images / "scale.png"):
