@@ -47,6 +47,7 @@ def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
     The weights are cast to the variable's dtype and transposed on the way from the mapped file to
     the device, a few at a time, so that there is never a second copy of them all. Linear kernels
     (O, I) become (I, O), convolutions (O, I, h, w) become (h, w, I, O), and q, k and v one kernel.
+    OpenVINO takes them as they are in the file: nothing is copied but what is put together.
 
     Raises:
         CheckpointError: tensors are missing, unexpected or misshapen; all are named, and nothing
@@ -56,7 +57,8 @@ def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
     variables = {key: variable for part in networks for key, variable in keys(part).items()}
     jobs = [Job(variable, sources(key)) for key, variable in variables.items()]
     check(jobs, tensors, " and ".join(type(part).__name__ for part in networks))
-    for variable, value in _values(jobs, tensors):
+    shares = keras.backend.backend() == "openvino"
+    for variable, value in _views(jobs, tensors) if shares else _values(jobs, tensors):
         give(variable, _tensor(value))
 
 
@@ -106,6 +108,20 @@ def _mismatch(job: Job, tensor: np.ndarray) -> tuple[int, ...] | None:
     return None if tensor.shape in (shape, as_convolution) else shape
 
 
+def _views(jobs: list[Job], tensors: Tensors) -> Iterator[tuple[keras.Variable, np.ndarray]]:
+    """The values in the file's dtype and in Keras' shape: views of the file where it is one tensor.
+
+    OpenVINO wants the file's order of the numbers in memory and widens them while it compiles.
+    """
+    for variable, names in jobs:
+        parts = [_dequantized(name, tensors) for name in names]
+        value = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if is_kernel(variable):
+            value = value.reshape(value.shape[: len(variable.shape)])  # a 1x1 convolution is linear
+            value = value.transpose(*range(2, value.ndim), 1, 0)
+        yield variable, value
+
+
 def _values(jobs: list[Job], tensors: Tensors) -> Iterator[tuple[keras.Variable, np.ndarray]]:
     """The values in order, a few prepared ahead on all processors (copies release the GIL)."""
     workers = min(8, os.cpu_count() or 1)
@@ -128,16 +144,22 @@ def _value(value: np.ndarray, job: Job, tensors: Tensors) -> np.ndarray:
     shape = value.shape
     width = shape[-1] // len(job.sources) if shape else 0
     for index, name in enumerate(job.sources):
-        tensor = tensors[name]
-        if tensor.dtype == np.int8:
-            scale = tensors[name + SCALE].astype("float32")
-            tensor = tensor * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
+        tensor = _dequantized(name, tensors)
         if not is_kernel(job.variable):
             target = value[index * width : (index + 1) * width] if len(job.sources) > 1 else value
             target[...] = tensor
             continue
         _transpose(tensor, value[..., index * width : (index + 1) * width])
     return value
+
+
+def _dequantized(name: str, tensors: Tensors) -> np.ndarray:
+    """The tensor, multiplied by the scales of its rows if it is in int8."""
+    tensor = tensors[name]
+    if tensor.dtype != np.int8:
+        return tensor
+    scale = tensors[name + SCALE].astype("float32")
+    return tensor * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
 
 
 def _transpose(source: np.ndarray, target: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from sfumato.networks.layers import (
     activate,
     group_norm,
     linear,
+    project,
 )
 
 EPSILON = 1e-6
@@ -31,8 +32,8 @@ class MapAttention(Block):
 
     def call(self, x: Tensor) -> Tensor:
         _, H, W, C = x.shape
-        qkv = ops.reshape(self.to_qkv(self.group_norm(x)), (-1, H * W, 3, C))
-        y = attention(*ops.split(qkv, 3, axis=2))  # (B, T, 1, C)
+        qkv = project(self.to_qkv, self.group_norm(x), 3)
+        y = attention(*(ops.reshape(part, (-1, H * W, 1, C)) for part in qkv))  # (B, T, 1, C)
         return x + self.to_out[0](ops.reshape(y, (-1, H, W, C)))
 
 

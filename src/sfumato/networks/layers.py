@@ -22,6 +22,7 @@ from sfumato.networks.kernels import (
     attention,
     convolve_3x3,
     fuses_norms,
+    platform,
     prefers_matmul,
 )
 from sfumato.networks.merging import TokenMerging
@@ -121,8 +122,8 @@ class Network(Block, keras.Model):
 def give(variable: keras.Variable, value: Any) -> None:
     """Set a variable to ``value``, whether it has a value already or not."""
     if keras.backend.backend() == "openvino" and isinstance(value, np.ndarray):
-        value = value.astype(variable.dtype, copy=False)
-        variable._value = openvino_weight(value, variable.name == "kernel")
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        variable._value = openvino_weight(value, dtype, variable.name == "kernel")
     elif variable._value is None:
         variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
         variable._initializer = None
@@ -153,6 +154,21 @@ def linear(width_in: int, width: int, bias: bool = True) -> Any:
     return known(keras.layers.Dense(width, use_bias=bias), None, width_in)
 
 
+def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
+    """What the linear ``layer`` makes of x, in ``count`` equal parts: (..., C) -> (..., F / count).
+
+    One matmul, except for OpenVINO, which copies the parts of its result: it takes the parts of
+    the kernel, which is cut while it compiles.
+    """
+    if platform() != "openvino":
+        return ops.split(layer(x), count, axis=-1)
+    parts = [ops.matmul(x, kernel) for kernel in ops.split(layer.kernel, count, axis=-1)]
+    if layer.bias is None:
+        return parts
+    biases = ops.split(layer.bias, count)
+    return [y + bias for y, bias in zip(parts, biases, strict=True)]
+
+
 class Conv3x3(keras.layers.Conv2D):
     """A 3x3 convolution, channels last, padded before and after each axis by ``padding``."""
 
@@ -173,12 +189,30 @@ class Conv3x3(keras.layers.Conv2D):
         return ops.conv(x, self.kernel, self.strides, "valid", "channels_last") + self.bias
 
 
+class GroupNorm(keras.layers.GroupNormalization):
+    def call(self, x: Tensor) -> Tensor:
+        if platform() != "openvino":
+            return super().call(x)
+        from sfumato.networks.openvino_kernels import group_norm
+
+        return group_norm(x, self.gamma, self.beta, self.groups, self.epsilon)
+
+
+class LayerNorm(keras.layers.LayerNormalization):
+    def call(self, x: Tensor) -> Tensor:
+        if platform() != "openvino":
+            return super().call(x)
+        from sfumato.networks.openvino_kernels import layer_norm
+
+        return layer_norm(x, self.gamma, self.beta, self.epsilon)
+
+
 def group_norm(width: int, groups: int, epsilon: float) -> Any:
-    return known(keras.layers.GroupNormalization(groups, -1, epsilon), None, None, None, width)
+    return known(GroupNorm(groups, -1, epsilon), None, None, None, width)
 
 
 def layer_norm(width: int) -> Any:
-    return known(keras.layers.LayerNormalization(epsilon=1e-5), None, None, width)
+    return known(LayerNorm(epsilon=1e-5), None, None, width)
 
 
 def activate(norm: Any, x: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -227,8 +261,8 @@ class SelfAttention(Block):
         self.to_out = [linear(width, width)]
 
     def call(self, x: Tensor) -> Tensor:
-        qkv = split_heads(self.to_qkv(x), 3 * self.heads)  # (B, T, 3N, D)
-        return self.to_out[0](merge_heads(attention(*ops.split(qkv, 3, axis=2))))
+        q, k, v = (split_heads(y, self.heads) for y in project(self.to_qkv, x, 3))  # (B, T, N, D)
+        return self.to_out[0](merge_heads(attention(q, k, v)))
 
 
 class CrossAttention(Block):
@@ -261,7 +295,7 @@ class GEGLU(Block):
         self.proj = linear(width, 2 * width_out)
 
     def call(self, x: Tensor) -> Tensor:
-        x, gate = ops.split(self.proj(x), 2, axis=-1)
+        x, gate = project(self.proj, x, 2)
         return x * ops.gelu(gate, approximate=False)
 
 

@@ -11,10 +11,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
+
+from sfumato.networks.weights import data_of
 
 LEVELS = 127  # on each side of zero
 
@@ -33,22 +34,24 @@ def layers(model: ov.Model) -> list[ov.Node]:
 
 def weights(node: ov.Node) -> np.ndarray | None:
     """The kernel, outputs first, as it is stored, or None if it is not constant."""
-    source = kernel_of(node)
-    if source.get_type_name() != "Constant":
-        return None
-    value: np.ndarray = source.data
-    return value.view(ml_dtypes.bfloat16) if source.get_element_type() == ov.Type.bf16 else value
+    source = constant_of(node.input_value(1))
+    return data_of(source) if source.get_type_name() == "Constant" else None
 
 
-def kernel_of(node: ov.Node) -> Any:
-    """What holds the layer's kernel, as it is stored."""
-    source = node.input_value(1).get_node()
-    return source.input_value(0).get_node() if source.get_type_name() == "Convert" else source
+def constant_of(output: ov.Output) -> Any:
+    """The node that holds what may then be cast."""
+    node = output.get_node()
+    return node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+
+
+def name_of(output: ov.Output) -> str:
+    """Of the constant that holds the kernel, all of it if this is a part."""
+    return constant_of(output).get_friendly_name().partition("/")[0]
 
 
 def names(model: ov.Model) -> list[str]:
     """Of the constants that hold the kernels of ``layers``."""
-    return [kernel_of(node).get_friendly_name() for node in layers(model)]
+    return [name_of(node.input_value(1)) for node in layers(model)]
 
 
 def positions(node: ov.Node) -> int:
@@ -69,7 +72,7 @@ def observe(model: ov.Model) -> None:
 def quantize(model: ov.Model, ranges: Mapping[str, float]) -> None:
     """Put every layer's input and weights into int8; ``ranges``: what ``observe`` found, named."""
     for node in layers(model):
-        limit = ranges.get(kernel_of(node).get_friendly_name(), math.nan)
+        limit = ranges.get(name_of(node.input_value(1)), math.nan)
         if math.isnan(limit):  # never seen at work
             continue
         kernel: Any = weights(node)

@@ -23,7 +23,9 @@ import openvino.opset16 as opset
 from keras import ops, tree
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor
 
+from sfumato.networks.weights import data_of
 from sfumato.runtime import cache, int8
+from sfumato.runtime.passes import keep_channels_first, stored_kernel, take_stored_kernels
 
 CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -102,7 +104,7 @@ class Program:
     def kernels(self) -> dict[str, int]:
         """The place in ``variables`` of every constant that a model may contain, by its name."""
         stored = [stored_kernel(variable.value.output)[0] for variable in self.variables]
-        return {x.get_node().get_friendly_name(): i for i, x in enumerate(stored) if x is not None}
+        return {int8.name_of(x): i for i, x in enumerate(stored) if x is not None}
 
     def observe_layers(self, model: ov.Model) -> list[int]:
         """Add results that tell the ranges; the variables that they belong to."""
@@ -164,110 +166,6 @@ def from_openvino(x: np.ndarray, traced: Any) -> np.ndarray:
     return x.view(ml_dtypes.bfloat16) if traced.dtype == "bfloat16" else x
 
 
-# Kernels, which `networks.weights` stores in the order that OpenVINO wants
-
-
-def take_stored_kernels(model: ov.Model) -> None:
-    """Connect convolutions and matmuls to their kernels as stored, without transpositions.
-
-    OpenVINO would come to the same by transposing the weights there and back again.
-    """
-    for node in model.get_ordered_ops():
-        kind = node.get_type_name()
-        if kind not in ("Convolution", "MatMul"):
-            continue
-        stored, order = stored_kernel(node.input_value(1))
-        if stored is None:
-            continue
-        if kind == "Convolution" and order == (0, 1, 2, 3):
-            node.input(1).replace_source_output(stored)
-        elif kind == "MatMul" and order == (1, 0):
-            turned = opset.matmul(node.input_value(0), stored, False, True).output(0)
-            replace(node, turned)
-
-
-def stored_kernel(output: ov.Output) -> tuple[ov.Output | None, tuple[int, ...]]:
-    """The constant, cast if it was, that this is made of by the transposition also returned."""
-    node = output.get_node()
-    kind = node.get_type_name()
-    if kind == "Constant":
-        return output, tuple(range(len(output.get_shape())))
-    if kind not in ("Transpose", "Convert"):
-        return None, ()
-    stored, order = stored_kernel(node.input_value(0))
-    if stored is None:
-        return None, ()
-    if kind == "Convert":
-        return opset.convert(stored, node.get_element_type()).output(0), order
-    axes = node.input_value(1).get_node().data
-    return stored, tuple(order[axis] for axis in axes)
-
-
-# Channels, which OpenVINO's convolutions have first and Keras has last
-
-FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-POINTWISE = {"Add": opset.add, "Multiply": opset.multiply, "Swish": opset.swish}
-
-
-def keep_channels_first(model: ov.Model) -> None:
-    """Do with channels first what directly follows a convolution, and turn its result instead.
-
-    Both orders are the same memory to OpenVINO, which stores channels last by itself, but only if a
-    turn stands alone: between a convolution and an addition, it copies the map twice.
-    """
-    for node in model.get_ordered_ops():
-        kind = node.get_type_name()
-        sources = node.input_values()
-        if kind == "Convert" and node.get_element_type() == sources[0].get_element_type():
-            replace(node, sources[0])  # Keras writes many of these
-        if not any(untransposed(x) for x in sources) or len(node.output(0).get_shape()) != 4:
-            continue
-        if kind in POINTWISE:
-            turned = POINTWISE[kind](*(channels_first(x) for x in sources))
-        elif kind == "Concat" and node.get_axis() in (3, -1):
-            turned = opset.concat([channels_first(x) for x in sources], 1)
-        elif kind == "Transpose" and order_of(node) == FIRST:
-            replace(node, channels_first(sources[0]))
-            continue
-        else:
-            continue
-        back = opset.transpose(turned.output(0), opset.constant([*LAST], ov.Type.i32)).output(0)
-        replace(node, back)
-
-
-def replace(node: ov.Node, output: ov.Output) -> None:
-    """Let everything that reads the node read ``output`` instead."""
-    for reader in node.output(0).get_target_inputs():
-        reader.replace_source_output(output)
-
-
-def untransposed(output: ov.Output) -> ov.Output | None:
-    """What this is with its channels moved last, if it is that."""
-    node = output.get_node()
-    return node.input_value(0) if order_of(node) == LAST else None
-
-
-def order_of(node: ov.Node) -> tuple[int, ...] | None:
-    """Of a transposition's axes; None for other nodes."""
-    if node.get_type_name() != "Transpose":
-        return None
-    return tuple(node.input_value(1).get_node().data)
-
-
-def channels_first(output: ov.Output) -> ov.Output:
-    """(B, H, W, C), or what can be broadcast to it, with its channels first."""
-    found = untransposed(output)
-    if found is not None:
-        return found
-    shape = list(output.get_shape())
-    if not shape:
-        return output
-    if len(shape) < 4:
-        shape = [1] * (4 - len(shape)) + shape
-        output = opset.reshape(output, opset.constant(shape, ov.Type.i32), False).output(0)
-    return opset.transpose(output, opset.constant([*FIRST], ov.Type.i32)).output(0)
-
-
 # Executables on disk
 
 
@@ -326,7 +224,7 @@ def digest_of(variables: Sequence[keras.Variable], settings: str) -> str:
     for variable in variables:
         value: Any = variable.value
         stored, _ = stored_kernel(value.output)
-        data = to_numpy(value) if stored is None else stored.get_node().data
+        data = to_numpy(value) if stored is None else data_of(int8.constant_of(stored))
         digest.update(repr((variable.path, data.shape, data.dtype)).encode())
         digest.update(np.ascontiguousarray(data).view(np.uint8).reshape(-1).data)
     return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""Norms in the operations that OpenVINO computes fastest.
+
+Keras squares the whole map to get its variance and normalises it in a shape of its own, which
+OpenVINO copies it for. Here a map is read for its statistics and read again to be scaled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openvino as ov
+import openvino.opset16 as opset
+from keras import ops
+from keras.src.backend.openvino.core import OpenVINOKerasTensor, get_ov_output
+
+Tensor = Any
+
+
+def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
+    """x (B, H, W, C), gamma and beta (C,) -> (B, H, W, C) (Wu & He 2018, arXiv 1803.08494)."""
+    _, H, W, C = x.shape
+    dtype, x = x.dtype, ops.cast(x, "float32")
+    gamma, beta = (ops.reshape(ops.cast(v, "float32"), (groups, -1)) for v in (gamma, beta))
+    grouped = ops.reshape(x, (-1, H, W, groups, C // groups))  # of rank 5: its sums are faster
+    mean, squares = (ops.mean(v, (1, 2, 4), True) for v in (grouped, ops.square(grouped)))
+    scale = gamma * ops.rsqrt(squares - ops.square(mean) + epsilon)  # (B, 1, 1, G, C / G)
+    shift = beta - mean * scale
+    scale, shift = (ops.reshape(v, (-1, 1, 1, C)) for v in (scale, shift))
+    return ops.cast(x * scale + shift, dtype)
+
+
+def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
+    """x (..., C), gamma and beta (C,) -> (..., C) (Ba et al. 2016, arXiv 1607.06450)."""
+    dtype, x = x.dtype, get_ov_output(ops.cast(x, "float32"))
+    last = opset.constant([-1], ov.Type.i32)
+    y = OpenVINOKerasTensor(opset.mvn(x, last, True, epsilon, "inside_sqrt").output(0))
+    return ops.cast(y * ops.cast(gamma, "float32") + ops.cast(beta, "float32"), dtype)
