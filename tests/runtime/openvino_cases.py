@@ -7,11 +7,9 @@ compiled: ``python openvino_cases.py OUT``.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -22,9 +20,8 @@ from keras import ops
 
 from sfumato import runtime
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.layers import Conv3x3, give, keys
+from sfumato.networks.layers import give
 from sfumato.networks.unet import UNet
-from sfumato.stable_diffusion import StableDiffusion
 
 CONFIG = UNetConfig(
     channels=(32, 64),
@@ -75,20 +72,15 @@ def count_compilations() -> Counter[str]:
     return counts
 
 
-@pytest.fixture
-def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    import openvino
-
-    for name in ("compile_model", "import_model"):  # to be put back at the end
-        monkeypatch.setattr(openvino.Core, name, getattr(openvino.Core, name))
-    return count_compilations()
+def dense() -> Any:
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    layer.kernel.assign(np.arange(6).reshape(3, 2))
+    return layer
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for executables."""
-    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", str(tmp_path))
-    return tmp_path / "openvino"
+def result_of(layer: Any) -> np.ndarray:
+    return runtime.compile(layer, [layer], True)(np.ones((1, 3), "float32"))
 
 
 class Pair(NamedTuple):
@@ -175,23 +167,6 @@ def test_fit_says_which_backends_train() -> None:
         small_unet().fit(inputs(), inputs()[0])
 
 
-def test_no_kernel_is_transposed() -> None:
-    """OpenVINO gets every kernel in the order it wants: turning them took most of compiling."""
-    unet = small_unet()
-    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
-    model, _ = program.trace(tuple(inputs()), inputs())
-    transposed = [
-        node.input_value(0).get_node().get_type_name()
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Transpose"
-    ]
-    assert transposed  # of the data, around convolutions and attention
-    assert "Constant" not in transposed
-    matmuls = [n for n in model.get_ordered_ops() if n.get_type_name() == "MatMul"]
-    assert len(matmuls) > 20
-    assert all(n.get_attributes()["transpose_b"] for n in matmuls)
-
-
 def layer_types(run: Any) -> Counter[str]:
     """How many of OpenVINO's own layers of each kind compute in int8, and how many in float32."""
     found: Counter[str] = Counter()
@@ -201,210 +176,6 @@ def layer_types(run: Any) -> Counter[str]:
         if kind in ("Convolution", "FullyConnected", "Transpose", "Reorder"):
             found[f"{kind} {str(information['primitiveType'].astype(str))[-3:].lower()}"] += 1
     return found
-
-
-def test_a_map_stays_where_it_is_between_convolutions() -> None:
-    """Without ``keep_channels_first`` every convolution's result is copied twice."""
-    layers = [Conv3x3(32, 32) for _ in range(3)]
-    for layer in layers:
-        layer.build((None, None, None, 32))
-        layer.bias.assign(np.arange(32) / 32)
-    first, second, third = layers
-
-    def function(x: Any, shift: Any) -> Any:
-        y = first(x) + shift
-        return ops.concatenate([second(ops.silu(y)) + y, third(y) * 0.5], axis=-1)
-
-    program = runtime.compile(function, layers, True)
-    x = inputs()[0].repeat(8, axis=-1)
-    given = (x, np.ones((1, 1, 1, 32), "float32"))
-    model, _ = program.trace(given, list(given))
-    turned = [
-        list(node.output(0).get_shape())
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Transpose" and node.output(0).get_shape()[0] == len(x)
-    ]
-    assert turned == [[2, 32, 8, 6], [2, 8, 6, 64]]  # what comes in, and what goes out
-
-    def plain(x: np.ndarray, layer: Any) -> np.ndarray:
-        return ops.convert_to_numpy(runtime.compile(layer, [layer], True)(x))
-
-    y = plain(x, first) + 1
-    silu = y / (1 + np.exp(-y))
-    expected = np.concatenate([plain(silu, second) + y, plain(y, third) * 0.5], axis=-1)
-    np.testing.assert_allclose(program(*given), expected, rtol=1e-4, atol=1e-4)
-
-
-def quantized_unet(unet: UNet) -> Any:
-    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
-    program.quantize(lambda: program(*inputs()), "one call")
-    return program
-
-
-def test_int8_is_near_float32_and_is_int8(folder: Path) -> None:
-    unet = small_unet()
-    expected = unet_result(unet)
-    program = quantized_unet(unet)
-    result = program(*inputs())
-    difference = np.sqrt(np.mean((result - expected) ** 2)) / expected.std()
-    assert 1e-4 < difference < 0.1
-    found = layer_types(next(iter(program.executables.values())).run)
-    convolutions = {k: n for k, n in found.items() if k.startswith("Convolution")}
-    assert convolutions["Convolution f32"] == 2  # the first and the last
-    assert sum(convolutions.values()) > 8
-    assert found["FullyConnected _i8"] > 8
-
-
-def test_int8_is_measured_once_for_weights_and_settings(folder: Path) -> None:
-    unet = small_unet()
-    first = quantized_unet(unet)
-    assert first.traces == 1
-    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
-    program.quantize(lambda: pytest.fail("measured again"), "one call")
-    np.testing.assert_array_equal(program.ranges, first.ranges)
-    np.testing.assert_array_equal(program(*inputs()), first(*inputs()))
-    called = []
-    program.quantize(lambda: called.append(program(*inputs())), "another call")
-    keys(unet)["conv_out.bias"].assign(np.ones(4))
-    program.quantize(lambda: called.append(program(*inputs())), "another call")
-    assert len(called) == 2
-
-
-def test_int8_serves_other_shapes(folder: Path) -> None:
-    unet = small_unet()
-    program = quantized_unet(unet)
-    latents, time, context = (np.concatenate([x, x]) for x in inputs())
-    both = program(latents, time, context)
-    one = program(*inputs())
-    assert np.abs(both[:2] - one).max() <= 1e-4 * np.abs(one).max()
-
-
-def test_pictures_in_int8(folder: Path) -> None:
-    model = StableDiffusion(64, 64, preset="mini")
-    options = {"num_steps": 4, "seed": 3, "verbose": False}
-    expected = model.text_to_image("a red apple", **options)
-    model.quantize("int8", ["a blue heart"], 4, decoder=True)
-    assert model.last_seed == 3
-    found = model.text_to_image("a red apple", **options)
-    error = np.mean((found.astype("float64") - expected) ** 2)
-    assert 0 < error < 65  # 30 dB
-    assert model._decode.ranges is not None
-    reused = model.text_to_image("a red apple", feature_reuse=2, token_merging=0.5, **options)
-    assert np.any(reused != found)
-    keeping = model._step_variant(True, 0.5)
-    for program in (model._step, keeping):  # those of shallow steps are among the first's
-        kinds = layer_types(next(reversed(program.executables.values())).run)
-        assert kinds["Convolution _i8"] > 4
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(("int4",), "`mode` must be 'int8'"), (("int8", "a"), "a list"), (("int8", []), "a list")],
-)
-def test_int8_is_asked_for_rightly(arguments: tuple[Any, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        StableDiffusion(64, 64, preset="mini").quantize(*arguments)
-
-
-def test_weights_share_the_memory_they_are_given() -> None:
-    unet = small_unet()
-    file = np.ones((64, 32, 3, 3), "float32")  # (O, I, h, w), as checkpoints have it
-    variable = keys(unet)["down_blocks.1.resnets.0.conv1.weight"]
-    give(variable, file.transpose(2, 3, 1, 0))
-    stored = variable.value.output.get_node().input_value(0).get_node().data
-    assert np.shares_memory(stored, file)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_weights_read_back_as_given(dtype: str) -> None:
-    unet = UNet(CONFIG, dtype=dtype)
-    unet.initialize(1)
-    for key in ("conv_in.weight", "conv_in.bias", "time_embedding.linear_1.weight"):
-        variable = keys(unet)[key]
-        value = np.random.default_rng(2).standard_normal(variable.shape).astype(variable.dtype)
-        give(variable, value)
-        found = ops.convert_to_numpy(variable)
-        assert found.dtype == value.dtype
-        np.testing.assert_array_equal(found, value)
-
-
-def test_second_process_imports(tmp_path: Path, folder: Path, counts: Counter[str]) -> None:
-    result = unet_result()
-    assert counts == {"compile_model": 1}
-    out = tmp_path / "second.npz"
-    subprocess.run([sys.executable, "-W", "error", __file__, out], check=True)
-    with np.load(out) as second:
-        assert dict(zip(second["names"], second["counts"], strict=True)) == {"import_model": 1}
-        np.testing.assert_array_equal(second["result"], result)
-    assert len(list(folder.iterdir())) == 1
-
-
-def dense() -> Any:
-    layer = keras.layers.Dense(2)
-    layer.build((None, 3))
-    layer.kernel.assign(np.arange(6).reshape(3, 2))
-    return layer
-
-
-def result_of(layer: Any) -> np.ndarray:
-    return runtime.compile(layer, [layer], True)(np.ones((1, 3), "float32"))
-
-
-def flip(entry: bytes) -> bytes:
-    middle = len(entry) // 2
-    return entry[:middle] + bytes([entry[middle] ^ 1]) + entry[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [flip, lambda entry: entry[:-100], lambda _: b"", lambda entry: b"another program" + entry],
-    ids=["flipped", "cut", "empty", "foreign"],
-)
-def test_damaged_entry_is_replaced(
-    damage: Callable[[bytes], bytes], folder: Path, counts: Counter[str]
-) -> None:
-    result = result_of(dense())
-    (entry,) = folder.iterdir()
-    entry.write_bytes(damage(entry.read_bytes()))
-    np.testing.assert_array_equal(result_of(dense()), result)
-    assert counts == {"compile_model": 2}
-    np.testing.assert_array_equal(result_of(dense()), result)
-    assert counts == {"compile_model": 2, "import_model": 1}
-    assert list(folder.iterdir()) == [entry]
-
-
-def test_intact_entry_that_cannot_be_imported(folder: Path, counts: Counter[str]) -> None:
-    from sfumato.runtime import openvino
-
-    result = result_of(dense())
-    (entry,) = folder.iterdir()
-    openvino.write(entry, b"no executable")
-    np.testing.assert_array_equal(result_of(dense()), result)
-    assert counts == {"compile_model": 2, "import_model": 1}
-
-
-def test_other_weights_are_another_entry(folder: Path) -> None:
-    layer = dense()
-    first = result_of(layer)
-    layer.bias.assign(np.ones(2))
-    np.testing.assert_allclose(result_of(layer), first + 1)
-    assert len(list(folder.iterdir())) == 2
-
-
-def test_large_networks_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sfumato.runtime import openvino
-
-    monkeypatch.setattr(openvino, "LARGE", 10)
-    result_of(dense())
-    assert not folder.exists()
-
-
-def test_cache_can_be_off_or_unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")
-    result = result_of(dense())
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", str(tmp_path / "file"))
-    np.testing.assert_array_equal(result_of(dense()), result)
 
 
 if __name__ == "__main__":

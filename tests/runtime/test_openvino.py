@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from openvino_cases import unet_result
 
-CASES = Path(__file__).with_name("openvino_cases.py")
+CASES = sorted(Path(__file__).parent.glob("openvino*_cases.py"))
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,6 @@ def test_openvino(jax_result: Path, tmp_path: Path) -> None:
         "SFUMATO_TEST_UNET": str(jax_result),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", CASES]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CASES]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -26,7 +26,6 @@ from sfumato.networks.kernels import (
     prefers_matmul,
 )
 from sfumato.networks.merging import TokenMerging
-from sfumato.networks.weights import openvino_weight
 
 LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
 
@@ -122,8 +121,10 @@ class Network(Block, keras.Model):
 def give(variable: keras.Variable, value: Any) -> None:
     """Set a variable to ``value``, whether it has a value already or not."""
     if keras.backend.backend() == "openvino" and isinstance(value, np.ndarray):
+        from sfumato.networks.openvino_kernels import weight
+
         dtype = keras.backend.standardize_dtype(variable.dtype)
-        variable._value = openvino_weight(value, dtype, variable.name == "kernel")
+        variable._value = weight(value, dtype, variable.name == "kernel")
     elif variable._value is None:
         variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
         variable._initializer = None

@@ -15,7 +15,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato.networks.weights import data_of
+from sfumato._openvino import data_of
 
 LEVELS = 127  # on each side of zero
 

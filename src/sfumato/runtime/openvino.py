@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +24,10 @@ import openvino.opset16 as opset
 from keras import ops, tree
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor
 
-from sfumato.networks.weights import data_of
+from sfumato._openvino import data_of
 from sfumato.runtime import cache, int8
 from sfumato.runtime.passes import keep_channels_first, stored_kernel, take_stored_kernels
+from sfumato.runtime.winograd import Kernel, transformed, use_winograd
 
 CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -42,6 +44,7 @@ class Executable(NamedTuple):
     structure: Any  # what the function returned, with tensors for the arrays
     weights: list[Any]  # the values of the variables that were traced
     observed: list[int]  # the variables whose layers' ranges are the last results
+    kernels: list[np.ndarray]  # inputs behind the function's: of winograd
 
 
 class Program:
@@ -57,15 +60,16 @@ class Program:
     def __call__(self, *args: Any) -> Any:
         """Arrays of NumPy or of the backend in, arrays of NumPy out."""
         leaves = [None if x is None else to_numpy(x) for x in tree.flatten(args)]
-        run, structure, _, observed = self.executable(args, leaves)
-        given = dict(enumerate(to_openvino(x) for x in leaves if x is not None))
+        run, structure, _, observed, kernels = self.executable(args, leaves)
+        present = [to_openvino(x) for x in leaves if x is not None]
+        given = dict(enumerate([*present, *kernels]))
         results = iter(run(given, share_inputs=True).values())
-        present = [
+        outputs = [
             None if x is None else from_openvino(next(results), x) for x in tree.flatten(structure)
         ]
         if self.seen is not None:
             self.seen[observed] = np.fmax(self.seen[observed], np.array(list(results)))
-        return tree.pack_sequence_as(structure, present)
+        return tree.pack_sequence_as(structure, outputs)
 
     def executable(self, args: Any, leaves: list[np.ndarray | None]) -> Executable:
         """The one for these shapes, compiled anew when the weights are no longer those traced."""
@@ -76,14 +80,18 @@ class Program:
             del found  # before the next is made: it may be gigabytes
             while len(self.executables) >= KEPT:
                 del self.executables[next(iter(self.executables))]
-            model, structure = self.trace(args, leaves)
+            model, structure, kernels = self.trace(args, leaves)
             observed = [] if self.seen is None else self.observe_layers(model)
-            found = Executable(load(model), structure, weights, observed)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # beside the compiler
+                transforming = pool.map(transformed, kernels)
+                found = Executable(load(model), structure, weights, observed, [*transforming])
         self.executables[key] = found  # the latest used is last
         return found
 
-    def trace(self, args: Any, leaves: list[np.ndarray | None]) -> tuple[ov.Model, Any]:
-        """The function as a model whose inputs are the leaves that are there."""
+    def trace(
+        self, args: Any, leaves: list[np.ndarray | None]
+    ) -> tuple[ov.Model, Any, list[Kernel]]:
+        """The function as a model whose inputs are the leaves that are there and the kernels."""
         self.traces += 1
         inputs = [
             None if x is None else opset.parameter(x.shape, OPENVINO_DTYPES[x.dtype.name])
@@ -95,11 +103,12 @@ class Program:
         make_model: Any = ov.Model  # its stubs and its code disagree
         model = make_model([x.output for x in outputs], [x for x in inputs if x is not None])
         take_stored_kernels(model)
-        keep_channels_first(model)
         if self.ranges is not None:
             limits = self.ranges.tolist()
             int8.quantize(model, {name: limits[i] for name, i in self.kernels().items()})
-        return model, structure
+        kernels = [] if self.seen is not None else use_winograd(model)  # or let them be observed
+        keep_channels_first(model)
+        return model, structure, kernels
 
     def kernels(self) -> dict[str, int]:
         """The place in ``variables`` of every constant that a model may contain, by its name."""

@@ -7,9 +7,9 @@ from typing import Any
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato.networks.weights import constant, data_of
+from sfumato._openvino import constant, data_of
 
-# Kernels, which `networks.weights` stores in the order that OpenVINO wants
+# Kernels, which `networks.openvino_kernels` stores in the order that OpenVINO wants
 
 
 def take_stored_kernels(model: ov.Model) -> None:
@@ -68,7 +68,7 @@ def part(stored: ov.Output, index: int, count: int) -> ov.Output:
 
 
 def convert(stored: ov.Output, kind: ov.Type) -> ov.Output:
-    """A cast that OpenVINO does as late as it can: a matmul's kernel is never widened as a whole."""
+    """A cast, marked so that OpenVINO keeps a matmul's kernel narrow until it packs it."""
     if stored.get_element_type() == kind:  # Keras writes many of these
         return stored
     node = opset.convert(stored, kind)

@@ -1,0 +1,36 @@
+"""OpenVINO's constants and NumPy's arrays: one memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import openvino as ov
+
+
+def constant(value: np.ndarray) -> Any:
+    """A node that shares the memory of a contiguous array; of bfloat16 it has a copy."""
+    if value.dtype != ml_dtypes.bfloat16:
+        return ov.op.Constant(np.asarray(_Writable(value)), shared_memory=True)
+    # OpenVINO cannot read such an array, and a tensor would not keep the array's memory alive.
+    tensor = ov.Tensor(value.view(np.uint16), value.shape, ov.Type.bf16)
+    return ov.op.Constant(tensor, shared_memory=False)
+
+
+def data_of(node: Any) -> np.ndarray:
+    """The numbers of a constant, in its memory; OpenVINO hands out bfloat16 as float16."""
+    value: np.ndarray = node.data
+    return value.view(ml_dtypes.bfloat16) if node.get_element_type() == ov.Type.bf16 else value
+
+
+class _Writable:
+    """An array, that of a mapped file included, as if it could be written to.
+
+    OpenVINO refuses to share the memory of others, and never writes to it.
+    """
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value  # keeps the memory
+        interface = value.__array_interface__
+        self.__array_interface__ = interface | {"data": (interface["data"][0], False)}

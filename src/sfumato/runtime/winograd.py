@@ -1,0 +1,181 @@
+"""3x3 convolutions of an OpenVINO model in fewer products (Lavin & Gray 2015, arXiv 1509.09308).
+
+F(m x m, 3 x 3): the results of a tile of m x m positions are linear in the (m + 2)^2 products of
+the tile and the kernel, each transformed, instead of in 9 m^2 products. So a convolution becomes as
+many matmuls over the channels between small linear maps along rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+import openvino as ov
+import openvino.opset16 as opset
+
+from sfumato.runtime.int8 import name_of, weights
+from sfumato.runtime.passes import FIRST, LAST, order_of, replace
+
+STRIP = 2**24  # numbers of a transformed map that are computed at a time
+
+
+class Filtering(NamedTuple):
+    """The linear maps of F(m, 3): results = outputs @ ((kernels @ kernel) * (inputs @ tile))."""
+
+    inputs: np.ndarray  # (n, n), n = m + 2
+    kernels: np.ndarray  # (n, 3)
+    outputs: np.ndarray  # (m, n)
+
+
+def filtering(inputs: Any, kernels: Any, outputs: Any) -> Filtering:
+    return Filtering(*(np.array(x, "float32") for x in (inputs, kernels, outputs)))
+
+
+F2 = filtering(
+    [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+    [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+    [[1, 1, 1, 0], [0, 1, -1, -1]],
+)
+F4 = filtering(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+)
+
+
+class Kernel(NamedTuple):
+    """What an input of the model is to be: a convolution's kernel, transformed."""
+
+    kernel: np.ndarray  # (F, C, 3, 3)
+    name: str
+    way: Filtering
+
+
+def use_winograd(model: ov.Model) -> list[Kernel]:
+    """Replace the convolutions that are faster so, in float32 with constant kernels.
+
+    The transformed kernels become inputs of the model, in the order returned, behind its own. Of
+    constants OpenVINO would keep a second copy, packed for matmuls that gain nothing by it.
+    """
+    kernels = []
+    for node in model.get_ordered_ops():
+        way = choose(node)
+        if way is None:
+            continue
+        given: Any = weights(node)
+        kernels.append(Kernel(given, name_of(node.input_value(1)), way))
+        C, n = given.shape[1], len(way.inputs)
+        # Of an input whose size it knows, OpenVINO makes a copy while it compiles.
+        kernel = opset.parameter([n * n, -1, C], ov.Type.f32)
+        model.add_parameters([kernel])
+        x = node.input_value(0)
+        last = order_of(x.get_node()) == FIRST
+        x = x.get_node().input_value(0) if last else turn(x, LAST)
+        y = convolve(x, kernel, len(given), way)
+        for reader in node.output(0).get_target_inputs():
+            if order_of(reader.get_node()) == LAST:
+                replace(reader.get_node(), y)
+            else:
+                reader.replace_source_output(turn(y, FIRST))
+    return kernels
+
+
+def choose(node: ov.Node) -> Filtering | None:
+    """What is fastest, or None: to convolve directly.
+
+    The transformed kernels of F(4 x 4) are four times as large as the kernels, so they are for
+    large maps, whose kernels are small. Those of F(2 x 2) are 1.8 times as large, less than the two
+    copies that OpenVINO keeps of a convolution's.
+    """
+    if node.get_type_name() != "Convolution" or weights(node) is None:
+        return None
+    (_, C, H, W), (F, _, *kernel) = node.get_input_shape(0), node.get_input_shape(1)
+    is_plain = (*kernel, *node.get_output_shape(0)[2:]) == (3, 3, H, W)  # neither stride nor edges
+    if not is_plain or min(C, F) < 64 or H * W < 64:
+        return None
+    return F4 if H * W >= 4096 else F2
+
+
+def convolve(x: ov.Output, kernel: ov.Node, F: int, way: Filtering) -> ov.Output:
+    """x (B, H, W, C) and the transformed kernel (n n, F, C) -> (B, H, W, F)."""
+    B, H, W, C = x.get_shape()
+    m, n = way.outputs.shape
+    h, w = -(-H // m), -(-W // m)
+    edges = [0, 1, 1, 0], [0, m * h + 1 - H, m * w + 1 - W, 0]
+    x = opset.pad(x, *map(axes, edges), "constant", opset.constant(np.float32(0))).output(0)
+    x = shaped(x, -1, C)
+    positions = np.arange(B * (m * h + 2) * (m * w + 2), dtype="int32")
+    windows = np.lib.stride_tricks.sliding_window_view(
+        positions.reshape(B, m * h + 2, m * w + 2), (n, n), (1, 2)
+    )[:, ::m, ::m]  # (B, h, w, n, n)
+    rows = max(1, STRIP // (n * n * B * w * C))
+    strips = [windows[:, top : top + rows] for top in range(0, h, rows)]
+    found = [convolve_strip(x, strip, kernel, F, way) for strip in strips]
+    y = found[0] if len(found) == 1 else opset.concat(found, 1).output(0)
+    if (m * h, m * w) == (H, W):
+        return y
+    return opset.slice(y, *map(axes, ([0, 0], [H, W], [1, 1], [1, 2]))).output(0)
+
+
+def convolve_strip(
+    x: ov.Output, windows: np.ndarray, kernel: ov.Node, F: int, way: Filtering
+) -> ov.Output:
+    """All positions x (N, C) and those of each tile (B, h, w, n, n) -> (B, mh, mw, F)."""
+    (m, n), C = way.outputs.shape, x.get_shape()[1]
+    B, h, w = windows.shape[:3]
+    order = np.ascontiguousarray(windows.transpose(3, 4, 0, 1, 2)).reshape(-1)
+    y = opset.gather(x, opset.constant(order), axes([0])).output(0)
+    y = linear(np.kron(way.inputs, way.inputs), shaped(y, n * n, B * h * w * C))
+    y = opset.matmul(shaped(y, n * n, B * h * w, C), kernel, False, True).output(0)
+    y = linear(np.kron(way.outputs, way.outputs), shaped(y, n * n, B * h * w * F))
+    y = turn(shaped(y, m, m, B, h, w, F), (2, 3, 0, 4, 1, 5))  # (B, h, m, w, m, F)
+    return shaped(y, B, m * h, m * w, F)
+
+
+def linear(matrix: np.ndarray, x: ov.Output) -> ov.Output:
+    """The matrix's product with x (n, N)."""
+    return opset.matmul(opset.constant(matrix), x, False, False).output(0)
+
+
+_transformed: WeakValueDictionary[tuple[str, int], np.ndarray] = WeakValueDictionary()
+
+
+def transformed(given: Kernel) -> np.ndarray:
+    """The kernel as (n n, F, C): the same array for as long as it is in use."""
+    kernel, name, (_, kernels, outputs) = given
+    m, n = outputs.shape
+    found = _transformed.get((name, m))
+    if found is None:
+        F, C = kernel.shape[:2]
+        flat = kernel.reshape(F * C, 9).astype("float32", copy=False)
+        found = np.kron(kernels, kernels) @ flat.T
+        found = _transformed[name, m] = found.reshape(n * n, F, C)
+    return found
+
+
+def axes(values: Sequence[int]) -> ov.Node:
+    return opset.constant(np.array(values, "int64"))
+
+
+def shaped(x: ov.Output, *shape: int) -> ov.Output:
+    return opset.reshape(x, axes(shape), False).output(0)
+
+
+def turn(x: ov.Output, order: Sequence[int]) -> ov.Output:
+    return opset.transpose(x, opset.constant([*order], ov.Type.i32)).output(0)

@@ -1,0 +1,86 @@
+"""The cases of ``test_openvino`` about int8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openvino_cases import inputs, layer_types, small_unet, unet_result
+
+from sfumato import runtime
+from sfumato.networks.layers import keys
+from sfumato.networks.unet import UNet
+from sfumato.stable_diffusion import StableDiffusion
+
+
+def quantized_unet(unet: UNet) -> Any:
+    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
+    program.quantize(lambda: program(*inputs()), "one call")
+    return program
+
+
+def test_int8_is_near_float32_and_is_int8(folder: Path) -> None:
+    unet = small_unet()
+    expected = unet_result(unet)
+    program = quantized_unet(unet)
+    result = program(*inputs())
+    difference = np.sqrt(np.mean((result - expected) ** 2)) / expected.std()
+    assert 1e-4 < difference < 0.1
+    found = layer_types(next(iter(program.executables.values())).run)
+    convolutions = {k: n for k, n in found.items() if k.startswith("Convolution")}
+    assert convolutions["Convolution f32"] == 2  # the first and the last
+    assert sum(convolutions.values()) > 8
+    assert found["FullyConnected _i8"] > 8
+
+
+def test_int8_is_measured_once_for_weights_and_settings(folder: Path) -> None:
+    unet = small_unet()
+    first = quantized_unet(unet)
+    assert first.traces == 1
+    program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
+    program.quantize(lambda: pytest.fail("measured again"), "one call")
+    np.testing.assert_array_equal(program.ranges, first.ranges)
+    np.testing.assert_array_equal(program(*inputs()), first(*inputs()))
+    called = []
+    program.quantize(lambda: called.append(program(*inputs())), "another call")
+    keys(unet)["conv_out.bias"].assign(np.ones(4))
+    program.quantize(lambda: called.append(program(*inputs())), "another call")
+    assert len(called) == 2
+
+
+def test_int8_serves_other_shapes(folder: Path) -> None:
+    unet = small_unet()
+    program = quantized_unet(unet)
+    latents, time, context = (np.concatenate([x, x]) for x in inputs())
+    both = program(latents, time, context)
+    one = program(*inputs())
+    assert np.abs(both[:2] - one).max() <= 1e-4 * np.abs(one).max()
+
+
+def test_pictures_in_int8(folder: Path) -> None:
+    model = StableDiffusion(64, 64, preset="mini")
+    options = {"num_steps": 4, "seed": 3, "verbose": False}
+    expected = model.text_to_image("a red apple", **options)
+    model.quantize("int8", ["a blue heart"], 4, decoder=True)
+    assert model.last_seed == 3
+    found = model.text_to_image("a red apple", **options)
+    error = np.mean((found.astype("float64") - expected) ** 2)
+    assert 0 < error < 65  # 30 dB
+    assert model._decode.ranges is not None
+    reused = model.text_to_image("a red apple", feature_reuse=2, token_merging=0.5, **options)
+    assert np.any(reused != found)
+    keeping = model._step_variant(True, 0.5)
+    for program in (model._step, keeping):  # those of shallow steps are among the first's
+        kinds = layer_types(next(reversed(program.executables.values())).run)
+        assert kinds["Convolution _i8"] > 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("int4",), "`mode` must be 'int8'"), (("int8", "a"), "a list"), (("int8", []), "a list")],
+)
+def test_int8_is_asked_for_rightly(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StableDiffusion(64, 64, preset="mini").quantize(*arguments)
