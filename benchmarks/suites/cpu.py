@@ -65,6 +65,7 @@ ROWS = (
     Row("memory", (OURS,), 90, {"steps": 2}),
     Row("memory", (THEIRS,), 90, {"steps": 2}),
     Row("cold", (OURS, THEIRS), 260, {"steps": 2}),
+    Row("guide", (OURS, THEIRS), 420, GUIDE),
     Row("step", (OURS, "sfumato jax", "diffusers channels_last"), 300),
     Row("step", (OURS, "kerascv graph", "kerascv xla"), 400),
     Row("kinds", (OURS,), 180),
@@ -81,7 +82,6 @@ ROWS = (
         Row("memory", (peer,), 120, {"steps": 2})
         for peer in ("sfumato jax", "diffusers openvino", "kerascv graph", "kerascv xla")
     ),
-    Row("guide", (OURS, THEIRS), 420, GUIDE),
 )
 
 

@@ -75,7 +75,7 @@ def built(layer: Any, *shape: int | None) -> Any:
     layer.build(shape)
     random = np.random.default_rng(7)
     for variable in layer.variables:
-        give(variable, random.standard_normal(variable.shape).astype("float32"))
+        give(variable, random.standard_normal(variable.shape).astype(variable.dtype))
     return layer
 
 
@@ -110,6 +110,19 @@ def test_winograd_is_the_convolution(
         expected, executable = results(layer, [layer], x)
     assert layer_types(executable.run)["Convolution f32"] == 1
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_bfloat16"])
+def test_winograd_in_half_precision(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Conv3x3(64, 64)
+    layer.dtype_policy = dtype
+    layer = built(layer, 1, 8, 8, 64)
+    x = np.random.default_rng(8).standard_normal((1, 8, 8, 64)).astype("float32")
+    found, executable = results(lambda x: ops.cast(layer(x), "float32"), [layer], x)
+    assert len(executable.kernels) == 1
+    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
+    expected, _ = results(lambda x: ops.cast(layer(x), "float32"), [layer], x)
+    assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
 
 
 def test_winograd_leaves_other_convolutions() -> None:

@@ -35,7 +35,7 @@ CONFIG = {
     "INFERENCE_PRECISION_HINT": "f32",
 }
 KEPT = 2  # executables of a program that stay in memory: each has its own copy of the weights
-LARGE = 512 * 2**20  # bytes of constants above which an executable is not kept on disk
+LARGE = 128 * 2**20  # bytes of constants above which an executable is not kept on disk
 DIGEST = 32  # bytes
 
 

@@ -87,7 +87,7 @@ def use_winograd(model: ov.Model) -> list[Kernel]:
         x = node.input_value(0)
         last = order_of(x.get_node()) == FIRST
         x = x.get_node().input_value(0) if last else turn(x, LAST)
-        y = convolve(x, kernel, len(given), way)
+        y = cast(convolve(cast(x, ov.Type.f32), kernel, len(given), way), x.get_element_type())
         for reader in node.output(0).get_target_inputs():
             if order_of(reader.get_node()) == LAST:
                 replace(reader.get_node(), y)
@@ -167,6 +167,10 @@ def transformed(given: Kernel) -> np.ndarray:
         found = np.kron(kernels, kernels) @ flat.T
         found = _transformed[name, m] = found.reshape(n * n, F, C)
     return found
+
+
+def cast(x: ov.Output, kind: ov.Type) -> ov.Output:
+    return x if x.get_element_type() == kind else opset.convert(x, kind).output(0)
 
 
 def axes(values: Sequence[int]) -> ov.Node:
