@@ -36,7 +36,7 @@ PICTURES: dict[str, dict[str, Any]] = {
 
 def run(plan: Plan, log: Log) -> None:
     case = plan.case()
-    for peer in choose(plan.peers, case["model"]):
+    for peer in choose(plan.peers, case["model"], "fewer"):
         if not peer.startswith("sfumato"):
             continue
         with working(peer) as worker:
