@@ -280,3 +280,11 @@ def test_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host["tiny"]
     assert host["case"]["model"] == "tiny"
     assert 0.05 < host["median"] < 20
+
+
+def test_evaluations_of_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    log = Log(tmp_path / "records.jsonl", "fewer", tiny=True)
+    fewer.run(Plan(tiny=True, peers="sfumato jax", repeats=1), log)
+    assert [r["metric"] for r in log.records] == [f"evaluation {way}" for way in fewer.WAYS]
+    assert all(r["median"] > 0 for r in log.records)
