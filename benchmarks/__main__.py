@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=int, help="of a picture [the suite's]")
     made.add_argument("--dtype", choices=DTYPES, default="float32")
     made.add_argument("--minutes", type=float, help="begin nothing new after this time (cpu, gpu)")
-    made.add_argument("--parts", metavar="A,B", help="of the gpu suite [all]")
+    made.add_argument("--parts", metavar="A,B", help="of the cpu or gpu suite [all]")
     return made
 
 

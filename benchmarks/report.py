@@ -237,14 +237,12 @@ def int8_section(records: Sequence[Record], images: Path) -> str:
 
 def guide_section(records: Sequence[Record], images: Path) -> str:
     rows = []
-    for r in measured(records, "warm"):
-        cold = [c for c in measured(records, "cold") if same(c, r)]
+    for r in {repr((r["peer"], r["case"])): r for r in records if "error" not in r}.values():
+        cold, warm = ([c for c in measured(records, m) if same(c, r)] for m in ("cold", "warm"))
         xla = {True: "yes", False: "no"}.get(r["case"].get("xla"), "")
         first = f"{cold[-1]['median']:.2f}" if cold else ""
-        steps = str(r["case"]["steps"])
-        rows.append(
-            [r["peer"], *case_cells(r), steps, xla, first, time_of(r), str(len(r["values"]))]
-        )
+        later = (time_of(warm[-1]), str(len(warm[-1]["values"]))) if warm else ("", "")
+        rows.append([r["peer"], *case_cells(r), str(r["case"]["steps"]), xla, first, *later])
     head = ["peer", "model", "size", "batch", "dtype", "steps", "XLA", "first call, s", "s", "n"]
     return "### Whole calls\n\n" + table(head, rows) + failures(records)
 

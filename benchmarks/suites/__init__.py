@@ -60,7 +60,7 @@ class Plan:
         steps: of a picture, or None for the suite's own choice.
         dtype: of weights and computation.
         minutes: after which no new measurement begins, or None.
-        parts: comma-separated parts of the gpu suite, or None for all.
+        parts: comma-separated parts of the cpu or gpu suite, or None for all.
     """
 
     tiny: bool = False

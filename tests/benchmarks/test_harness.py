@@ -210,6 +210,11 @@ def test_every_row_of_the_cpu_suite(asked: list[str], tmp_path: Path) -> None:
     assert asked == [row.kind for row in cpu.ROWS if row.installed()]
 
 
+def test_parts_of_the_cpu_suite(asked: list[str], tmp_path: Path) -> None:
+    cpu.run(Plan(tiny=True, parts="cold,mini"), Log(tmp_path / "cpu.jsonl", "cpu", tiny=True))
+    assert set(asked) == {"cold", "mini"}
+
+
 def test_the_clock_synchronises_at_both_ends() -> None:
     diary: list[str] = []
     clock = Clock(lambda: diary.append("sync"))

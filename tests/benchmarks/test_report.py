@@ -63,6 +63,18 @@ def test_cold_start_with_its_plot(file: Path) -> None:
     assert image.read_bytes().startswith(b"\x89PNG")
 
 
+def test_whole_calls_of_which_there_is_only_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    log = Log(path, "guide")
+    case = {**CASE, "steps": 25, "xla": True}
+    log("sfumato jax", "cold", "s", [30.0], case)
+    log("sfumato jax", "warm", "s", [20.0, 22.0, 21.0], case)
+    log("kerascv xla", "cold", "s", [90.0], case)
+    text = page(path)
+    assert "| 25 | yes | 30.00 | 21.0 ± 1.0 | 3 |" in text
+    assert "| 25 | yes | 90.00 |  |  |" in text
+
+
 def test_the_plot_of_kinds(file: Path) -> None:
     assert "(images/kinds.png)" in page(file)
 
