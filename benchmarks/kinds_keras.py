@@ -14,7 +14,8 @@ from benchmarks.kinds import inputs_of, seconds_of
 from benchmarks.operations import Operation
 from sfumato import runtime
 from sfumato.networks.kernels import attention, platform
-from sfumato.networks.layers import Conv3x3, Network, activate, group_norm, layer_norm, linear
+from sfumato.networks.layers import Conv3x3, activate, group_norm, layer_norm, linear
+from sfumato.networks.network import Network
 
 
 class Alone(Network):

@@ -192,7 +192,7 @@ def index(settings: Mapping[str, Any], model: ModelShape) -> dict[str, Any]:
 def file_shapes(network: Any) -> dict[str, tuple[int, ...]]:
     """The tensors of a network without values, by name and shape, in PyTorch's layout."""
     from sfumato.checkpoints import save
-    from sfumato.networks.layers import keys
+    from sfumato.networks.network import keys
 
     linear = getattr(network.config, "linear_projection", False)
     shapes: dict[str, tuple[int, ...]] = {}

@@ -22,7 +22,7 @@ from recipes.mini.config import Configuration, arguments
 from recipes.mini.training import averages, load_average
 from sfumato.checkpoints.save import save_diffusers
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.layers import Network, keys
+from sfumato.networks.network import Network, keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.networks.autoencoder import ImageEncoder
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 
 STRAIGHT = 16.0  # silu(x) is x for x > 8, within 0.003
 CONSTANT = 120.0  # of signals of variance one: the norm varies by less than 1e-3

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from recipes.mini.config import Training
-from sfumato.networks.layers import Network, keys
+from sfumato.networks.network import Network, keys
 
 log = logging.getLogger(__name__)
 

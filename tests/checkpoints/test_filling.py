@@ -20,7 +20,7 @@ from sfumato.checkpoints.filling import Arena
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.save import export, quantize_embeddings
 from sfumato.networks.configs import TextEncoderConfig
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
@@ -212,7 +212,7 @@ import hashlib, json, sys
 import keras, numpy as np
 from sfumato.checkpoints import open_checkpoint, fill
 from sfumato.networks.unet import UNet
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 
 checkpoint = open_checkpoint(sys.argv[1])
 digests = {}

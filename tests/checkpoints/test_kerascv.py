@@ -20,7 +20,7 @@ from sfumato.checkpoints import Checkpoint, CheckpointError, fill, open_checkpoi
 from sfumato.checkpoints.hdf5 import Weight, read_keras_h5
 from sfumato.checkpoints.kerascv import from_kerascv
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.layers import Network
+from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

@@ -10,7 +10,7 @@ from sfumato.checkpoints.save import export
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
-from sfumato.networks.layers import Network
+from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 
 SMALL = UNetConfig(

@@ -15,7 +15,8 @@ from sfumato.checkpoints import architecture, fill, folders
 from sfumato.networks import configs
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, UNetConfig
-from sfumato.networks.layers import keys, timestep_embedding
+from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

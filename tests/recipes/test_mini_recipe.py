@@ -17,7 +17,7 @@ from recipes.mini.bank import read_bank, write_bank
 from recipes.mini.config import CONFIGURATIONS, TOY, Training
 from recipes.mini.training import Schedule, averages, numbers, start
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

@@ -20,7 +20,7 @@ from keras import ops
 
 from sfumato import runtime
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.layers import give
+from sfumato.networks.network import give
 from sfumato.networks.unet import UNet
 
 CONFIG = UNetConfig(

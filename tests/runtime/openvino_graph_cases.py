@@ -14,7 +14,8 @@ from sfumato import runtime
 from sfumato._openvino import data_of
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
-from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention, give, keys
+from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention
+from sfumato.networks.network import give, keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import winograd
 from sfumato.runtime.int8 import constant_of

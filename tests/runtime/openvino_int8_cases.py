@@ -10,7 +10,7 @@ import pytest
 from openvino_cases import inputs, layer_types, small_unet, unet_result
 
 from sfumato import runtime
-from sfumato.networks.layers import keys
+from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 from sfumato.stable_diffusion import StableDiffusion
 

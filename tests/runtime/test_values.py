@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from sfumato.networks.layers import Network, linear
+from sfumato.networks.layers import linear
+from sfumato.networks.network import Network
 from sfumato.runtime import values
 from sfumato.runtime.jax import Program
 

@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
-from sfumato.networks.layers import Block, give, keys
+from sfumato.networks.network import Block, give, keys
 
 FUSED = {
     ".to_qkv.": (".to_q.", ".to_k.", ".to_v."),

@@ -18,7 +18,7 @@ from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
-from sfumato.networks.layers import Block, Network, keys
+from sfumato.networks.network import Block, Network, keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 

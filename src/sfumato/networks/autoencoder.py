@@ -7,9 +7,7 @@ from keras import ops
 from sfumato.networks.configs import AutoencoderConfig
 from sfumato.networks.kernels import Tensor, attention
 from sfumato.networks.layers import (
-    Block,
     Conv3x3,
-    Network,
     ResnetBlock,
     Upsample,
     activate,
@@ -17,6 +15,7 @@ from sfumato.networks.layers import (
     linear,
     project,
 )
+from sfumato.networks.network import Block, Network
 
 EPSILON = 1e-6
 

@@ -9,15 +9,8 @@ from keras import ops
 
 from sfumato.networks.configs import TextEncoderConfig
 from sfumato.networks.kernels import Tensor, attention
-from sfumato.networks.layers import (
-    Block,
-    Network,
-    known,
-    layer_norm,
-    linear,
-    merge_heads,
-    split_heads,
-)
+from sfumato.networks.layers import known, layer_norm, linear, merge_heads, split_heads
+from sfumato.networks.network import Block, Network
 
 END_OF_TEXT = 49407
 

@@ -11,10 +11,8 @@ from keras import ops
 from sfumato.networks.configs import UNetConfig
 from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import (
-    Block,
     Conv3x3,
     Downsample,
-    Network,
     ResnetBlock,
     TimestepEmbedding,
     Transformer,
@@ -23,6 +21,7 @@ from sfumato.networks.layers import (
     group_norm,
 )
 from sfumato.networks.merging import TokenMerging
+from sfumato.networks.network import Block, Network
 
 Text = tuple[Tensor, Tensor]
 

@@ -1,0 +1,132 @@
+"""What every network is: layers in attributes, named as in the checkpoint, without values at first.
+
+An attribute's name is the layer's Keras name and its key in the checkpoint. Every layer knows the
+width of its input from the start, so a network builds without being called, and it builds without
+values: a network that is about to be loaded draws no random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+
+
+class Block(keras.layers.Layer):
+    """A layer made of layers: its parts take their names from the attributes that hold them."""
+
+    def build(self, input_shape: Any = None) -> None:
+        for name, part in parts(self):
+            part.name = name.replace(".", "_")
+            part.build(getattr(part, "built_for", None))
+        self.built = True
+
+
+def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers held by the attributes of ``layer``, as ("conv_in", ...), ("resnets.0", ...)."""
+    # Under the torch backend a layer is a torch module, which keeps its children apart.
+    for name, value in {**vars(layer), **getattr(layer, "_modules", {})}.items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, keras.layers.Layer):
+            yield name, value
+        elif isinstance(value, (list, tuple)):
+            for index, part in enumerate(value):
+                if isinstance(part, keras.layers.Layer):
+                    yield f"{name}.{index}", part
+
+
+def keys(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.Variable]:
+    """Every variable of a network by its key in the checkpoint, in the order of the layers."""
+    if not isinstance(layer, Block):
+        return {prefix + LEAVES.get(str(v.name), str(v.name)): v for v in layer.weights}
+    found: dict[str, keras.Variable] = {}
+    for name, part in parts(layer):
+        found |= keys(part, f"{prefix}{name}.")
+    return found
+
+
+class Network(Block, keras.Model):
+    """A ``keras.Model`` that is complete, but without values, as soon as it is constructed.
+
+    ``checkpoints.fill`` gives it the values of a checkpoint, ``initialize`` random ones.
+
+    Args:
+        config: the frozen dataclass that distinguishes this network from its kin.
+        dtype: a dtype or a Keras dtype policy; default: the global policy.
+        name: the Keras name.
+    """
+
+    def __init__(self, config: Any, dtype: Any = None, name: str | None = None) -> None:
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(dtype or policy)  # of this thread; the parts inherit it
+        try:
+            super().__init__(name=name or type(self).__name__.lower())
+            self.config = config
+            self.compose(config)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        with keras.StatelessScope(initialize_variables=False):
+            self.build()
+        forget_uninitialized(self.variables)
+
+    def compose(self, config: Any) -> None:
+        """Make the parts, as attributes."""
+        raise NotImplementedError
+
+    @wraps(keras.Model.fit)
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        if keras.backend.backend() == "openvino":
+            raise NotImplementedError(
+                "The Keras backend must be one that trains: set KERAS_BACKEND to 'jax', "
+                "'tensorflow' or 'torch' before the first import of Sfumato or Keras. "
+                "Received: KERAS_BACKEND='openvino', which makes pictures only"
+            )
+        return super().fit(*args, **kwargs)
+
+    def initialize(self, seed: int) -> None:
+        """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0.
+
+        Every variable has a generator of its own, so the values do not depend on the backend.
+        """
+        for key, variable in keys(self).items():
+            random = np.random.Generator(np.random.Philox([seed, zlib.crc32(key.encode())]))
+            shape = variable.shape
+            if len(shape) == 1:
+                value = np.full(shape, key.endswith("weight"), "float32")
+            else:
+                scale = 0.02 if "embedding.weight" in key else 1 / math.sqrt(np.prod(shape[:-1]))
+                value = random.standard_normal(shape, "float32") * np.float32(scale)
+            give(variable, value)
+
+
+def give(variable: keras.Variable, value: Any) -> None:
+    """Set a variable to ``value``, whether it has a value already or not."""
+    if keras.backend.backend() == "openvino" and isinstance(value, np.ndarray):
+        from sfumato.networks.openvino_kernels import weight
+
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        variable._value = weight(value, dtype, variable.name == "kernel")
+    elif variable._value is None:
+        variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
+        variable._initializer = None
+    else:
+        variable.assign(value)
+
+
+def forget_uninitialized(variables: list[keras.Variable]) -> None:
+    """Keep Keras from drawing random values for these when it next leaves a stateless scope."""
+    from keras.src.backend.common import global_state
+
+    waiting = global_state.get_global_attribute("uninitialized_variables", [])
+    ours = {id(v) for v in variables}
+    kept = [v for v in waiting if id(v) not in ours]
+    global_state.set_global_attribute("uninitialized_variables", kept)
