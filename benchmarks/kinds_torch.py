@@ -1,4 +1,7 @@
-"""The same layers in PyTorch, eager, as diffusers has them."""
+"""The same operations in PyTorch, eager.
+
+They are Sfumato's: queries, keys and values from one matmul, where diffusers has three.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from sfumato.networks.configs import AutoencoderConfig, UNetConfig
 
 TOKENS = 77
-KINDS = ("convolution", "attention", "linear", "norm", "other")
 
 
 class Operation(NamedTuple):

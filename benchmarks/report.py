@@ -70,6 +70,7 @@ def page(records: Sequence[Record], images: Path) -> str:
             of_suite = [r for r in chosen if r["suite"] == name]
             if of_suite:
                 text.append(section(of_suite, images))
+                text.append(when(of_suite))
         text.append(missing(chosen))
     if not any(r["machine"]["accelerator"] for r in records):
         text.append("## Accelerators\n\nNothing has been measured on an accelerator.\n")
@@ -79,20 +80,24 @@ def page(records: Sequence[Record], images: Path) -> str:
 def heading(records: Sequence[Record]) -> str:
     machine = records[0]["machine"]
     device = machine["accelerator"] or "no accelerator"
-    dates = ", ".join(unique(r["date"][:10] for r in records))
-    commits = ", ".join(unique(str(r["commit"]) for r in records))
     versions = {k: v for r in records for k, v in r["versions"].items()}
     loads = [r["load_average"] for r in records if "load_average" in r] or [0.0]
     packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return (
         f"## {machine['accelerator'] or machine['cpu']}\n\n"
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {device}; "
-        f"{machine['system']}. Measured {dates} at commit {commits} with {packages}. "
+        f"{machine['system']}; {packages}. "
         '("+" after a commit: with changes that were not committed.) Load average when a record '
         f"was written: {min(loads):.1f} to {max(loads):.1f}"
         + (BUSY if not machine["accelerator"] and max(loads) > machine["cores"] + 0.7 else "")
         + ".\n"
     )
+
+
+def when(records: Sequence[Record]) -> str:
+    """Sections may be of different days: what is measured again replaces the same only."""
+    days = unique((r["date"][:10], r["commit"]) for r in records)
+    return "Measured " + ", ".join(f"{day} at commit {commit}" for day, commit in days) + ".\n"
 
 
 def missing(records: Sequence[Record]) -> str:
@@ -114,17 +119,19 @@ def step_section(records: Sequence[Record], images: Path) -> str:
             time_of(r),
             str(len(r["values"])),
             f"{r['flops'] / 1e9:.0f}",
-            f"{100 * r['fraction']:.0f} %" if 0 < (r.get("fraction") or 0) <= 1 else "",
+            f"{100 * r['fraction']:.0f} %" if r.get("fraction") else "",
         ]
         for r in measured(records, "step")
     ]
     head = ["peer", "model", "size", "batch", "dtype", "s per step", "n", "GFLOP/s", "of matmul"]
     text = "### One guided step\n\n" + table(head, rows)
     text += (
-        "\nThe network on prompt and negative prompt, guidance and the sampler's update. GFLOP/s "
-        "counts the same operations for everyone: convolutions, linear layers and attention. "
+        "\nThe network on prompt and negative prompt, guidance and the sampler's update. Peers "
+        "that took turns stand one below the other. GFLOP/s counts the same operations "
+        "for everyone: direct convolutions, linear layers and attention. "
         '"of matmul" is that rate by the best rate of a large matrix product of any framework on '
-        "this machine, empty where the machine was busier when it measured the product"
+        "this machine; Winograd's convolutions need fewer operations than are counted, so it may "
+        "be above 100 %"
     )
     rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
@@ -136,9 +143,10 @@ def kinds(records: Sequence[Record], images: Path) -> str:
     """Where the time goes; "other" is what the step takes beyond its layers' sum."""
     found: dict[str, dict[str, float]] = {}
     for step in measured(records, "step"):
-        mine = [r for r in records if r["peer"] == step["peer"] and r["case"] == step["case"]]
+        case = {name: value for name, value in step["case"].items() if name != "turns"}
+        mine = [r for r in records if r["peer"] == step["peer"] and r["case"] == case]
         parts = {n: r["median"] for n in KINDS[:-1] for r in measured(mine, f"kind {n}")}
-        if parts:
+        if parts and step["peer"] not in found:
             found[step["peer"]] = parts | {"other": step["median"] - sum(parts.values())}
     if not found:
         return ""
@@ -165,12 +173,13 @@ def cold_section(records: Sequence[Record], images: Path) -> str:
         stages = [f"{r['stages'][stage]:.1f}" for stage in STAGES]
         name = [r["peer"], r["case"]["cache"], time_of(r), str(len(r["values"]))]
         rows.append([*name, *stages, time_of(second) if second else ""])
-    case = firsts[0]["case"] if firsts else {}
+    case = {k: v for k, v in firsts[0]["case"].items() if k != "cache"} if firsts else {}
     text = f"### From the start of the process to the first picture\n\n{describe(case)}\n\n"
     head = ["peer", "cache", "first picture, s", "n", *STAGES, "second picture, s"]
     text += table(head, rows)
     text += (
-        '\nStages in seconds. "load" is the way from the file (in the page cache) to the device, '
+        '\nStages in seconds, means of the rounds. "load" is the way from the file (in the page '
+        "cache) to the device, "
         '"compile" what the first call of each program takes beyond a later one. '
         '"first time" begins with an empty cache of compiled programs, and "next time" is a later '
         "process.\n"

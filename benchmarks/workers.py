@@ -52,7 +52,6 @@ class Worker:
             **self.peer.environment,
             **(environment or {}),
         }
-        self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", peer],
             stdin=subprocess.PIPE,

@@ -59,6 +59,7 @@ ROWS = (
     Peer("sfumato torch", "ours", ("torch",), environment=_keras("torch"), devices=()),
     Peer("ceiling jax", "ceiling", ("jax",), {"framework": "jax"}, devices=()),
     Peer("ceiling torch", "ceiling", ("torch",), {"framework": "torch"}, devices=()),
+    Peer("ceiling openvino", "ceiling", ("openvino",), {"framework": "openvino"}, devices=()),
     Peer("diffusers", "diffusers", ("diffusers", "transformers", "torch")),
     Peer(
         "diffusers channels_last",
@@ -80,7 +81,8 @@ ROWS = (
         ("diffusers", "transformers", "torch", "openvino"),
         {"openvino": True},
         devices=("cpu",),
-        suites=("step", "guide", "cold", "memory"),
+        # Its networks are converted here in the same process, so its start and memory say little.
+        suites=("step", "guide"),
     ),
     Peer(
         "kerascv graph",

@@ -12,7 +12,7 @@ ROUNDS = 5
 
 class Runner:
     def __init__(self, framework: str) -> None:
-        self.make = {"jax": with_jax, "torch": with_torch}[framework]
+        self.make = {"jax": with_jax, "torch": with_torch, "openvino": with_openvino}[framework]
 
     def matmul(self, size: int, dtype: str) -> float:
         """Operations a second of a square matrix product of random numbers."""
@@ -47,6 +47,22 @@ def with_torch(rows: int, columns: int, dtype: str) -> Any:
             torch.cuda.synchronize()
 
     return lambda: a @ b, lambda: torch.neg(a), wait, CALLS if device == "cuda" else 1
+
+
+def with_openvino(rows: int, columns: int, dtype: str) -> Any:
+    """Of float32 only, by a constant matrix as in a network, and the product only."""
+    import numpy as np
+    import openvino as ov
+    import openvino.opset16 as opset
+
+    if dtype != "float32":
+        raise ValueError(f"`dtype` must be 'float32'. Received: dtype={dtype!r}")
+    a, b = (np.random.default_rng(i).standard_normal((rows, columns), "float32") for i in range(2))
+    x = opset.parameter(a.shape, ov.Type.f32)
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    model = ov.Model([opset.matmul(x, opset.constant(b), False, True)], [x])
+    run = ov.Core().compile_model(model, "CPU", settings)
+    return lambda: run([a]), None, lambda _: None, 1
 
 
 def best(function: Callable[[], Any], wait: Callable[[Any], Any], calls: int) -> float:

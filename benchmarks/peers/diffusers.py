@@ -26,6 +26,7 @@ class Runner(common.Runner):
         self.classes = (StableDiffusionPipeline, StableDiffusionXLPipeline)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_grad_enabled(False)
+        torch.set_float32_matmul_precision("high")  # TF32 on a GPU, where JAX uses it by itself
 
     def load_model(self) -> None:
         dtype = getattr(self.torch, self.case.dtype.removeprefix("mixed_"))
@@ -80,10 +81,14 @@ class Runner(common.Runner):
             }
         else:
             context, added = torch.cat([contexts[1], contexts[0]]), None
-        scheduler = pipe.scheduler
+        scheduler, number = pipe.scheduler, 0
 
         def step() -> None:
-            t = scheduler.timesteps[0]
+            nonlocal number
+            if number % c.steps == 0:  # as the pipeline does before a picture
+                scheduler.set_timesteps(c.steps, device=self.device)
+            t = scheduler.timesteps[number % c.steps]
+            number += 1
             y = scheduler.scale_model_input(torch.cat([x, x]), t)
             y = pipe.unet(
                 y,
@@ -96,11 +101,7 @@ class Runner(common.Runner):
             y = negative + 7.5 * (positive - negative)
             scheduler.step(y, t, x, return_dict=False)
 
-        def fresh_step() -> None:
-            scheduler.set_timesteps(c.steps, device=self.device)
-            step()
-
-        return fresh_step
+        return step
 
     def watch(self) -> None:
         pipe, clock = self.pipe, self.clock

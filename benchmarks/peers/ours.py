@@ -163,9 +163,7 @@ class Runner(common.Runner):
             return run
 
         def timed(function: Any, network: Any, networks: list[Any]) -> Any:
-            name = {"encode_text": "text", "condition": "condition"}.get(
-                function.__name__, function.__name__
-            )
+            name = function.__name__.removeprefix("encode_")
             return clock.wrap(name, wait(compile(function, network, networks)))
 
         self.model._compile = timed

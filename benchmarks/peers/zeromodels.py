@@ -75,11 +75,14 @@ class Runner(common.Runner):
             text = ops.concatenate([negative, positive])
         denoise = model.cached_denoise_step(True)
         scale = ops.convert_to_tensor(7.5, dtype="float32")
-        scheduler = model.scheduler
+        scheduler, number = model.scheduler, 0
 
         def step() -> None:
-            scheduler.set_timesteps(c.steps)
-            t = scheduler.timesteps[0]
+            nonlocal number
+            if number % c.steps == 0:  # as its pipeline does before a picture
+                scheduler.set_timesteps(c.steps)
+            t = scheduler.timesteps[number % c.steps]
+            number += 1
             with inference_scope():
                 x = scheduler.scale_model_input(ops.concatenate([latents, latents]), t)
                 y = denoise(x, ops.full((2 * c.batch,), float(t)), text, scale)

@@ -28,7 +28,7 @@ class Row:
 
     Attributes:
         kind: what to do, a key of ``DO``.
-        peers: who takes turns.
+        peers: who takes turns; at most two, because all are in memory at the same time.
         seconds: about how long it takes on two cores, loading and warm-up included.
         changes: of the case.
     """
@@ -47,6 +47,11 @@ class Row:
         """What a row of "scale" varies: the last of its changes."""
         return list(self.changes)[-1]
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Who it took turns with, which keeps a step apart from the same step in another row."""
+        return {"turns": ", ".join(self.peers)} if self.kind in ("step", "guide") else {}
+
     def installed(self) -> list[str]:
         return [peer for peer in self.peers if PEERS[peer].is_installed]
 
@@ -60,15 +65,18 @@ GUIDE = {"batch": 3, "steps": 2}
 SMALL = {"size": 256}
 
 ROWS = (
-    Row("step", (OURS, THEIRS, "diffusers openvino"), 300),
+    Row("step", (OURS, THEIRS), 190),
+    Row("step", (OURS, "diffusers openvino"), 180),
+    Row("step", (OURS, "sfumato jax"), 190),
     Row("mini", ("sfumato jax", OURS), 300),
     Row("memory", (OURS,), 90, {"steps": 2}),
     Row("memory", (THEIRS,), 90, {"steps": 2}),
     Row("cold", (OURS, THEIRS), 260, {"steps": 2}),
     Row("guide", (OURS, THEIRS), 420, GUIDE),
     Row("guide", (OURS, "kerascv graph"), 420, GUIDE),
-    Row("step", (OURS, "sfumato jax", "diffusers channels_last"), 300),
-    Row("step", (OURS, "kerascv graph", "kerascv xla"), 400),
+    Row("step", (OURS, "kerascv graph"), 250),
+    Row("step", (OURS, "kerascv xla"), 280),
+    Row("step", (OURS, "diffusers channels_last"), 190),
     Row("kinds", (OURS,), 180),
     Row("kinds", (THEIRS,), 120),
     Row("step", (OURS, "zeromodels torch"), 280),
@@ -81,16 +89,19 @@ ROWS = (
     Row("cold", ("sfumato jax",), 220, {"steps": 2}),
     *(
         Row("memory", (peer,), 120, {"steps": 2})
-        for peer in ("sfumato jax", "diffusers openvino", "kerascv graph", "kerascv xla")
+        for peer in ("sfumato jax", "kerascv graph", "kerascv xla")
     ),
 )
 
 
 def run(plan: Plan, log: Log) -> None:
     deadline = Deadline(plan.minutes)
+    kinds = plan.parts.split(",") if plan.parts else list(DO)
+    if unknown := set(kinds) - set(DO):
+        raise SystemExit(f"--parts must be of {', '.join(DO)}. Received: {', '.join(unknown)}")
     logs = {suite: Log(log.path, suite, plan.tiny, resume=True) for suite in DO if suite != "kinds"}
     begun = 0
-    rows = [row for row in ROWS if not plan.parts or row.kind in plan.parts.split(",")]
+    rows = [row for row in ROWS if row.kind in kinds]
     for row in rows:
         # A row longer than a slice is begun at a slice's start, and adds rounds in the next.
         if is_done(row, plan, logs[row.suite]) or (begun and not deadline.has(row.seconds)):
@@ -126,10 +137,10 @@ def thing_is_done(thing: Thing, row: Row, plan: Plan, log: Log) -> bool:
 def things(row: Row, plan: Plan) -> list[Thing]:
     """What the log has when the row is done."""
     if row.kind == "mini":
-        common = {"model": "mini", "size": 64, "steps": mini_steps(plan)}
+        common = {"model": "mini", "size": 64, "steps": mini.steps(plan)}
         modes = ({**common, "cache": mode} for mode in ("first time", "next time"))
         return [(peer, "command", mode) for mode in modes for peer in row.installed()]
-    case = shown(plan.case(**row.changes))
+    case = shown(plan.case(**row.changes)) | row.labels
     if row.kind == "cold":
         return [
             (peer, "first picture", {**case, "cache": mode})
@@ -149,15 +160,13 @@ def things(row: Row, plan: Plan) -> list[Thing]:
 # How each kind is measured
 
 
-def mini_steps(plan: Plan) -> int:
-    return 2 if plan.tiny else 25
-
-
 def do_step(row: Row, plan: Plan, log: Log, deadline: Deadline) -> None:
     case = plan.case(**row.changes)
     rates = next((r["matmul"] for r in log.records if r.get("matmul")), None)
     rates = rates or step.matmul_rates(case["dtype"], step.matmul_size(plan.tiny, False))
-    step.measure(case, row.installed(), plan.repeats, log, rates, deadline=deadline, warmup=1)
+    step.measure(
+        case, row.installed(), plan.repeats, log, rates, 1, deadline, warmup=1, labels=row.labels
+    )
 
 
 def do_kinds(row: Row, plan: Plan, log: Log, deadline: Deadline) -> None:
@@ -180,12 +189,12 @@ def do_scale(row: Row, plan: Plan, log: Log, deadline: Deadline) -> None:
 
 def do_mini(row: Row, plan: Plan, log: Log, deadline: Deadline) -> None:
     backends = [peer.split()[1] for peer in row.installed()]
-    mini.measure(mini_steps(plan), backends, plan.repeats, log)
+    mini.measure(mini.steps(plan), backends, plan.repeats, log)
 
 
 def do_guide(row: Row, plan: Plan, log: Log, deadline: Deadline) -> None:
     case = plan.case(**row.changes)
-    guide.measure(case, row.installed(), plan.repeats, log, deadline, compiled_only=True)
+    guide.measure(case, row.installed(), plan.repeats, log, deadline, True, row.labels)
 
 
 DO: dict[str, Callable[[Row, Plan, Log, Deadline], None]] = {

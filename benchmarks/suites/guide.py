@@ -48,6 +48,7 @@ def measure(
     log: Log,
     deadline: Deadline | None = None,
     compiled_only: bool = False,
+    labels: dict[str, str] | None = None,
 ) -> None:
     """Time whole calls of every peer in turn; the first call is recorded as "cold".
 
@@ -56,7 +57,7 @@ def measure(
     """
     deadline = deadline or Deadline()
     chosen = {
-        f"{peer} {jit}": (peer, jit, shown(case) | {"xla": uses_xla(peer, jit)})
+        f"{peer} {jit}": (peer, jit, shown(case) | (labels or {}) | {"xla": uses_xla(peer, jit)})
         for peer in peers
         for jit in ((None,) if compiled_only else arms(peer))
     }

@@ -44,7 +44,7 @@ def quality(plan: Plan, log: Log) -> None:
             pictures[dtype] = np.load(file)
     for dtype, drawn in pictures.items():
         seen = [seen_colour(x) == colour for x, (_, colour) in zip(drawn, asked, strict=True)]
-        log(PEER, "asked colour seen", "", [float(np.mean(seen))], {**case, "dtype": dtype})
+        log(PEER, "asked colour seen", "%", [100 * float(np.mean(seen))], {**case, "dtype": dtype})
     difference = pictures["int8"].astype("float64") - pictures["float32"]
     ratios = 10 * np.log10(255**2 / np.maximum(np.mean(difference**2, axis=(1, 2, 3)), 1e-3))
     log(PEER, "PSNR to float32", "dB", ratios.tolist(), {**case, "dtype": "int8"})

@@ -17,13 +17,18 @@ from pathlib import Path
 from benchmarks.records import Log
 from benchmarks.suites import Plan
 from benchmarks.workers import ROOT
+from sfumato.presets import PRESETS
 
 BACKENDS = ("jax", "openvino")
 
 
 def run(plan: Plan, log: Log) -> None:
     backends = [name for name in BACKENDS if find_spec(name)]
-    measure(plan.steps or (2 if plan.tiny else 25), backends, plan.repeats, log)
+    measure(steps(plan), backends, plan.repeats, log)
+
+
+def steps(plan: Plan) -> int:
+    return plan.steps or (2 if plan.tiny else PRESETS["mini"].steps)
 
 
 def measure(steps: int, backends: list[str], repeats: int, log: Log) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.models import MODELS
 from benchmarks.operations import total, unet_operations
 from benchmarks.peers import PEERS, choose
-from benchmarks.records import Log
+from benchmarks.records import Log, accelerator
 from benchmarks.suites import Deadline, Plan, shown
 from benchmarks.workers import PeerError, Worker, take_turns, working
 
@@ -112,8 +112,8 @@ def measure(
 def matmul_rates(dtype: str, size: int, timeout: float | None = None) -> dict[str, float]:
     """Operations a second of large matrix products in each framework that is installed."""
     rates = {}
-    for peer in ("ceiling jax", "ceiling torch"):
-        if not PEERS[peer].is_installed:
+    for peer in ("ceiling jax", "ceiling torch", "ceiling openvino"):
+        if not PEERS[peer].is_installed or (accelerator() and "openvino" in peer):
             continue
         try:
             with working(peer) as worker:
