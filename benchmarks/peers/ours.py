@@ -135,12 +135,12 @@ class Runner(common.Runner):
     def quantize(self, **options: Any) -> None:
         self.model.quantize("int8", **options)
 
-    def draw(self, path: str, prompts: list[str]) -> None:
+    def draw(self, path: str, prompts: list[str], options: dict[str, Any]) -> None:
         """Write a picture of each prompt, whose seed is its place in the list."""
         import numpy as np
 
         pictures = [
-            self.model.text_to_image(prompt, seed=seed, verbose=False)
+            self.model.text_to_image(prompt, seed=seed, verbose=False, **options)
             for seed, prompt in enumerate(prompts)
         ]
         np.save(path, np.concatenate(pictures))

@@ -25,7 +25,8 @@ class StepEvent:
     """1 for the first."""
     steps: int
     denoised: Any
-    """The picture as the network sees it now: latents (B, h, w, C), an array of the backend."""
+    """The picture as the network sees it now: latents (B, h, w, C), an array of the backend (of
+    NumPy with OpenVINO)."""
 
     def latents(self) -> np.ndarray:
         """``denoised`` in NumPy, float32."""
@@ -38,7 +39,8 @@ class Options(TypedDict, total=False):
     sampler: str | None
     """Name in ``diffusion.samplers.SAMPLERS`` or an alias; default: the preset's."""
     schedule: str | None
-    """Name in ``diffusion.schedules.SCHEDULES`` or an alias; default: the sampler's own."""
+    """Name in ``diffusion.schedules.SCHEDULES`` or an alias; default: the preset's for its own
+    sampler, "trailing" for models trained down to no signal, else the sampler's own."""
     guidance_rescale: float
     """0..1, against overexposure by strong guidance (arXiv 2305.08891); default 0."""
     guidance_interval: tuple[float, float]
@@ -94,6 +96,9 @@ def check(batch_size: int, options: Options) -> None:
             f"Received: {', '.join(unknown)}"
         )
     given: dict[str, Any] = {**options}
+    rescale = given.get("guidance_rescale", 0.0)
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"`guidance_rescale` must be in [0, 1]. Received: {rescale}")
     check_shortcuts(**{name: given[name] for name in SHORTCUTS if name in given})
 
 
@@ -119,11 +124,18 @@ def check_shortcuts(
         )
 
 
-def repeat(prompt: str | Sequence[str] | None, times: int) -> str | list[str] | None:
-    """Every prompt of a list ``times`` over."""
-    if prompt is None or isinstance(prompt, str):
-        return prompt
-    return [text for text in prompt for _ in range(times)]
+def check_size(height: int, width: int, grain: int) -> None:
+    for name, size in (("img_height", height), ("img_width", width)):
+        if not isinstance(size, int) or size < grain or size % grain:
+            raise ValueError(f"`{name}` must be a multiple of {grain}. Received: {name}={size}")
+
+
+def listed(prompt: str | Sequence[str], name: str = "prompt") -> list[str]:
+    """One prompt or several as a list."""
+    prompts: Any = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
+    if not prompts or not all(isinstance(p, str) for p in prompts):
+        raise ValueError(f"`{name}` must be a string or strings. Received: {name}={prompt!r}")
+    return prompts
 
 
 def rows(array: Any, rank: int, batch_size: int, name: str) -> np.ndarray:

@@ -1,154 +1,36 @@
-"""A model's networks and programs, and the stages through which a picture passes."""
+"""The stages through which a picture passes."""
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
-from sfumato import checkpoints, programs, runtime
+from sfumato import programs
+from sfumato.components import Components
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan, make_plan
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.diffusion.shortcuts import evaluations
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.text_encoder import TextEncoder
-from sfumato.networks.unet import UNet
-from sfumato.options import NotFiniteError, Options, Report, rows
-from sfumato.text.tokenizer import Tokenizer
+from sfumato.options import NotFiniteError, Options, Report, check_size, listed, rows
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 TILED_ABOVE = 1536 * 1536  # pixels of a picture, beyond which the autoencoder works in tiles
 TILE = 768  # pixels, a sixth of which overlap
 
 
-class Pipeline:
-    """Text to picture in stages; ``StableDiffusion`` is its public face.
-
-    The networks are loaded and the programs compiled when they are first needed.
-    """
-
-    default_preset = "sd1.4"
-
-    def __init__(
-        self,
-        img_height: int = 512,
-        img_width: int = 512,
-        jit_compile: bool = True,
-        *,
-        preset: str | None = None,
-        dtype: Any = None,
-        prediction: checkpoints.Prediction | None = None,
-    ) -> None:
-        for name, size in (("img_height", img_height), ("img_width", img_width)):
-            if not isinstance(size, int) or size < 8 or size % 8:
-                raise ValueError(f"`{name}` must be a multiple of 8. Received: {name}={size}")
-        self.img_height = img_height
-        self.img_width = img_width
-        self.jit_compile = jit_compile
-        self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self.checkpoint = checkpoints.open_model(
-            preset or self.default_preset, prediction=prediction
-        )
-        self.last_seed: int | None = None
-        self._int8_ranges: np.ndarray | None = None  # of ``_step`` and its variants; see quantize
-
-    # The networks, loaded when first touched
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        return Tokenizer(self.checkpoint.pad_tokens[0])
-
-    @cached_property
-    def tokenizer_2(self) -> Tokenizer:
-        """XL's tokenizer for its second text encoder: the same words, another padding."""
-        return Tokenizer(self.checkpoint.pad_tokens[-1])
-
-    @cached_property
-    def text_encoder(self) -> TextEncoder:
-        return self.checkpoint.text_encoder(self.dtype_policy)
-
-    @cached_property
-    def text_encoder_2(self) -> TextEncoder | None:
-        """XL's second text encoder."""
-        return self.checkpoint.text_encoder_2(self.dtype_policy)
-
-    @cached_property
-    def diffusion_model(self) -> UNet:
-        return self.checkpoint.unet(self.dtype_policy)
-
-    @cached_property
-    def decoder(self) -> ImageDecoder:
-        return self.checkpoint.decoder(self._autoencoder_policy)
-
-    @cached_property
-    def image_encoder(self) -> ImageEncoder:
-        return self.checkpoint.image_encoder(self._autoencoder_policy)
-
-    @property
-    def _autoencoder_policy(self) -> Any:
-        """XL's autoencoder overflows in float16."""
-        overflows = self.checkpoint.autoencoder_config.scaling_factor == 0.13025
-        half = self.dtype_policy.compute_dtype == "float16"
-        return "float32" if overflows and half else self.dtype_policy
-
-    # The programs, compiled when first run
-
-    @cached_property
-    def _encode_text(self) -> runtime.Program:
-        encoders = [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
-        return self._compile(programs.encode_text, encoders, encoders)
-
-    @cached_property
-    def _condition(self) -> runtime.Program:
-        return self._compile(programs.condition, self.diffusion_model, [self.diffusion_model])
-
-    @cached_property
-    def _step(self) -> runtime.Program:
-        return self._compile(programs.step, self.diffusion_model, [self.diffusion_model])
-
-    def _step_for(self, keep: bool, token_merging: float) -> runtime.Program:
-        return self._step_variant(keep, token_merging) if keep or token_merging else self._step
-
-    @cached_property
-    def _step_variant(self) -> Callable[[bool, float], runtime.Program]:
-        """``_step`` that keeps features or merges tokens; of those used, the last two."""
-
-        def variant(keep: bool, token_merging: float) -> runtime.Program:
-            step = partial(programs.step, keep=keep, token_merging=token_merging)
-            made: Any = self._compile(step, self.diffusion_model, [self.diffusion_model])
-            if self._int8_ranges is not None:
-                made.ranges = self._int8_ranges
-            return made
-
-        return lru_cache(2)(variant)
-
-    @cached_property
-    def _decode(self) -> runtime.Program:
-        return self._compile(programs.decode, self.decoder, [self.decoder])
-
-    @cached_property
-    def _encode_picture(self) -> runtime.Program:
-        return self._compile(programs.encode, self.image_encoder, [self.image_encoder])
-
-    def _compile(self, function: Any, network: Any, networks: list[Any]) -> runtime.Program:
-        return runtime.compile(partial(function, network), networks, self.jit_compile)
-
-    # The stages
+class Pipeline(Components):
+    """Text to picture in stages; ``StableDiffusion`` is its public face."""
 
     def _encode(self, prompt: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Context (P, T, C) and pooled (P, C), prompt by prompt: one executable for any number."""
-        prompts = prompt if isinstance(prompt, (list, tuple)) else [prompt]
-        if not prompts or not all(isinstance(p, str) for p in prompts):
-            raise ValueError(f"`prompt` must be a string or strings. Received: prompt={prompt!r}")
         encoded = []
-        for text in prompts:
+        for text in listed(prompt):
             length = self.text_encoder.config.length
             tokens = [self.tokenizer(text, length)]
             if self.text_encoder_2 is not None:
@@ -166,18 +48,26 @@ class Pipeline:
     ) -> Callable[..., np.ndarray]:
         """The denoising loop for these prompts."""
         scale = self.checkpoint.guidance if scale is None else scale
-        B, xl = len(context), self.text_encoder_2 is not None
+        B, xl = len(context), self.checkpoint.checkpoint.is_xl
         if xl and pooled is None:
-            raise ValueError("`pooled_text` must be given for a model of the XL family.")
+            raise ValueError(
+                "`pooled_text` must be given for a model of the XL family. "
+                "Received: pooled_text=None"
+            )
         if scale > 1:
             blank = negative_prompt is None
-            negative, negative_pooled = self._encode("" if blank else negative_prompt)
+            texts = listed("" if blank else negative_prompt, "negative_prompt")
+            if B % len(texts):
+                raise ValueError(
+                    "`negative_prompt` must be one, or one for each prompt. "
+                    f"Received: {len(texts)} for {B} pictures"
+                )
+            negatives = [np.repeat(x, B // len(texts), axis=0) for x in self._encode(texts)]
             if blank and self.checkpoint.zero_negative:
-                negative, negative_pooled = 0 * negative, 0 * negative_pooled
-            context = np.concatenate([context, rows(negative, 2, B, "negative_prompt")])
+                negatives = [0 * x for x in negatives]
+            context = np.concatenate([context, negatives[0]])
             if pooled is not None:
-                negative_pooled = rows(negative_pooled, 1, B, "negative_prompt")
-                pooled = np.concatenate([pooled, negative_pooled])
+                pooled = np.concatenate([pooled, negatives[1]])
         size = (self.img_height, self.img_width)
         sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
         conditioning = self._condition(context, *((pooled, sizes) if xl else (None, None)))
@@ -185,12 +75,15 @@ class Pipeline:
 
     def _plan(self, steps: int | None, strength: float, options: Options) -> Plan:
         steps = self.checkpoint.steps if steps is None else steps
-        if steps < 1:
-            raise ValueError(f"`num_steps` must be at least 1. Received: num_steps={steps}")
+        sigmas = training_sigmas(**self.checkpoint.noise)
+        if not 1 <= steps <= len(sigmas):
+            raise ValueError(
+                f"`num_steps` must be from 1 to {len(sigmas)}. Received: num_steps={steps}"
+            )
         sampler = options.get("sampler")
         schedule = options.get("schedule") or self.checkpoint.schedule_for(sampler)
         return make_plan(
-            training_sigmas(**self.checkpoint.noise),
+            sigmas,
             steps,
             sampler or self.checkpoint.sampler,
             schedule,
@@ -279,7 +172,8 @@ class Pipeline:
                 "`diffusion_noise` and `seed` must not both be given. "
                 f"Received: seed={seed}, diffusion_noise of shape {np.shape(start)}"
             )
-        seed = secrets.randbelow(2**32) if seed is None else seed
+        if seed is None:  # of the draws behind a start noise that is given: the same ones
+            seed = secrets.randbelow(2**32) if start is None else 0
         self.last_seed = seed
         shape = self._latent_shape
         if start is not None:
@@ -300,36 +194,51 @@ class Pipeline:
     @property
     def _latent_shape(self) -> tuple[int, int, int]:
         c = self.checkpoint.autoencoder_config
+        check_size(self.img_height, self.img_width, c.downsampling)
         h, w = self.img_height // c.downsampling, self.img_width // c.downsampling
         return h, w, c.latent_channels
 
-    def _check_pictures(self, image: np.ndarray, batch_size: int) -> np.ndarray:
-        pictures = rows(image, 3, batch_size, "image")
-        shape = (self.img_height, self.img_width, 3)
-        if pictures.shape[1:] != shape:
+    def _check(self, image: Any, B: int, name: str, *channels: int) -> np.ndarray:
+        """An image (H, W, 3) or a mask (H, W), or B of them, as float32 (1 or B, ...)."""
+        shape = (self.img_height, self.img_width, *channels)
+        found = np.asarray(image, "float32")
+        if found.shape not in (shape, (1, *shape), (B, *shape)):
             raise ValueError(
-                f"`image` must have shape {shape} or (B, ...). "
-                f"Received: image of shape {pictures.shape}"
+                f"`{name}` must have shape {shape}, or ({B}, ...) for {B} pictures. "
+                f"Received: {name} of shape {found.shape}"
             )
-        return pictures.astype("float32")
+        most = 255 if channels else 1
+        if not 0 <= found.min() <= found.max() <= most:
+            raise ValueError(
+                f"`{name}` must have values from 0 to {most}. "
+                f"Received: {name} with values from {found.min()} to {found.max()}"
+            )
+        return found.reshape(-1, *shape)
 
     def _inpainting(
         self, mask: np.ndarray, pictures: np.ndarray, known: np.ndarray
     ) -> programs.Inpainting:
-        """The mask at the size of the latents: a latent is repainted if any of its pixels is."""
-        B, H, W, _ = pictures.shape
-        h, w, _ = self._latent_shape
-        full = rows(mask, 2, B, "mask").reshape(B, H, W, 1).astype("float32")
-        small = full.reshape(B, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
+        """The mask at the size of the latents: a latent is repainted if any of its pixels is.
+
+        mask (1 or B, H, W), pictures (1 or B, H, W, 3), known (B, h, w, C).
+        """
+        B, h, w, _ = known.shape
+        _, H, W = mask.shape
+        small = mask.reshape(-1, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
+        small = np.broadcast_to(small, (B, h, w, 1))
         channels = None
-        if self.diffusion_model.config.in_channels > known.shape[-1]:
-            hidden = np.where(full > 0.5, 127.5, pictures)
-            seen = np.concatenate([self._to_latents(picture[None]) for picture in hidden])
-            channels = np.concatenate([small, seen], axis=-1)
+        if self._sees_masks:
+            hidden = np.where(mask[..., None] > 0.5, np.float32(127.5), pictures)
+            channels = np.concatenate([small, self._known(hidden, B)], axis=-1)
         return programs.Inpainting(small, known, channels)
 
-    @staticmethod
-    def _keep(images: np.ndarray, pictures: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """What the mask does not cover, exactly as it was."""
-        mask = rows(mask, 2, len(images), "mask")[..., None]
-        return np.round(mask * images + (1 - mask) * pictures).astype("uint8")
+    @cached_property
+    def _sees_masks(self) -> bool:
+        """Whether the denoiser was trained for inpainting and has inputs for what is known."""
+        config = self.checkpoint.checkpoint.unet_config()
+        return config.in_channels > self.checkpoint.autoencoder_config.latent_channels
+
+    def _known(self, pictures: np.ndarray, B: int) -> np.ndarray:
+        """Latents (B, h, w, C) of pictures (1 or B, H, W, 3)."""
+        latents = np.concatenate([self._to_latents(picture[None]) for picture in pictures])
+        return np.repeat(latents, B // len(latents), axis=0)

@@ -15,11 +15,10 @@ from keras import ops
 from sfumato.diffusion.denoisers import guide, scalings
 from sfumato.diffusion.plan import Plan
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-
-Tensor = Any
 
 ROWS = 1024  # evaluations that a table has room for, so that its shape says nothing about steps
 SIZES_WIDTH = 256  # of the sinusoids for each of XL's six sizes

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from sfumato import checkpoints, runtime
-from sfumato.options import NotFiniteError, Options, StepEvent, check, repeat, rows
+from sfumato.options import NotFiniteError, Options, StepEvent, check, listed, rows
 from sfumato.pipeline import Pipeline
 
 __all__ = ["NotFiniteError", "Options", "StableDiffusion", "StableDiffusionV2", "StepEvent"]
@@ -27,7 +27,7 @@ class StableDiffusion(Pipeline):
 
     The networks are loaded when they are first needed and are ordinary Keras models: ``tokenizer``,
     ``text_encoder``, ``diffusion_model``, ``decoder`` and ``image_encoder``, each of which may be
-    replaced by assignment before the first picture.
+    replaced by assignment before the first picture. One thread at a time may use a model.
 
     Args:
         img_height: height of the pictures in pixels, a multiple of 8.
@@ -55,15 +55,9 @@ class StableDiffusion(Pipeline):
         prediction: checkpoints.Prediction | None = None,
     ) -> StableDiffusion:
         """A model by name, folder, file or Hub repository, at the size it was made for."""
-        size = checkpoints.open_model(preset, prediction=prediction).default_size
-        return cls(
-            img_height or size,
-            img_width or size,
-            jit_compile,
-            preset=preset,
-            dtype=dtype,
-            prediction=prediction,
-        )
+        model = checkpoints.open_model(preset, prediction=prediction)
+        size = model.default_size
+        return cls(img_height or size, img_width or size, jit_compile, preset=model, dtype=dtype)
 
     def text_to_image(
         self,
@@ -100,10 +94,11 @@ class StableDiffusion(Pipeline):
             NotFiniteError: a number overflowed, as it may in float16.
         """
         check(batch_size, options)
+        self._plan(num_steps, 1.0, options)  # complains before anything is loaded
         context, pooled = self._encode(prompt)
         return self.generate_image(
             np.repeat(context, batch_size, axis=0),
-            repeat(negative_prompt, batch_size),
+            negative_prompt,
             len(context) * batch_size,
             num_steps,
             unconditional_guidance_scale,
@@ -149,11 +144,13 @@ class StableDiffusion(Pipeline):
             for i, prompt in enumerate(prompts):
                 self.text_to_image(prompt, None, 1, num_steps, seed=i, verbose=False)
 
-        settings = repr((self.img_height, self.img_width, [*prompts], num_steps))
-        programs: list[Any] = [self._step, *([self._decode] if decoder else [])]
-        for program in programs:
-            program.quantize(paint, settings)
-        self._int8_ranges = programs[0].ranges
+        c = self.checkpoint
+        defaults = (c.prediction, c.guidance, c.steps, c.sampler, c.schedule_for(None), c.noise)
+        size = (self.img_height, self.img_width)
+        step: Any = self._step
+        programs = [step, self._decode] if decoder else [step]
+        runtime.quantize(programs, paint, repr((size, [*prompts], num_steps, defaults)))
+        self._int8_ranges = step.ranges
         vars(self).pop("_step_variant", None)
         self.last_seed = seed
 
@@ -189,14 +186,19 @@ class StableDiffusion(Pipeline):
             pooled_text: XL only: of ``pool_text``.
         """
         check(batch_size, options)
+        if self._sees_masks:
+            raise ValueError(
+                "`mask` must be given for a model made for inpainting: use `inpaint`. "
+                "Received: mask=None"
+            )
+        plan = self._plan(num_steps, 1.0, options)
+        noise = self._noise(batch_size, seed, diffusion_noise)
         denoise = self._denoiser(
             rows(encoded_text, 2, batch_size, "encoded_text"),
             None if pooled_text is None else rows(pooled_text, 1, batch_size, "pooled_text"),
             negative_prompt,
             unconditional_guidance_scale,
         )
-        noise = self._noise(batch_size, seed, diffusion_noise)
-        plan = self._plan(num_steps, 1.0, options)
         return self._paint(denoise(plan, noise(0) * plan.start_scale, noise, options))
 
     def image_to_image(
@@ -218,7 +220,7 @@ class StableDiffusion(Pipeline):
 
         Args:
             image: (H, W, 3) for all pictures or (B, H, W, 3), 0..255, of the model's size.
-            strength: 0 < strength <= 1, the part of the steps that are done: 1 keeps nothing.
+            strength: 0 < strength <= 1, the part of the steps that are done: 1 for all of them.
             mask: (H, W) or (B, H, W) of 0..1, 1 where to paint anew; default: everywhere.
 
         The other arguments and the result are those of ``text_to_image``.
@@ -226,22 +228,28 @@ class StableDiffusion(Pipeline):
         check(batch_size, options)
         if not 0 < strength <= 1:
             raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
-        context, pooled = self._encode(prompt)
-        B = len(context) * batch_size
+        B = len(listed(prompt)) * batch_size
+        if mask is None and self._sees_masks:
+            mask = np.ones((self.img_height, self.img_width))
+        pictures = self._check(image, B, "image", 3)
+        covered = None if mask is None else self._check(mask, B, "mask")
+        plan = self._plan(num_steps, strength, options)
+        noise = self._noise(B, seed, diffusion_noise)
+        context, pooled = (np.repeat(x, batch_size, axis=0) for x in self._encode(prompt))
         denoise = self._denoiser(
-            np.repeat(context, batch_size, axis=0),
-            np.repeat(pooled, batch_size, axis=0),
-            repeat(negative_prompt, batch_size),
+            context,
+            pooled,
+            negative_prompt,
             unconditional_guidance_scale,
         )
-        pictures = self._check_pictures(image, B)
-        known = np.concatenate([self._to_latents(picture[None]) for picture in pictures])
-        noise = self._noise(B, seed, diffusion_noise)
-        plan = self._plan(num_steps, strength, options)
+        known = self._known(pictures, B)
         x = known + noise(0) * plan.sigma[0]
-        inpainting = None if mask is None else self._inpainting(mask, pictures, known)
+        if covered is None:
+            return self._paint(denoise(plan, x, noise, options))
+        inpainting = self._inpainting(covered, pictures, known)
         images = self._paint(denoise(plan, x, noise, options, inpainting))
-        return images if mask is None else self._keep(images, pictures, mask)
+        covered = covered[..., None]  # what it does not cover stays exactly as it was
+        return np.round(covered * images + (1 - covered) * pictures).astype("uint8")
 
     def inpaint(
         self, prompt: str | Sequence[str], image: np.ndarray, mask: np.ndarray, **options: Any

@@ -301,9 +301,9 @@ def test_options_out_of_range_are_refused(name: str, option: str, value: float) 
 
 def test_missing_noise_is_reported() -> None:
     made = make_plan(TRAINING, 5, "euler_a")
-    with pytest.raises(ValueError, match="'euler_a' needs `noise`"):
+    with pytest.raises(ValueError, match="`noise` must be given for 'euler_a'"):
         sample("euler_a", made.sigmas, denoise, start(made))
-    with pytest.raises(ValueError, match="this plan needs `noise`"):
+    with pytest.raises(ValueError, match="`noise` must be given for this plan"):
         run(made, denoise, start(made))
 
 

@@ -37,6 +37,7 @@ UNET: dict[str, Any] = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "1.x": {"attention_head_dim": 4},
+    "inpainting": {"attention_head_dim": 4, "in_channels": 9},
     "2.x": {"attention_head_dim": (2, 4), "use_linear_projection": True},
     "xl": {
         "attention_head_dim": (2, 4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,75 @@ def test_inpainting_keeps_what_is_not_masked(model: StableDiffusion) -> None:
     painted = model.inpaint(PROMPT, picture, mask, seed=1, num_steps=3, verbose=False)[0]
     assert np.array_equal(painted[mask == 0], picture[mask == 0])
     assert not np.array_equal(painted[mask == 1], picture[mask == 1])
+
+
+def test_a_model_for_inpainting(tmp_path: Path) -> None:
+    folder = small_pipelines.save("inpainting", tmp_path)
+    model = StableDiffusion(64, 48, preset=str(folder))
+    with pytest.raises(ValueError, match="`mask` must be given for a model made for inpainting"):
+        paint(model)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3))
+    settings = {"seed": 1, "num_steps": 3, "verbose": False}
+    everywhere = model.image_to_image(PROMPT, picture, **settings)
+    mask = np.ones((64, 48), bool)
+    np.testing.assert_array_equal(
+        everywhere, model.image_to_image(PROMPT, picture, mask=mask, **settings)
+    )
+
+
+def test_one_picture_and_mask_for_all_is_each_for_itself(model: StableDiffusion) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3))
+    mask = np.zeros((64, 48))
+    mask[20:44, 10:30] = 1
+    settings = {"seed": 1, "num_steps": 3, "verbose": False, "batch_size": 2}
+    shared = model.inpaint(PROMPT, picture, mask, **settings)
+    each = model.inpaint(PROMPT, np.stack([picture] * 2), np.stack([mask] * 2), **settings)
+    np.testing.assert_array_equal(shared, each)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.full((64, 48), 255, "uint8"),
+        np.ones((48, 64)),
+        np.full((64, 48), np.nan),
+        np.ones((3, 64, 48)),
+    ],
+    ids=["0..255", "turned", "nan", "three"],
+)
+def test_masks_that_do_not_fit(model: StableDiffusion, mask: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="`mask` must have"):
+        model.inpaint(PROMPT, np.zeros((64, 48, 3)), mask)
+
+
+def test_one_negative_prompt_for_each_prompt(model: StableDiffusion) -> None:
+    negatives = ["green", "blurred"]
+    together = paint(model, ["a red apple", "a boat"], negative_prompt=negatives, batch_size=2)
+    first = paint(model, "a red apple", negative_prompt="green", batch_size=2)
+    assert np.abs(together[:2].astype("int16") - first).max() <= 1
+
+
+def test_a_given_start_noise_gives_one_picture(model: StableDiffusion) -> None:
+    noise = np.random.default_rng(0).standard_normal((8, 6, 4))
+    options = {"seed": None, "diffusion_noise": noise, "sampler": "euler_a"}
+    np.testing.assert_array_equal(paint(model, **options), paint(model, **options))
+
+
+def test_wrong_settings_are_told_before_anything_is_loaded(folder: Path) -> None:
+    model = StableDiffusion(64, 48, preset=str(folder))
+    for options in ({"sampler": "best"}, {"num_steps": 1001}, {"guidance_rescale": 2.0}):
+        with pytest.raises(ValueError, match="must be"):
+            paint(model, **options)
+    with pytest.raises(ValueError, match="`image` must have"):
+        model.image_to_image(PROMPT, np.zeros((8, 8, 3)))
+    assert not {"text_encoder", "diffusion_model"} & vars(model).keys()
+
+
+def test_tokens_that_a_folder_adds(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "model")
+    assert StableDiffusion(64, 48, preset=str(copy)).tokenizer.encode("<my-cat>")[1] != 49408
+    (copy / "tokenizer" / "added_tokens.json").write_text('{"<my-cat>": 49408}')
+    assert StableDiffusion(64, 48, preset=str(copy)).tokenizer.encode("<my-cat>")[1] == 49408
 
 
 def test_a_long_prompt_names_what_was_cut(model: StableDiffusion) -> None:

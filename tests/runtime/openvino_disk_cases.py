@@ -49,11 +49,11 @@ def test_damaged_entry_is_replaced(
 
 
 def test_intact_entry_that_cannot_be_imported(folder: Path, counts: Counter[str]) -> None:
-    from sfumato.runtime import openvino
+    from sfumato.runtime import cache
 
     result = result_of(dense())
     (entry,) = folder.iterdir()
-    openvino.write(entry, b"no executable")
+    cache.write(entry, b"no executable")
     np.testing.assert_array_equal(result_of(dense()), result)
     assert counts == {"compile_model": 2, "import_model": 1}
 

@@ -175,6 +175,12 @@ def test_programs_with_code_of_ones_own_are_not_kept(folder: Path) -> None:
     assert entries(folder) == []
 
 
+def test_settings_in_lists_belong_to_the_identity() -> None:
+    scales = [[0.5, 1.0], [0.5, 2.0]]
+    layers = [keras.layers.Rescaling(scale) for scale in scales]
+    assert len({repr(identity.describe(layer)) for layer in layers}) == 2
+
+
 def test_the_identity_tells_networks_apart() -> None:
     wide = AutoencoderConfig(channels=(16,), layers=1, groups=4)
     scaled = AutoencoderConfig(channels=(8,), layers=1, groups=4, scaling_factor=1.0)

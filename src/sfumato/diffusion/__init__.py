@@ -14,7 +14,6 @@ from sfumato.diffusion.noise import latent_noise, normal, philox
 from sfumato.diffusion.plan import REGISTERS, Plan, make_plan, plan, run, sample
 from sfumato.diffusion.schedules import (
     SCHEDULES,
-    NoiseModel,
     Schedule,
     sigma_to_timestep,
     timestep_to_sigma,
@@ -28,7 +27,6 @@ __all__ = [
     "REGISTERS",
     "SAMPLERS",
     "SCHEDULES",
-    "NoiseModel",
     "Plan",
     "Sampler",
     "Schedule",

@@ -190,7 +190,7 @@ def run(
         on_step: called with the step's index and x after every step.
     """
     if noise is None and plan.needs_noise.any():
-        raise ValueError("this plan needs `noise`. Received: noise=None")
+        raise ValueError("`noise` must be given for this plan. Received: noise=None")
     registers = [x, *(np.zeros_like(x) for _ in range(REGISTERS - 1))]
     for j, matrix in enumerate(plan.matrix):
         answer = denoise(registers[0], float(plan.sigma[j]))
@@ -215,7 +215,7 @@ def sample(
     """Run a sampler's step function directly, without a plan; arguments as in `plan` and `run`."""
 
     def no_noise() -> Any:
-        raise ValueError(f"sampler {row.name!r} needs `noise`. Received: noise=None")
+        raise ValueError(f"`noise` must be given for {row.name!r}. Received: noise=None")
 
     row = find_sampler(sampler)
     function, old = row.step(**options), ()

@@ -66,28 +66,6 @@ def _betas(start: float, end: float, schedule: str, timesteps: int) -> np.ndarra
     )
 
 
-@dataclass(frozen=True)
-class NoiseModel:
-    """The noise a model was trained with, as a row of a table; see `training_sigmas`."""
-
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    timesteps: int = 1000
-    zero_terminal_snr: bool = False
-
-    @property
-    def sigmas(self) -> np.ndarray:
-        """float64 (timesteps,), rising."""
-        return training_sigmas(
-            self.beta_start,
-            self.beta_end,
-            self.beta_schedule,
-            self.timesteps,
-            self.zero_terminal_snr,
-        )
-
-
 def sigma_to_timestep(training: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
     """The timestep of a noise level: linear in log sigma between training steps, clipped to them.
 
@@ -104,7 +82,8 @@ def timestep_to_sigma(training: np.ndarray, timestep: np.ndarray | float) -> np.
     timestep = np.asarray(timestep, np.float64)
     if np.any(timestep < 0) or np.any(timestep > len(training) - 1):
         raise ValueError(
-            f"timesteps must be in [0, {len(training) - 1}]. Received: {timestep.tolist()}"
+            f"`timestep` must be in [0, {len(training) - 1}]. "
+            f"Received: timestep={timestep.tolist()}"
         )
     between = np.exp(np.interp(timestep, np.arange(len(training)), np.log(training)))
     whole = timestep.astype(np.int64)
@@ -145,7 +124,9 @@ def lcm_timesteps(T: int, n: int, original_steps: int = 50) -> np.ndarray:
     `n` may be at most `original_steps`.
     """
     if n > original_steps:
-        raise ValueError(f"the lcm schedule has at most {original_steps} steps. Received: n={n}")
+        raise ValueError(
+            f"`n` must be at most {original_steps} for the lcm schedule. Received: n={n}"
+        )
     learned = np.arange(original_steps, 0, -1.0) * (T // original_steps) - 1.0
     return learned[np.floor(np.linspace(0, original_steps, n, endpoint=False)).astype(np.int64)]
 

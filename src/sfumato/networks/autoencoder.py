@@ -8,6 +8,7 @@ from sfumato.networks.configs import AutoencoderConfig
 from sfumato.networks.kernels import Tensor, attention
 from sfumato.networks.layers import (
     Conv3x3,
+    Downsample,
     ResnetBlock,
     Upsample,
     activate,
@@ -46,17 +47,6 @@ class Middle(Block):
         return self.resnets[1](self.attentions[0](self.resnets[0](x)))
 
 
-class PaddedDownsample(Block):
-    """Half the size, padded at the right and at the bottom only, as the weights were trained."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = Conv3x3(width, width, stride=2, padding=(0, 1))
-
-    def call(self, x: Tensor) -> Tensor:
-        return self.conv(x)
-
-
 class Level(Block):
     """Residual blocks of one size, then a change of size."""
 
@@ -64,7 +54,7 @@ class Level(Block):
         super().__init__()
         widths_in = [width_in] + [width] * (count - 1)
         self.resnets = [ResnetBlock(w, width, groups, EPSILON) for w in widths_in]
-        self.downsamplers: list[PaddedDownsample] = []
+        self.downsamplers: list[Downsample] = []
         self.upsamplers: list[Upsample] = []
 
     def call(self, x: Tensor) -> Tensor:
@@ -85,7 +75,8 @@ class Encoder(Block):
             for width_in, width in zip(widths_in, c.channels, strict=False)
         ]
         for level, width in zip(self.down_blocks[:-1], c.channels, strict=False):
-            level.downsamplers = [PaddedDownsample(width)]
+            # Padded at the right and at the bottom only, as the weights were trained.
+            level.downsamplers = [Downsample(width, padding=(0, 1))]
         self.mid_block = Middle(c.channels[-1], c.groups)
         self.conv_norm_out = group_norm(c.channels[-1], c.groups, EPSILON)
         self.conv_out = Conv3x3(c.channels[-1], 2 * c.latent_channels)

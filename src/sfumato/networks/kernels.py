@@ -49,22 +49,36 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         return ops.transpose(x, (0, 2, 1, 3))
     if platform() == "cpu":
         x = attend_by_heads(ops.transpose(q, (0, 2, 1, 3)), k, v)
-        return ops.transpose(ops.reshape(x, (-1, N, T, D)), (0, 2, 1, 3))
-    q = ops.reshape(q, (-1, blocks, T // blocks, N, D))
-    q = ops.transpose(q, (1, 0, 3, 2, 4))  # (blocks, B, N, T / blocks, D)
-    x = ops.map(lambda block: attend(block, k, v), q)
-    return ops.reshape(ops.transpose(x, (1, 0, 3, 2, 4)), (-1, T, N, D))
+        return ops.transpose(x, (0, 2, 1, 3))
+    q = split_rows(ops.transpose(q, (0, 2, 1, 3)), blocks)
+    x = ops.map(lambda block: attend(block, k, v), ops.transpose(q, (2, 0, 1, 3, 4)))
+    x = join_rows(ops.transpose(x, (1, 2, 0, 3, 4)), T)
+    return ops.transpose(x, (0, 2, 1, 3))
 
 
 def attend_by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """``attend``, one head after the other, in blocks of many queries: XLA:CPU's matmul puts the
     keys in order at every call, which pays for many rows only."""
-    T, D = q.shape[2:]
-    S = v.shape[2]
-    blocks = count_blocks(T, S)
-    q = ops.reshape(q, (-1, blocks, T // blocks, D))  # (B * N, blocks, T / blocks, D)
-    heads = (q, ops.reshape(k, (-1, D, S)), ops.reshape(v, (-1, S, D)))
-    return ops.map(lambda x: ops.map(lambda block: attend(block, x[1], x[2]), x[0]), heads)
+    N, T = q.shape[1:3]
+    q = split_rows(q, count_blocks(T, v.shape[2]))
+    heads = [ops.reshape(x, (-1, *x.shape[2:])) for x in (q, k, v)]  # (B * N, ...)
+    x = ops.map(lambda x: ops.map(lambda block: attend(block, x[1], x[2]), x[0]), heads)
+    return join_rows(ops.reshape(x, (-1, N, *x.shape[1:])), T)
+
+
+def split_rows(q: Tensor, blocks: int) -> Tensor:
+    """q (B, N, T, D) -> (B, N, blocks, R, D), filled up with zeros to as many rows in each."""
+    N, T, D = q.shape[1:]
+    rows = math.ceil(T / blocks)
+    if blocks * rows > T:
+        q = ops.pad(q, ((0, 0), (0, 0), (0, blocks * rows - T), (0, 0)))
+    return ops.reshape(q, (-1, N, blocks, rows, D))
+
+
+def join_rows(x: Tensor, T: int) -> Tensor:
+    """x (B, N, blocks, R, D) -> (B, N, T, D)."""
+    N, _, _, D = x.shape[1:]
+    return ops.reshape(x, (-1, N, x.shape[2] * x.shape[3], D))[:, :, :T]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
@@ -81,10 +95,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
 
 
 def count_blocks(tokens: int, scores_per_token: int) -> int:
-    """The least divisor of ``tokens`` that keeps a block of scores within bounds."""
+    """Into how many blocks of queries attention is cut to keep a block's scores within bounds."""
     most = SCORES if platform() == "cpu" else SCORES_ELSEWHERE
-    least = min(tokens, max(1, math.ceil(tokens * scores_per_token / most)))
-    return next(n for n in range(least, tokens + 1) if tokens % n == 0)
+    rows = min(tokens, max(1, most // scores_per_token))
+    return math.ceil(tokens / rows)
 
 
 def fits_cudnn(q: Tensor) -> bool:

@@ -38,9 +38,9 @@ def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
     """What the linear ``layer`` makes of x, in ``count`` equal parts: (..., C) -> (..., F / count).
 
     One matmul, except for OpenVINO, which copies the parts of its result: it takes the parts of
-    the kernel, which is cut while it compiles.
+    the kernel, which is cut while it compiles (unless Keras has quantised it, with a scale aside).
     """
-    if platform() != "openvino":
+    if platform() != "openvino" or layer.quantization_mode:
         return ops.split(layer(x), count, axis=-1)
     parts = [ops.matmul(x, kernel) for kernel in ops.split(layer.kernel, count, axis=-1)]
     if layer.bias is None:
@@ -234,9 +234,9 @@ class Transformer(Block):
 
 
 class Downsample(Block):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, padding: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        self.conv = Conv3x3(width, width, stride=2)
+        self.conv = Conv3x3(width, width, 2, padding)
 
     def call(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -263,13 +263,13 @@ class TimestepEmbedding(Block):
         return self.linear_2(ops.silu(self.linear_1(x)))
 
 
-def timestep_embedding(timesteps: Tensor, width: int, max_period: float = 10000.0) -> Tensor:
+def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     """Sinusoids of the timesteps: (B,) -> (B, width) float32, first cosines, then sines.
 
     Ho et al. 2020 (arXiv 2006.11239), after Vaswani et al. 2017.
     """
     half = width // 2
-    frequencies = np.exp(-math.log(max_period) / half * np.arange(half))
+    frequencies = np.exp(-math.log(10000.0) / half * np.arange(half))
     angles = ops.cast(timesteps, "float32")[:, None] * ops.cast(frequencies, "float32")
     return ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
 

@@ -15,8 +15,7 @@ from keras import ops
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor, get_ov_output
 
 from sfumato._openvino import constant
-
-Tensor = Any
+from sfumato.networks.kernels import Tensor
 
 HALVES = ("float16", "bfloat16")
 
@@ -50,7 +49,8 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: flo
     gamma, beta = (ops.reshape(ops.cast(v, "float32"), (groups, -1)) for v in (gamma, beta))
     grouped = ops.reshape(x, (-1, H, W, groups, C // groups))  # of rank 5: its sums are faster
     mean, squares = (ops.mean(v, (1, 2, 4), True) for v in (grouped, ops.square(grouped)))
-    scale = gamma * ops.rsqrt(squares - ops.square(mean) + epsilon)  # (B, 1, 1, G, C / G)
+    variance = ops.maximum(squares - ops.square(mean), 0.0)  # which rounding may take below
+    scale = gamma * ops.rsqrt(variance + epsilon)  # (B, 1, 1, G, C / G)
     shift = beta - mean * scale
     scale, shift = (ops.reshape(v, (-1, 1, 1, C)) for v in (scale, shift))
     return ops.cast(x * scale + shift, dtype)

@@ -1,8 +1,9 @@
 """How a function of the networks becomes an executable, on each backend behind one interface.
 
-A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes and
-returns trees of arrays of the backend; None stands for an input that is absent, and each pattern of
-absent inputs is an executable of its own.
+A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes
+trees of arrays of NumPy or of the backend and returns trees of the backend's (OpenVINO: of
+NumPy's); None stands for an input that is absent, and each pattern of absent inputs is an
+executable of its own.
 """
 
 from __future__ import annotations
@@ -25,16 +26,23 @@ def compile(
 
     Args:
         function: pure but for those variables; its arguments and results are trees of arrays.
-        networks: the Keras models that it calls. Their variables are inputs of the executable, so
-            later changes of their values (``fit``, ``load_weights``) are seen.
+        networks: the Keras models that it calls. Later changes of their variables' values (``fit``,
+            ``load_weights``) are seen: these are inputs of the executable (on OpenVINO, it compiles
+            anew). Other variables than those of now (Keras' ``quantize``) are not.
         jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
             in graph mode on TensorFlow, op by op on JAX and torch.
     """
     return _backend().compile(function, networks, jit_compile)
 
 
+def quantize(programs: Sequence[Program], run: Callable[[], Any], settings: str) -> None:
+    """Have programs compute in int8 as ``run`` shows: see ``runtime.openvino.quantize``."""
+    require_int8()
+    _backend().quantize(programs, run, settings)
+
+
 def require_int8() -> None:
-    """Raise a ValueError unless programs have ``quantize``, as they do on OpenVINO."""
+    """Raise a ValueError unless programs can be quantised, as they can on OpenVINO."""
     if keras.backend.backend() != "openvino":
         raise ValueError(
             "The Keras backend must be 'openvino' for pictures in int8; on others Keras' own "

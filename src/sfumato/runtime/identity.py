@@ -21,6 +21,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import keras
+import numpy as np
 
 PLAIN = (bool, int, float, str, type(None))
 KNOWN = ("sfumato.", "keras.")  # the packages whose code is known by its digest or its version
@@ -59,8 +60,10 @@ def _layer(layer: Any) -> tuple[Any, ...]:
     for name, value in vars(layer).items():
         if name.startswith("_") or name == "name" or name in WRAPPED:  # names may be numbers
             continue
-        simple = isinstance(value, (*PLAIN, tuple, FunctionType, MethodType))
-        if simple or dataclasses.is_dataclass(value):
+        if isinstance(value, (list, tuple)):
+            value = tuple(x for x in value if not isinstance(x, keras.layers.Layer))
+        described = (*PLAIN, tuple, np.ndarray, FunctionType, MethodType)
+        if isinstance(value, described) or dataclasses.is_dataclass(value):
             settings.append((name, describe(value)))
     return _class(type(layer)), layer.dtype_policy.name, *sorted(settings)
 

@@ -56,8 +56,8 @@ def names(model: ov.Model) -> list[str]:
 
 def positions(node: ov.Node) -> int:
     """Of the input, in a picture: a map's pixels or a sequence's tokens."""
-    shape = list(node.input_value(0).get_shape())
-    channels = 1 if node.get_type_name() == "Convolution" else len(shape) - 1
+    _, *shape = node.input_value(0).get_shape()
+    channels = 0 if node.get_type_name() == "Convolution" else -1
     return math.prod(shape) // shape[channels]
 
 
@@ -77,7 +77,8 @@ def quantize(model: ov.Model, ranges: Mapping[str, float]) -> None:
             continue
         kernel: Any = weights(node)
         node.input(0).replace_source_output(activation(node.input_value(0), limit))
-        node.input(1).replace_source_output(constant(np.asarray(kernel, "float32")))
+        kind = node.get_output_element_type(0)
+        node.input(1).replace_source_output(quantized(np.asarray(kernel, "float32"), kind))
 
 
 def activation(source: ov.Output, limit: float) -> ov.Output:
@@ -87,9 +88,10 @@ def activation(source: ov.Output, limit: float) -> ov.Output:
     return opset.fake_quantize(source, *ends, *ends, 2 * LEVELS + 2).output(0)
 
 
-def constant(kernel: np.ndarray) -> ov.Output:
-    """The kernel, outputs first, as int8 with a scale for each output."""
+def quantized(kernel: np.ndarray, kind: ov.Type) -> ov.Output:
+    """The kernel, outputs first, as int8 with a scale for each output, in a model of ``kind``."""
     scale = np.abs(kernel).max(axis=tuple(range(1, kernel.ndim)), keepdims=True) / LEVELS
     scale = np.maximum(scale, np.float32(1e-30))
     rounded = opset.constant(np.round(kernel / scale).astype("int8"))
-    return opset.multiply(opset.convert(rounded, ov.Type.f32), opset.constant(scale)).output(0)
+    factor = opset.convert(opset.constant(scale), kind)
+    return opset.multiply(opset.convert(rounded, kind), factor).output(0)

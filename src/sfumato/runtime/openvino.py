@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -36,12 +34,11 @@ CONFIG = {
 }
 KEPT = 2  # executables of a program that stay in memory: each has its own copy of the weights
 LARGE = 128 * 2**20  # bytes of constants above which an executable is not kept on disk
-DIGEST = 32  # bytes
 
 
 class Executable(NamedTuple):
     run: Any
-    structure: Any  # what the function returned, with tensors for the arrays
+    structure: Any  # what the function returned, with dtypes for the arrays
     weights: list[Any]  # the values of the variables that were traced
     observed: list[int]  # the variables whose layers' ranges are the last results
     kernels: list[np.ndarray]  # inputs behind the function's: of winograd
@@ -76,15 +73,18 @@ class Program:
         key = tuple(None if x is None else (x.shape, x.dtype.name) for x in leaves)
         weights = [variable.value for variable in self.variables]
         found = self.executables.pop(key, None)
-        if found is None or any(a is not b for a, b in zip(found.weights, weights, strict=True)):
-            del found  # before the next is made: it may be gigabytes
+        if found and any(a is not b for a, b in zip(found.weights, weights, strict=True)):
+            self.executables.clear()
+            found = None
+        if found is None:
             while len(self.executables) >= KEPT:
                 del self.executables[next(iter(self.executables))]
             model, structure, kernels = self.trace(args, leaves)
             observed = [] if self.seen is None else self.observe_layers(model)
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # beside the compiler
                 transforming = pool.map(transformed, kernels)
-                found = Executable(load(model), structure, weights, observed, [*transforming])
+                run = load(model, keep=self.seen is None)
+                found = Executable(run, structure, weights, observed, [*transforming])
         self.executables[key] = found  # the latest used is last
         return found
 
@@ -105,50 +105,56 @@ class Program:
         take_stored_kernels(model)
         if self.ranges is not None:
             limits = self.ranges.tolist()
-            int8.quantize(model, {name: limits[i] for name, i in self.kernels().items()})
+            int8.quantize(model, {name: limits[i] for name, i in self.places().items()})
         kernels = [] if self.seen is not None else use_winograd(model)  # or let them be observed
         keep_channels_first(model)
-        return model, structure, kernels
+        dtypes = tree.map_structure(lambda x: None if x is None else x.dtype, structure)
+        return model, dtypes, kernels
 
-    def kernels(self) -> dict[str, int]:
+    def places(self) -> dict[str, int]:
         """The place in ``variables`` of every constant that a model may contain, by its name."""
         stored = [stored_kernel(variable.value.output)[0] for variable in self.variables]
         return {int8.name_of(x): i for i, x in enumerate(stored) if x is not None}
 
     def observe_layers(self, model: ov.Model) -> list[int]:
         """Add results that tell the ranges; the variables that they belong to."""
-        kernels = self.kernels()
-        observed = [kernels[name] for name in int8.names(model)]
+        places = self.places()
+        observed = [places[name] for name in int8.names(model)]
         int8.observe(model)
         return observed
 
-    def observe(self, run: Callable[[], Any]) -> np.ndarray:
-        """How large the input of each layer becomes while ``run`` calls this, in float32."""
-        self.executables.clear()
-        self.ranges, self.seen = None, np.full(len(self.variables), np.nan, "float32")
-        try:
-            run()
-            return self.seen
-        finally:
-            self.executables.clear()
-            self.seen = None
-
-    def quantize(self, run: Callable[[], Any], settings: str) -> None:
-        """From now on in int8, as ``run`` shows; what it showed is kept on disk.
-
-        Args:
-            run: calls this program as it will be used.
-            settings: what ``run`` depends on beside the weights.
-        """
-        folder = cache.directory()
-        path = folder and folder / "int8" / digest_of(self.variables, settings)
-        stored = read(path) if path else None
-        ranges = self.observe(run) if stored is None else np.frombuffer(stored, "float32")
-        if path and stored is None:
-            with suppress(OSError):
-                write(path, ranges.tobytes())
+    def use(self, ranges: np.ndarray | None = None, observe: bool = False) -> None:
+        """Compute in int8 from now on, or in float32; or observe what the ranges would be."""
         self.executables.clear()
         self.ranges = ranges
+        self.seen = np.full(len(self.variables), np.nan, "float32") if observe else None
+
+
+def quantize(programs: Sequence[Program], run: Callable[[], Any], settings: str) -> None:
+    """Have programs compute in int8 from now on; what ``run`` shows of them is kept on disk.
+
+    Args:
+        programs: which.
+        run: calls them as they will be used, once, all in float32.
+        settings: what ``run`` depends on beside the weights of each.
+    """
+    folder = cache.directory()
+    paths = [folder and folder / "int8" / digest_of(p.variables, settings) for p in programs]
+    stored = [cache.read(path) if path else None for path in paths]
+    ranges = [None if x is None else np.frombuffer(x, "float32") for x in stored]
+    for program, known in zip(programs, ranges, strict=True):
+        program.use(observe=known is None)
+    try:
+        if any(known is None for known in ranges):
+            run()
+        seen = [program.seen for program in programs]
+    finally:
+        for program in programs:
+            program.use()
+    for program, path, known, found in zip(programs, paths, ranges, seen, strict=True):
+        if path and found is not None:
+            cache.write(path, found.tobytes())
+        program.use(found if known is None else known)
 
 
 def compile(
@@ -170,31 +176,30 @@ def to_openvino(x: np.ndarray) -> Any:
     return ov.Tensor(x.view(np.uint16), x.shape, ov.Type.bf16)
 
 
-def from_openvino(x: np.ndarray, traced: Any) -> np.ndarray:
+def from_openvino(x: np.ndarray, dtype: str) -> np.ndarray:
     """The result; OpenVINO hands bfloat16 out as if it were float16."""
-    return x.view(ml_dtypes.bfloat16) if traced.dtype == "bfloat16" else x
+    return x.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else x
 
 
 # Executables on disk
 
 
-def load(model: ov.Model) -> Any:
-    """The compiled model, from the disk if it has been there before.
+def load(model: ov.Model, keep: bool = True) -> Any:
+    """The compiled model, from the disk if it has been there before; kept there, if ``keep``.
 
     OpenVINO writes the weights beside the code. For a large network that is gigabytes, and reading
     them takes longer than compiling; for a small one it saves most of the time.
     """
     folder = cache.directory()
-    if folder is None or sum(x.get_byte_size() for x in constants(model)) > LARGE:
+    if not keep or folder is None or sum(x.get_byte_size() for x in constants(model)) > LARGE:
         return core().compile_model(model, "CPU", CONFIG)
     path = folder / "openvino" / fingerprint(model)
-    blob = read(path)
+    blob = cache.read(path)
     if blob is not None:
         with suppress(RuntimeError):  # intact, but not for this machine
             return core().import_model(blob, "CPU", CONFIG)
     compiled = core().compile_model(model, "CPU", CONFIG)
-    with suppress(OSError):  # a folder that cannot be written to is no reason to fail
-        write(path, compiled.export_model().getvalue())
+    cache.write(path, compiled.export_model().getvalue())
     return compiled
 
 
@@ -241,27 +246,3 @@ def digest_of(variables: Sequence[keras.Variable], settings: str) -> str:
 
 def attributes(node: ov.Node) -> list[tuple[str, str]]:
     return sorted((name, repr(value)) for name, value in node.get_attributes().items())
-
-
-def read(path: Path) -> bytes | None:
-    """What ``write`` wrote there, or None when there is nothing or something else."""
-    try:
-        stored = path.read_bytes()
-    except OSError:
-        return None
-    digest, blob = stored[:DIGEST], stored[DIGEST:]
-    return blob if hashlib.sha256(blob).digest() == digest else None
-
-
-def write(path: Path, blob: bytes) -> None:
-    """In one move, so that another process sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(blob).digest())
-            file.write(blob)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -71,6 +71,9 @@ def convert(stored: ov.Output, kind: ov.Type) -> ov.Output:
     """A cast, marked so that OpenVINO keeps a matmul's kernel narrow until it packs it."""
     if stored.get_element_type() == kind:  # Keras writes many of these
         return stored
+    source: Any = stored.get_node()
+    if source.get_type_name() == "Convert" and stored.get_element_type() == ov.Type.f32:
+        return convert(source.input_value(0), kind)  # the file's half precision, widened before
     node = opset.convert(stored, kind)
     node.get_rt_info()["decompression_0"] = ""
     return node.output(0)
