@@ -17,11 +17,15 @@
 # %% [markdown]
 # ## Setup
 #
-#     pip install "sfumato[plot]"
+#     pip install ".[plot]"
 #
-# Import Sfumato before Keras. Keras settles on a backend when it is first imported; Sfumato, if
-# you have not chosen one, chooses JAX ([Backends](backends.md)). Importing Sfumato loads nothing
-# else yet.
+# in the folder of Sfumato's source. Import Sfumato before Keras: Keras settles on a backend when
+# it is first imported. If you have chosen none, Sfumato chooses OpenVINO where there is only a CPU
+# (on Linux and Windows with x86-64) and JAX elsewhere ([Backends](backends.md)). Importing Sfumato
+# loads nothing else yet.
+#
+# This guide runs on both. Its comparison of speed needs JAX or TensorFlow: start it with
+# `KERAS_BACKEND=jax` to see that, too.
 
 # %%
 import sfumato
@@ -202,11 +206,14 @@ keras.mixed_precision.set_global_policy("float32")
 # TensorFlow, one operation after the other on JAX and PyTorch. That is slow but easy to look
 # into.
 #
+# On OpenVINO neither switch does anything for speed: it always compiles, and always computes in
+# float32. [Its own is int8](openvino.md#int8).
+#
 # ## What are they worth?
 #
 # Let us measure the four combinations on this machine: three pictures in one batch, after a call
 # that warms up. The two without XLA may take a minute for that, since JAX then compiles every kind
-# of operation by itself.
+# of operation by itself. (On OpenVINO the four compute the same, and their times say nothing.)
 
 # %%
 STEPS = 10
@@ -236,7 +243,7 @@ images = [
 plot_gallery(images, rows=1, cols=4, titles=[name for name, _, _ in rows])
 
 # %%
-device = str(keras.ops.ones(()).device)
+device = str(getattr(keras.ops.ones(()), "device", "cpu"))  # OpenVINO: always the CPU
 where = f"{keras.backend.backend()} on {device}, {os.cpu_count()} CPU cores"
 print(f"{PRESET}, 3 pictures, {STEPS} steps; {where}\n")
 print(f"{'':22} {'first call':>12} {'next call':>12}")
@@ -248,9 +255,9 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 
 # %% [markdown]
 # The table is this machine's; its first line says where it ran. (If you read this as a page: that
-# was two CPU cores which were busy with other work, too. Your own run says more.) The first call
-# includes loading and compiling, or reading from disk what was compiled before: XLA's program is
-# that of the first pictures above. To read the rest, it helps to know:
+# was JAX on two CPU cores, which may have been busy with other work, too. Your own run says more.)
+# The first call includes loading and compiling, or reading from disk what was compiled before:
+# XLA's program is that of the first pictures above. To read the rest, it helps to know:
 #
 # - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
 #   keeps them fed. Run the script on yours to see what that comes to.
@@ -296,6 +303,39 @@ print(save("outputs/frog.png", images[0], recipe))
 plot_gallery(images, rows=1, cols=3)
 
 # %% [markdown]
+# ## From a picture
+#
+# `image_to_image` does not begin with noise alone but with a picture under noise. `strength` is the
+# part of the steps that are done: with few of them much of the picture stays, with all of them next
+# to nothing. Here an apple becomes a pear:
+
+# %%
+apple = model.text_to_image("a red apple", seed=5, verbose=False)[0]
+strengths = [0.1, 0.2, 0.3, 0.6]
+pears = [
+    model.image_to_image("a green pear", apple, strength=strength, seed=5, verbose=False)[0]
+    for strength in strengths
+]
+titles = ["the picture", *(f"strength {strength:g}" for strength in strengths)]
+plot_gallery([apple, *pears], rows=1, cols=5, titles=titles)
+
+# %% [markdown]
+# `inpaint` paints anew where its `mask` is 1, here the right half. Everywhere else the result is
+# the picture that it was given, to the last bit.
+
+# %%
+height, width = apple.shape[:2]
+mask = np.zeros((height, width))
+mask[:, width // 2 :] = 1
+painted = model.inpaint("a green apple", apple, mask, seed=5, verbose=False)[0]
+kept = np.abs(painted.astype(int) - apple)[mask == 0]
+print(f"outside the mask: {kept.max()} levels of 255 apart")
+titles = ["the picture", "the mask", "painted"]
+plot_gallery([apple, 255 * mask, painted], rows=1, cols=3, titles=titles)
+
+# %% [markdown]
+# Neither is on the command line yet.
+#
 # ## Random walks
 #
 # `text_to_image` is two calls, and you can put yourself in between: `encode_text` gives vectors,
@@ -324,4 +364,5 @@ print(save_animation("outputs/apple-to-balloon.webp", frames, fps=8, rubber_band
 # - [The algorithm](algorithm.md): how Stable Diffusion works, in depth
 # - [Samplers and schedules](samplers.md): every name, what it costs and where it comes from
 # - [Coming from KerasCV](migrating.md): what stays and what is better
+# - [Training](training.md): the denoiser on your own pictures
 # - [The command line](command-line.md): pictures without Python

@@ -3,7 +3,8 @@
     python docs/make_guide.py          guide.py -> guide.ipynb, without outputs, and so for each
     python docs/make_guide.py --run    also runs them: what they print and plot is in guide.md
 
-A guide is a script in cells: `# %% [markdown]` begins text, `# %%` begins code.
+A guide is a script in cells: `# %% [markdown]` begins text, `# %%` begins code. Pages are made on
+JAX, because the comparison in the guide needs it, unless KERAS_BACKEND says otherwise.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="run them and write the pages, too")
     arguments = parser.parse_args()
     os.environ.setdefault("MPLBACKEND", "agg")
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     cache = tempfile.TemporaryDirectory()  # a first call in a page is a first call
     os.environ["SFUMATO_COMPILE_CACHE"] = cache.name
     for name in arguments.guides:

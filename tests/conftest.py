@@ -21,8 +21,8 @@ if find_spec("sfumato") is None:
         [str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
 
-# Pictures are compared on the backend that Sfumato itself would choose; a whole run on another one
-# is `KERAS_BACKEND=torch pytest`.
+# The tests run on JAX, whatever Sfumato would choose here, because it also trains. A whole run on
+# another backend is `KERAS_BACKEND=torch pytest`.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.

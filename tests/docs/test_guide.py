@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +27,7 @@ from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
+from sfumato.pictures import save
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = ("guide", "random_walks")
@@ -96,9 +100,10 @@ def test_the_guide_runs(model: str, tmp_path: Path) -> None:
     assert "(3, 64, 64, 3) uint8" in page
     assert re.search(r"(\d+)/\1 ", page)  # the progress bar
     assert "computes in float16\nkeeps its weights in float32" in page
-    levels = re.search(r"(\d+) levels of 255 apart", page)
+    levels = re.search(r"in the batch: (\d+) levels of 255 apart", page)
     assert levels
     assert int(levels[1]) <= 1
+    assert "outside the mask: 0 levels of 255 apart" in page
     table = re.findall(r"^(Standard|Mixed precision|XLA|XLA \+ mixed precision) +\d", page, re.M)
     assert table == ["Standard", "Mixed precision", "XLA", "XLA + mixed precision"]
     assert (tmp_path / "outputs" / "frog.png").is_file()
@@ -107,6 +112,19 @@ def test_the_guide_runs(model: str, tmp_path: Path) -> None:
     pictures = [tmp_path / link for link in re.findall(r"\]\((images/.*?)\)", page)]
     assert len(pictures) >= 9
     assert all(path.is_file() for path in pictures)
+
+
+@pytest.mark.slow
+def test_the_guide_runs_on_openvino(model: str, tmp_path: Path) -> None:
+    """On the backend that a computer without an accelerator gets."""
+    (tmp_path / "guide.py").write_text(source("guide.py", model), "utf-8")
+    command = [sys.executable, "guide.py"]
+    environment = os.environ | {"KERAS_BACKEND": "openvino"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "steps; openvino on cpu" in done.stdout
+    assert "outside the mask: 0 levels of 255 apart" in done.stdout
+    assert (tmp_path / "outputs" / "frog.png").is_file()
 
 
 @pytest.mark.slow
@@ -123,14 +141,48 @@ def test_the_random_walks_run(model: str, tmp_path: Path) -> None:
             assert film.n_frames >= 16
 
 
-def blocks(name: str, model: str) -> str:
-    """The Python code of a page."""
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", source(name, model), re.M | re.S))
+def blocks(name: str, model: str) -> list[str]:
+    """The pieces of Python code of a page."""
+    return re.findall(r"^```python\n(.*?)^```", source(name, model), re.M | re.S)
+
+
+def test_the_first_lines_of_the_readme_make_a_picture(model: str) -> None:
+    exec(blocks("../README.md", model)[0], {})
+    with Image.open("apple.png") as picture:
+        assert picture.size == (64, 64)
+
+
+@pytest.mark.slow
+def test_training_trains_what_the_denoiser_is_asked(model: str, tmp_path: Path) -> None:
+    captions = ["a red apple", "a yellow lemon", "a blue balloon", "a green tree"]
+    (tmp_path / "pictures").mkdir()
+    painted = StableDiffusion.from_preset(model).text_to_image(captions, seed=1, verbose=False)
+    for caption, picture in zip(captions, painted, strict=True):
+        save(tmp_path / "pictures" / f"{caption}.png", picture)
+        (tmp_path / "pictures" / f"{caption}.txt").write_text(f"{caption}\n", "utf-8")
+    code = "\n".join(blocks("training.md", model))
+    assert "steps_per_epoch=1000" in code
+    names: dict[str, Any] = {}
+    exec(code.replace("steps_per_epoch=1000", "steps_per_epoch=1"), names)
+    assert names["images"].shape == (1, 64, 64, 3)
+
+    trained, before = names["unet"], StableDiffusion.from_preset(model).diffusion_model
+    pairs = zip(trained.weights, before.weights, strict=True)
+    assert any(np.any(np.array(a) != np.array(b)) for a, b in pairs)
+    kept = StableDiffusion.from_preset("my-model")
+    assert kept.checkpoint.prediction == names["model"].checkpoint.prediction
+    assert kept.checkpoint.noise == names["model"].checkpoint.noise
+    for a, b in zip(trained.weights, kept.diffusion_model.weights, strict=True):
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-6)  # float16
+    if model == "mini":  # knows its own pictures, if it is asked in the way it has learnt
+        inputs, answers = next(names["batches"](32))
+        errors = np.square(trained.predict_on_batch(inputs) - answers)
+        assert errors.mean() < 0.5 * np.square(answers).mean()
 
 
 def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
     names: dict[str, Any] = {}
-    exec(blocks("algorithm.md", model), names)  # ends in a comparison of its own
+    exec("\n".join(blocks("algorithm.md", model)), names)  # ends in a comparison of its own
     assert names["by_hand"].std() > 1
     assert names["decoded"].shape == names["picture"].shape
     assert names["context"].shape[:2] == (1, 77)
@@ -141,7 +193,7 @@ def test_code_for_kerascv_runs_with_its_imports_changed(
     model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(StableDiffusion, "default_preset", model)
-    code = blocks("migrating.md", model).replace("512", "64")
+    code = "\n".join(blocks("migrating.md", model)).replace("512", "64")
     names: dict[str, Any] = {}
     exec(code, names)
     shown = capsys.readouterr().out

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sfumato.cli.arguments import COMMANDS
+from sfumato.diffusion import SAMPLERS, SCHEDULES
 from sfumato.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +36,54 @@ def test_links_between_pages_lead_somewhere(page):
     assert missing == []
 
 
-def test_commands_and_options_exist():
-    from sfumato.cli.arguments import COMMANDS
+def anchors(text: str) -> set[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    lines = re.findall(r"^sfumato (\w+) (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
-    assert len(lines) >= 5
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+def test_links_to_headings_lead_somewhere(page):
+    page = ROOT / page
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text("utf-8"))
+    targets = [(page.parent / link if link else page, anchor) for link, anchor in links]
+    assert [t for t in targets if t[1] not in anchors(t[0].read_text("utf-8"))] == []
+
+
+def options_of(command: str) -> list[list[str]]:
+    """The options of a command, each with its names."""
+    actions = COMMANDS[command].parser()._actions
+    return [list(action.option_strings) for action in actions if action.option_strings]
+
+
+@pytest.mark.parametrize(
+    ("page", "least"), [("README.md", 5), *((path, 0) for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_commands_and_options_exist(page, least: int):
+    text = (ROOT / page).read_text("utf-8")
+    variables = r"(?:[A-Z_]+=\S+ )*"
+    line = rf"^(?: {{4}})?{variables}sfumato (\w+) (.*?)(?:\s+#.*)?$"
+    lines = re.findall(line, text, re.MULTILINE)
+    assert len(lines) >= least
     for command, arguments in lines:
-        known = {name for a in COMMANDS[command].parser()._actions for name in a.option_strings}
-        assert set(re.findall(r"(?<=\s)--?[\w-]+", f" {arguments}")) <= known
+        known = {name for names in options_of(command) for name in names}
+        assert set(re.findall(r"(?<=\s)--?[a-z][\w-]*", f" {arguments}")) <= known
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_of_the_command_line_names_every_option(command: str):
+    page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    for names in options_of(command):
+        assert any(re.search(rf"(?<![\w-]){name}(?![\w-])", page) for name in names), names
+
+
+def test_samplers_and_schedules_are_counted():
+    count = f"{len(SAMPLERS)} samplers on {len(SCHEDULES)} schedules"
+    classes = [a for row in SAMPLERS.values() for a in row.aliases if a.endswith("Scheduler")]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert count in changelog
+    assert f"{len(classes)} schedulers of diffusers" in changelog
+    migrating = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+    assert count in migrating.replace("[samplers](samplers.md)", "samplers")
+    names = (ROOT / "docs" / "samplers.md").read_text("utf-8")
+    assert f"class names {len(classes)} are known" in names
