@@ -36,7 +36,8 @@ def describe(case: Mapping[str, Any]) -> str:
 def time_of(record: Record) -> str:
     median, spread = record["median"], record["spread"]
     digits = 1 if median >= 20 else 2 if median >= 1 else 4
-    return f"{median:.{digits}f} ± {spread:.{digits}f}"
+    spread = f" ± {spread:.{digits}f}" if len(record["values"]) > 1 else ""
+    return f"{median:.{digits}f}{spread}"
 
 
 def table(head: Sequence[str], rows: Rows) -> str:

@@ -105,3 +105,18 @@ def test_prediction_where_the_file_tells(tmp_path):
     ):
         write_safetensors(path, tiny_models.to_compvis(family) | extra)
         assert open_checkpoint(path).prediction == prediction
+
+
+def test_noise_where_the_file_tells(tmp_path):
+    path = tmp_path / "model.safetensors"
+    marks = {"v_pred": np.zeros(0, "float32"), "ztsnr": np.zeros(0, "float32")}
+    write_safetensors(path, tiny_models.to_compvis("xl") | marks)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.prediction == "v_prediction"
+    assert checkpoint.settings["scheduler"]["rescale_betas_zero_snr"]
+
+
+def test_the_noise_levels_of_edm_are_refused_by_name():
+    file = tiny_models.to_compvis("xl") | {"edm_vpred.sigma_max": np.float32(120).reshape(())}
+    with pytest.raises(CheckpointError, match=r"CosXL.*Received: edm_vpred\.sigma_max"):
+        from_compvis(file)

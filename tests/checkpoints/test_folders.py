@@ -154,6 +154,15 @@ def test_pickles_only_where_there_is_nothing_else(folder, models):
             "fp16",
             ["model-00001-of-00001.fp16.safetensors"],
         ),
+        (
+            [
+                "model-00001-of-00002.safetensors",
+                "model-00002-of-00002.safetensors",
+                "model.safetensors",
+            ],
+            None,
+            ["model.safetensors"],
+        ),
         (["unet/diffusion_pytorch_model.non_ema.safetensors"], None, None),
         (["model.onnx", "flax_model.msgpack", "openvino_model.bin"], None, []),
     ],
@@ -171,7 +180,12 @@ def test_names_of_older_versions():
 
 
 def test_damaged_settings_are_named(folder):
-    for text, message in (("{", "not JSON"), ("[1]", "JSON object"), ("[" * 99999, "not JSON")):
+    for text, message in (
+        ("{", "not JSON"),
+        ("[1]", "JSON object"),
+        ("[" * 99999, "not JSON"),
+        (" " * (2**20 + 1), "longer than 1048576 bytes"),
+    ):
         (folder / "unet/config.json").write_text(text)
         with pytest.raises(CheckpointError, match=message):
             open_checkpoint(folder)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import huggingface_hub
 import pytest
 import tiny_models
 from huggingface_hub import constants
 
 from sfumato import presets
-from sfumato.checkpoints import CheckpointError, hub, save_diffusers
-from sfumato.checkpoints.hub import Address, parse, resolve, select
+from sfumato.checkpoints import CheckpointError, save_diffusers
+from sfumato.checkpoints.hub import Address, is_complete, parse, resolve, select
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -22,11 +24,15 @@ def cache(tmp_path, monkeypatch):
 
 
 def cached(cache, repository: str, revision: str):
-    """A model in the cache as huggingface_hub lays it out."""
+    """A model in the cache as huggingface_hub lays it out, which took a part of a repository."""
     base = cache / f"models--{repository.replace('/', '--')}"
     save_diffusers(base / "snapshots" / COMMIT, tiny_models.networks("1.x"))
     (base / "refs").mkdir()
     (base / "refs" / revision).write_text(COMMIT)
+    (base / "trees").mkdir()
+    files = {"README.md": {"size": 1, "blob_id": COMMIT}}
+    tree = json.dumps({"format_version": 1, "files": files})
+    (base / "trees" / f"{COMMIT}.json").write_text(tree)
     return base / "snapshots" / COMMIT
 
 
@@ -87,7 +93,7 @@ def test_only_one_variant_and_nothing_but_data_is_selected():
     ]
     assert "unet/diffusion_pytorch_model.safetensors" in select(names)
     for chosen in (select(names), select(names, "fp16")):
-        assert all(name.endswith(hub.SUFFIXES) for name in chosen)
+        assert all(name.endswith((".safetensors", ".json", ".txt")) for name in chosen)
         assert not {"safety_checker/model.safetensors", "model.safetensors"} & set(chosen)
 
 
@@ -173,3 +179,33 @@ def test_a_bundled_model_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setattr(presets, "find", lambda name: preset)
     with pytest.raises(FileNotFoundError, match="part of this package, but its weights"):
         resolve("gone")
+
+
+def test_without_an_index_one_file_is_complete_and_no_preset(tmp_path):
+    assert not is_complete(tmp_path)
+    (tmp_path / "a.safetensors").touch()
+    assert is_complete(tmp_path)
+    assert not is_complete(tmp_path, presets.PRESETS["sdxl-turbo"])
+    (tmp_path / "b.safetensors").touch()
+    assert not is_complete(tmp_path)
+
+
+def test_an_index_may_leave_out_parts(tmp_path):
+    index = {"unet": ["diffusers", "UNet"], "vae": None, "text_encoder": [None, None]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert not is_complete(tmp_path)
+    (tmp_path / "unet").mkdir()
+    file = tmp_path / "unet/diffusion_pytorch_model.safetensors"
+    file.symlink_to(tmp_path / "nowhere")
+    assert not is_complete(tmp_path)
+    (tmp_path / "nowhere").touch()
+    assert is_complete(tmp_path)
+
+
+def test_one_file_of_a_repository_does_not_make_the_preset(cache):
+    preset = presets.PRESETS["bk-sdm-tiny"]
+    folder = cached(cache, preset.repository, "main")
+    (folder / "model_index.json").rename(folder / "x.safetensors")
+    assert resolve(f"{preset.repository}/x.safetensors", offline=True).path.is_file()
+    with pytest.raises(FileNotFoundError):
+        resolve("bk-sdm-tiny", offline=True)

@@ -74,3 +74,19 @@ def test_every_network_is_made_with_its_values(single):
         if name != "unet":
             assert network.name == name
     assert made["unet"].variables[0].dtype == "float16"
+
+
+def test_a_single_file_of_zero_terminal_snr(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, tiny_models.to_compvis("xl") | {"ztsnr": np.zeros(0, "float32")})
+    model = open_model(path)
+    assert model.noise == {"zero_terminal_snr": True}
+    assert model.schedule_for("euler") == "trailing"
+
+
+def test_a_folder_of_no_preset_prefers_no_variant(tmp_path):
+    save_diffusers(tmp_path, tiny_models.networks("1.x"), dtype="float16")
+    for file in list(tmp_path.rglob("*.safetensors")):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    save_diffusers(tmp_path, tiny_models.networks("1.x"), dtype="float32")
+    assert open_model(tmp_path).checkpoint.parts["unet"]["conv_in.weight"].dtype == "float32"

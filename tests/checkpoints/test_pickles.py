@@ -33,6 +33,7 @@ WEIGHTS = {
 def test_reads_what_torch_saves(wrap, protocol, tmp_path):
     path = tmp_path / "model.ckpt"
     state = OrderedDict(WEIGHTS)
+    state._metadata = {"": {"version": 1}}  # as modules have it
     content = {"state_dict": state, "epoch": 3, "loss": np.float64(1.5)} if wrap else state
     torch.save(content, path, pickle_protocol=protocol)
     found = read_pickle(path)
@@ -93,7 +94,10 @@ BAD = {
     "of the shape (1099511627776,)": tensor(HUGE + b"\x85", b"K\x00\x85"),
     "a tensor has the shape": tensor(b"J\xff\xff\xff\xff\x85", b"K\x01\x85"),
     "and strides (1, 1)": tensor(b"K\x01\x85", b"K\x01K\x01\x86"),
-    "table of 2147483647 entries": b"\x80\x02}r\xff\xff\xff\x7f.",
+    "it changes a function": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}"
+    b"X\x0c\x00\x00\x00__defaults__)s\x86b.",
+    "it changes a Float32DType": b"\x80\x02ctorch\nFloatStorage\n}b.",
+    "it changes a type": b"\x80\x02ccollections\nOrderedDict\n}b.",
     "instruction EXT1": b"\x80\x02\x82\x01.",
     "instruction INST": b"(ios\nsystem\n.",
     "it refers to 'file'": b"\x80\x02(X\x04\x00\x00\x00fileNNtQ.",
@@ -124,6 +128,9 @@ def test_the_tensor_of_these_pickles_is_read_where_it_is_sound(tmp_path):
 
 def test_archives_that_are_not_torchs_are_refused(tmp_path):
     path = tmp_path / "bad.ckpt"
+    archive(path, bytes(4 * 2**20 + 1))
+    with pytest.raises(CheckpointError, match="has 4194305 bytes, more than 4194304"):
+        read_pickle(path)
     archive(path, pickle.dumps({}, 2), zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match="compressed"):
         read_pickle(path)

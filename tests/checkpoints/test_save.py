@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -79,3 +80,17 @@ def test_int8_embeddings_are_a_quarter_and_read_back(tmp_path):
 def test_an_unknown_dtype_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`dtype` must be one of float32, float16, bfloat16"):
         save_diffusers(tmp_path, {}, dtype="int4")
+
+
+def test_settings_are_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    save_diffusers(tmp_path, {})
+    file = tmp_path / "scheduler/scheduler_config.json"
+    before = file.read_bytes()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_diffusers(tmp_path, {}, {"prediction_type": "sample"})
+    assert file.read_bytes() == before
+    assert [each.name for each in file.parent.iterdir()] == [file.name]

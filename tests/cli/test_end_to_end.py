@@ -60,7 +60,7 @@ def test_a_picture_made_with_less_work_and_the_same_again(sfumato, model):
     options = ("--guidance-interval", "0:0.5", "--feature-reuse", "2", "--token-merging", "0.5")
     settings = ("--model", model, "--steps", "4", "--seed", "7")
     assert sfumato("generate", "a pear", *settings, *options, "-o", "1.png").code == 0
-    assert sfumato("generate", "--from", "1.png", "-o", "2.png").code == 0
+    assert sfumato("generate", "--from", "1.png", "--model", model, "-o", "2.png").code == 0
     assert Path("1.png").read_bytes() == Path("2.png").read_bytes()
     assert sfumato("generate", "a pear", *settings, "-o", "3.png").code == 0
     assert not np.array_equal(load("1.png"), load("3.png"))
@@ -76,7 +76,7 @@ def test_a_picture_and_the_same_again(sfumato, model):
     recipe = load_recipe(done.lines[0])
     assert (recipe.sampler, recipe.schedule, recipe.seed) == ("DPM++ 2M", "Karras", 7)
 
-    again = sfumato("generate", "--from", done.lines[0], "-o", "again.png")
+    again = sfumato("generate", "--from", done.lines[0], "--model", model, "-o", "again.png")
     assert (again.code, again.err) == (0, "")
     assert Path("again.png").read_bytes() == Path(done.lines[0]).read_bytes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_the_defaults_are_the_models(sfumato, pipeline):
     assert 0 <= call["seed"] < 2**32
 
 
+def test_an_empty_negative_prompt_is_none(sfumato, pipeline):
+    assert sfumato("generate", "a", "--negative", "").code == 0
+    assert pipeline.calls[0]["negative_prompt"] is None
+
+
+def test_an_interval_as_python_writes_it(sfumato, pipeline):
+    assert sfumato("generate", "a", "--guidance-interval", "1e-05:1.0").code == 0
+    assert pipeline.calls[0]["guidance_interval"] == (1e-5, 1)
+
+
+def test_where_nothing_can_be_written_nothing_is_loaded(sfumato, pipeline, tmp_path):
+    (tmp_path / "taken").touch()
+    done = sfumato("generate", "a", "-o", "taken/folder")
+    assert (done.code, hasattr(pipeline, "loaded")) == (1, False)
+    assert "--out must be where pictures can be written. Received: taken/folder" in done.err
+
+
 def test_a_sampler_brings_its_own_schedule(sfumato, pipeline):
     assert sfumato("generate", "a", "--sampler", "ddim").code == 0
     assert pipeline.calls[0]["schedule"] == "leading"
@@ -145,6 +163,15 @@ def test_the_recipe_is_in_the_file_unless_unwanted(sfumato, pipeline):
     assert recipe.version.startswith("Sfumato ")
     sfumato("generate", "a", "-o", "without.png", "--no-metadata")
     assert load_recipe("without.png") is None
+
+
+@pytest.mark.parametrize(("folder", "name"), [("own", "own"), ("sd1.5", "./sd1.5")])
+def test_a_recipe_says_of_a_local_model_only_its_name(sfumato, pipeline, tmp_path, folder, name):
+    path = tmp_path / "private" / folder
+    path.mkdir(parents=True)
+    sfumato("generate", "a", "--model", str(path), "-o", "a.png")
+    assert pipeline.loaded[0] == str(path)
+    assert load_recipe("a.png").model == name
 
 
 def test_json_lines(sfumato, pipeline):
@@ -207,12 +234,69 @@ class TestFrom:
         assert (call["guidance_interval"], call["feature_reuse"]) == ((0.0, 1.0), 1)
         assert call["token_merging"] == 0
 
-    def test_a_recipe_that_says_what_cannot_be(self, sfumato, pipeline):
-        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", extra={"Feature reuse": "-2"}))
+    @pytest.mark.parametrize(
+        ("stated", "message"),
+        [
+            ({"steps": 0}, "--steps: must be a whole number from 1. Received: 0"),
+            ({"guidance": -1.0}, "--guidance: must be a number from 0. Received: -1.0"),
+            ({"seed": 2**64}, "to 18446744073709551615. Received: 18446744073709551616"),
+            ({"width": 500, "height": 8}, "must be multiples of 8. Received: 500x8"),
+            ({"extra": {"Precision": "float8"}}, "--dtype: invalid choice: 'float8'"),
+            ({"extra": {"Quantization": "int4"}}, "--quantize: invalid choice: 'int4'"),
+            ({"extra": {"Feature reuse": "-2"}}, "a whole number from 1. Received: -2"),
+        ],
+    )
+    def test_a_recipe_that_says_what_cannot_be(self, sfumato, pipeline, stated, message):
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", **stated))
         done = sfumato("generate", "--from", "1.png")
-        assert (done.code, pipeline.calls) == (1, [])
-        assert "whole number" in done.err
-        assert "Received: -2" in done.err
+        assert (done.code, hasattr(pipeline, "loaded")) == (1, False)
+        assert message in done.err
+
+    def test_what_an_option_replaces_may_be_anything(self, sfumato, pipeline):
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", steps=0, seed=2**64, model="x"))
+        options = ("--steps", "1", "--seed", "2", "--model", "mini")
+        assert sfumato("generate", "--from", "1.png", *options).code == 0
+
+    @pytest.mark.parametrize(
+        "model", ["someone/something", "v1-5-pruned", "~nobody-here/x", "x" * 999]
+    )
+    def test_a_model_is_not_fetched_because_a_picture_names_it(self, sfumato, pipeline, model):
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", steps=1, seed=1, model=model))
+        done = sfumato("generate", "--from", "1.png")
+        assert (done.code, hasattr(pipeline, "loaded")) == (2, False)
+        assert f"name it with --model. Received: {model}" in done.err
+        Path("own.safetensors").touch()
+        save("2.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", model="own.safetensors"))
+        assert sfumato("generate", "--from", "2.png").code == 0
+
+    @pytest.mark.parametrize("model", ["//server/x", r"\\server\x", r"\\?\UNC\server\x"])
+    def test_a_path_on_another_machine_is_not_looked_at(
+        self, sfumato, pipeline, monkeypatch, model
+    ):
+        def forbidden(*arguments, **options):
+            raise AssertionError("looked there")
+
+        monkeypatch.setattr("sfumato.checkpoints.hub.resolve", forbidden)
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", steps=1, seed=1, model=model))
+        done = sfumato("generate", "--from", "1.png")
+        assert done.code == 2
+        assert "name it with --model" in done.err
+
+    def test_a_sampler_that_names_its_schedule(self, sfumato, pipeline):
+        recipe = Recipe("a", steps=1, seed=1, sampler="DPM2 a Exponential")
+        save("1.png", np.zeros((8, 8, 3), "uint8"), recipe)
+        assert sfumato("generate", "--from", "1.png").code == 0
+        assert sfumato("generate", "--from", "1.png", "--schedule", "beta").code == 0
+        asked = [(call["sampler"], call["schedule"]) for call in pipeline.calls]
+        assert asked == [("dpm2_a", "exponential"), ("dpm2_a", "beta")]
+
+    def test_a_second_pass_is_left_out_with_a_warning(self, sfumato, pipeline):
+        extra = {"Hires upscale": "2", "Hires upscaler": "Latent"}
+        recipe = Recipe("a", steps=1, seed=1, strength=0.7, extra=extra)
+        save("1.png", np.zeros((8, 8, 3), "uint8"), recipe)
+        done = sfumato("generate", "--from", "1.png")
+        assert done.code == 0
+        assert "not used from the recipe of 1.png: Hires upscale, Hires upscaler" in done.err
 
     def test_a_picture_of_another_program(self, sfumato, pipeline):
         recipe = Recipe(
@@ -307,7 +391,8 @@ class TestMisuse:
             (("a", "--steps", "2.5"), "a whole number from 1. Received: 2.5"),
             (("a", "--guidance", "nan"), "a number from 0. Received: nan"),
             (("a", "--guidance", "-1"), "a number from 0. Received: -1"),
-            (("a", "--seed", "-1"), "a whole number from 0. Received: -1"),
+            (("a", "--seed", "-1"), "a whole number from 0 to 18446744073709551615. Received: -1"),
+            (("a", "--seed", str(2**64)), "Received: 18446744073709551616"),
             (("a", "--dtype", "float8"), "float8"),
             (("a", "--sampler", "magic"), "`sampler` must be one of"),
             (("a", "--schedule", "magic"), "`schedule` must be one of"),
@@ -363,3 +448,23 @@ def test_a_warning_is_one_line(sfumato, pipeline):
     pipeline.on_step = warn
     done = sfumato("generate", "a")
     assert (done.code, done.err) == (0, "sfumato: warning: the prompt was cut: 'of roses'\n")
+
+
+def test_versions_of_rich_that_end_with_an_empty_line(sfumato, pipeline, monkeypatch):
+    monkeypatch.setattr("rich.progress.Progress.stop", lambda self: sys.stderr.write("\n"))
+    assert sfumato("generate", "a").err == ""
+
+
+@pytest.mark.parametrize(
+    ("watched", "options", "disabled"),
+    [(False, (), "1"), (True, (), None), (True, ("-q",), "1")],
+)
+def test_the_hub_shows_progress_where_we_do(
+    sfumato, pipeline, monkeypatch, watched, options, disabled
+):
+    name = "HF_HUB_DISABLE_PROGRESS_BARS"
+    monkeypatch.setenv(name, "")  # so that it is restored
+    monkeypatch.delenv(name)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    assert sfumato("generate", "a", *options).code == 0
+    assert os.environ.get(name) == disabled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -58,3 +59,27 @@ def test_errors_are_one_line(sfumato, tmp_path, arguments, code, message):
     assert message in done.err
     assert done.err.startswith("sfumato: error: ")
     assert done.err.count("\n") == 1
+
+
+def test_a_bad_file_does_not_hide_the_others(sfumato, picture, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    done = sfumato("info", "missing.png", "text.png", "folder.png", "apple.webp")
+    assert (done.code, done.err.count("\n")) == (1, 3)
+    assert "Steps: 2" in done.out
+
+
+def test_json_is_as_that_of_generate(sfumato, pipeline):
+    made = json.loads(sfumato("generate", "a", "--json").out)
+    del made["seconds"]
+    assert json.loads(sfumato("info", "--json", made["path"]).out) == made
+
+
+def test_a_strangers_text_commands_no_terminal(sfumato, tmp_path, monkeypatch):
+    prompt = "a \x1b]0;title\x07 b\nc \x9b31m"
+    save(tmp_path / "a.png", np.zeros((8, 8, 3), "uint8"), Recipe(prompt))
+    assert sfumato("info", "a.png").out == f"{prompt}\n"
+    save(tmp_path / "\x1b[31m.png", np.zeros((8, 8, 3), "uint8"))
+    assert sfumato("info", "\x1b[31m.png").err == "sfumato: \\x1b[31m.png carries no recipe\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert sfumato("info", "a.png").out == "a \\x1b]0;title\\x07 b\nc \\x9b31m\n"

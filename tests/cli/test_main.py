@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 import pytest
 
 import sfumato as package
+from sfumato.cli import terminal
 from sfumato.cli.arguments import COMMANDS
 
 SFUMATO = [sys.executable, "-m", "sfumato"]
@@ -85,12 +87,29 @@ class TestColour:
         assert "\x1b" not in sfumato("paint").err
 
 
-def test_a_closed_pipe_is_no_traceback():
+@pytest.mark.parametrize("arguments", [("--help",), ("generate", "--help")])
+def test_a_closed_pipe_is_no_traceback(arguments):
     pipe = subprocess.PIPE
-    with subprocess.Popen([*SFUMATO, "--help"], stdout=pipe, stderr=pipe) as run:
+    with subprocess.Popen([*SFUMATO, *arguments], stdout=pipe, stderr=pipe) as run:
         run.stdout.close()
         assert run.stderr.read() == b""
     assert run.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "path", "written"),
+    [
+        ("utf8", "caf\udce9", b"caf\xe9"),  # a name that is not UTF-8, as Linux allows
+        ("cp1252", "猫", b"\\u732b"),
+        ("ascii", "caf\udce9", b"caf\\udce9"),
+    ],
+)
+def test_every_path_can_be_written(monkeypatch, encoding, path, written):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    terminal.take_any_text()
+    terminal.write(path)
+    assert stdout.buffer.getvalue() == written + b"\n"
 
 
 SLOW = """
@@ -146,6 +165,12 @@ class TestStreams:
         command = [sys.executable, "-c", SLOW, *self.arguments]
         run = subprocess.run(command, capture_output=True, cwd=tmp_path, check=True)
         assert (run.stdout, run.stderr) == (b"outputs/00001-1-red-apple.png\n", b"")
+
+    def test_a_pipe_that_cannot_encode_the_path(self, tmp_path):
+        command = [sys.executable, "-c", SLOW, "generate", "café", "--seed", "1"]
+        env = os.environ | {"PYTHONIOENCODING": "ascii"}
+        run = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env, check=True)
+        assert (run.stdout, run.stderr) == (b"outputs/00001-1-caf\\xe9.png\n", b"")
 
     def test_ctrl_c_in_another_process(self, tmp_path):
         command = [sys.executable, "-c", SLOW, *self.arguments[:-1], "1000"]

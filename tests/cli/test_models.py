@@ -6,11 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sfumato import presets
+from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.cli.models import in_words
 
+COMMIT = "0" * 40
 CONFIG = b'{"unet": ["diffusers", "UNet2DConditionModel"]}'
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 WEIGHTS = b"pretend that this is a U-Net" * 1000
@@ -28,23 +31,34 @@ def cache(tmp_path, monkeypatch):
 
 
 def add(cache: Path, name: str) -> Path:
-    """A preset's repository as the Hub's client stores it: content by hash, names as links."""
+    """A preset's repository in the cache."""
     preset = presets.PRESETS[name]
-    repository = cache / f"models--{preset.repository.replace('/', '--')}"
-    commit = preset.revision if len(preset.revision) == 40 else "0" * 40
+    commit = preset.revision if len(preset.revision) == 40 else COMMIT
+    return store(cache, preset.repository, commit, {"model_index.json": CONFIG, UNET: WEIGHTS})
+
+
+def store(cache: Path, name: str, commit: str, files: dict[str, bytes]) -> Path:
+    """A repository as the Hub's client stores what was asked for: content by hash, names as links.
+
+    Beside it the client keeps what else the repository has.
+    """
+    repository = cache / f"models--{name.replace('/', '--')}"
     snapshot = repository / "snapshots" / commit
-    git = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
-    for name, content, digest in (
-        ("model_index.json", CONFIG, git),
-        (UNET, WEIGHTS, hashlib.sha256(WEIGHTS).hexdigest()),
-    ):
-        blob = repository / "blobs" / digest
+    for name, content in files.items():
+        git = name.endswith(".json")
+        text = b"blob %d\0" % len(content) + content if git else content
+        blob = repository / "blobs" / (hashlib.sha1 if git else hashlib.sha256)(text).hexdigest()
         blob.parent.mkdir(parents=True, exist_ok=True)
         blob.write_bytes(content)
         (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
         (snapshot / name).symlink_to(blob)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
+    tree = {name: {"size": 1, "blob_id": COMMIT} for name in (*files, "README.md")}
+    for file, text in (
+        ("refs/main", commit),
+        (f"trees/{commit}.json", json.dumps({"format_version": 1, "files": tree})),
+    ):
+        (repository / file).parent.mkdir()
+        (repository / file).write_text(text)
     return snapshot
 
 
@@ -170,7 +184,8 @@ def test_misuse(sfumato, cache, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(0, "0 B"), (999, "999 B"), (28_047, "28 KB"), (4_265_380_512, "4.27 GB")]
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (28_047, "28 KB"), (999_600, "1 MB"), (4_265_380_512, "4.27 GB")],
 )
 def test_sizes_in_words(size, words):
     assert in_words(size) == words
@@ -183,3 +198,49 @@ def test_the_bundled_model_is_told_apart(sfumato, cache, monkeypatch, tmp_path):
     monkeypatch.setattr(type(presets.PRESETS["mini"]), "folder", property(lambda self: folder))
     row = sfumato("models", "ls", "mini").lines[1]
     assert "in the package" in row
+
+
+def test_one_file_of_a_repository(sfumato, cache):
+    x, y = "someone/something/x.safetensors", "someone/something/y.safetensors"
+    folder = store(
+        cache, "someone/something", COMMIT, {"x.safetensors": WEIGHTS, "y.safetensors": b"y"}
+    )
+    assert json.loads(sfumato("models", "ls", x, "--json").out)["bytes"] == len(WEIGHTS)
+    (folder / "y.safetensors").resolve().write_bytes(b"z")
+    assert sfumato("models", "verify", x).lines == [f"{x}: intact"]
+    assert "damaged: y.safetensors (" in sfumato("models", "verify", y).err
+    done = sfumato("models", "rm", x)
+    assert done.code == 1
+    assert "`models rm someone/something@main` removes all that is here" in done.err
+    assert (folder / "x.safetensors").read_bytes() == WEIGHTS
+    assert sfumato("models", "rm", "someone/something@main").code == 0
+    assert not folder.exists()
+
+
+def test_a_folder_of_the_same_name_is_another_model(sfumato, cache):
+    Path("someone/something").mkdir(parents=True)
+    assert json.loads(sfumato("models", "ls", "someone/something", "--json").out)["path"] is None
+    assert "is not here" in sfumato("models", "verify", "someone/something").err
+    assert sfumato("models", "pull", "someone/something").code == 1
+    folder = store(cache, "someone/something", COMMIT, {"x.safetensors": WEIGHTS})
+    assert sfumato("models", "pull", "someone/something").lines == [f"someone/something: {folder}"]
+
+
+def test_a_broken_cache_is_told_from_an_empty_one(sfumato, cache):
+    (add(cache, "sd1.5") / UNET).resolve().unlink()
+    assert "is not complete (`models pull`)" in sfumato("models", "verify", "sd1.5").err
+    done = sfumato("models", "rm", "sd1.5")
+    assert done.code == 1
+    assert f"remove the folder `{next(cache.iterdir())}`" in done.err
+
+
+def test_verify_where_the_cache_has_no_links(sfumato, cache):
+    """As on Windows: no name says what the content must be, so only the frame is checked."""
+    folder = add(cache, "sd1.5")
+    for name in ("model_index.json", UNET):
+        (folder / name).unlink()
+    (folder / "model_index.json").write_bytes(CONFIG)
+    write_safetensors(folder / UNET, {"a": np.zeros(2)})
+    assert sfumato("models", "verify", "sd1.5").lines == ["sd1.5: intact"]
+    (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-1])
+    assert "sd1.5: damaged: " in sfumato("models", "verify", "sd1.5").err

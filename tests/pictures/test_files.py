@@ -91,6 +91,14 @@ def test_exif_comment_is_what_other_programs_look_for(image, suffix):
     assert comment == b"UNICODE\0" + write_text(RECIPE).encode("utf-16-be")
 
 
+def test_a_text_behind_the_pixels_is_found(tmp_path, image):
+    png = encode(image)
+    text = chunk(b"tEXt", b"parameters\0a cat\nSteps: 1, CFG scale: 3, Seed: 2")
+    path = tmp_path / "a.png"
+    path.write_bytes(png[:-12] + text + png[-12:])  # before IEND
+    assert load_recipe(path) == Recipe("a cat", steps=1, guidance=3, seed=2)
+
+
 def with_comment(path, comment, software=None):
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = comment
@@ -178,6 +186,9 @@ def test_wrong_pictures_are_refused(tmp_path, wrong):
         save(tmp_path / "a.png", wrong)
     with pytest.raises(ValueError, match="`file_format` must be one of png, jpg, jpeg, webp"):
         save(tmp_path / "a.tiff", np.zeros((8, 8, 3), np.uint8))
+    for quality in (0, 101):
+        with pytest.raises(ValueError, match=f"`quality` must be .* Received: quality={quality}"):
+            save(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8), quality=quality)
     assert os.listdir(tmp_path) == []
 
 
@@ -211,14 +222,12 @@ def test_transparency_lies_on_white_and_pictures_stand_upright(tmp_path):
     assert load(tmp_path / "thin.png").shape == (999, 1, 3)
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def bomb(width: int, height: int) -> bytes:
     """A tiny PNG that claims to be huge."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
@@ -228,12 +237,22 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, read):
     path = tmp_path / "bomb.png"
     for size in [(9_000, 9_000), (10_000, 10_000), (60_000, 60_000)]:  # ours, Pillow's two limits
         path.write_bytes(bomb(*size))
-        with pytest.raises(ValueError, match="A picture must have 67108864 pixels at most"):
+        with pytest.raises(ValueError, match="A picture must have at most 67108864 pixels"):
             read(path)
     Image.new("RGB", (10, 10)).save(path)
-    with pytest.raises(ValueError, match="A picture must have 99 pixels at most: 10x10 in"):
+    with pytest.raises(ValueError, match="must have at most 99 pixels. Received: 10x10 in"):
         read(path, max_pixels=99)
     read(path, max_pixels=100)
+
+
+def test_pillows_limit_is_told_from_ours(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (10, 10)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns from here to twice that
+    assert load(path).shape == (10, 10, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(ValueError, match="must have at most 40 pixels. Received: "):
+        load(path)
 
 
 @pytest.mark.parametrize("read", [load, load_recipe])

@@ -218,6 +218,7 @@ def test_an_ordinary_reader_finds_the_true_parameters(prompt, negative):
 @given(st.text() | st.lists(PROMPT_PARTS | KEYS, max_size=12).map("".join))
 @example('p\nExact prompt: 5, Exact negative prompt: "\\ud800"')
 @example("p\nab: 1, cd: 2, Steps: " + "9" * 5000 + ", Size: " + "9" * 5000 + "x1")
+@example("p\nab: 1, cd: 2, Size: 1x" + "9" * 5000)
 @settings(max_examples=250, deadline=None)
 def test_reading_never_fails(text):
     recipe = read_text(text)

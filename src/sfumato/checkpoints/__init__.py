@@ -4,8 +4,9 @@
     unet = UNet(checkpoint.unet_config())
     fill(unet, checkpoint.parts["unet"])
 
-No file can run code or make the process allocate more than the file's own size. Keras is imported
-when ``fill``, ``open_model`` or ``save_diffusers`` is first touched; looking at files needs none.
+No file can run code. Tensors are mapped, not read, and what describes them is read only if it has
+no more than a few MB. Keras is imported when ``fill``, ``open_model`` or ``save_diffusers`` is
+first touched; looking at files needs none.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,25 +99,27 @@ def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) ->
 
 def _open_files(path: Path, files: list[Path]) -> Checkpoint:
     parts: dict[str, Tensors] = {}
-    prediction: Prediction | None = None
+    scheduler: dict[str, Any] = {}
     for file in files:
         found, told = _open_file(file)
         if double := sorted(parts.keys() & found.keys()):
             raise CheckpointError(f"`{path}` holds the {double[0]} twice.")
         parts |= found
-        prediction = prediction or told
-    checkpoint = Checkpoint(path, parts, {}, prediction)
-    if prediction is None and "unet" in parts:
+        scheduler |= told
+    settings = {"scheduler": scheduler} if scheduler else {}
+    checkpoint = Checkpoint(path, parts, settings, scheduler.get("prediction_type"))
+    if checkpoint.prediction is None and "unet" in parts:
         # 2.x was published in both kinds, with the same shapes.
-        told = None if checkpoint.unet_config().context_width == 1024 else "epsilon"
-        checkpoint = Checkpoint(path, parts, {}, told)
+        is_2 = checkpoint.unet_config().context_width == 1024
+        checkpoint = replace(checkpoint, prediction=None if is_2 else "epsilon")
     return checkpoint
 
 
-def _open_file(file: Path) -> tuple[dict[str, Tensors], Prediction | None]:
+def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """The parts in a file, and what it tells of the scheduler in diffusers' words."""
     if file.suffix == ".h5":
         part, tensors = from_kerascv(read_keras_h5(file))
-        return {part: tensors}, "epsilon" if part == "unet" else None
+        return {part: tensors}, {"prediction_type": "epsilon"} if part == "unet" else {}
     if file.suffix == ".safetensors":
         tensors = read_safetensors(file)
     elif file.suffix in PICKLES:
@@ -125,9 +127,8 @@ def _open_file(file: Path) -> tuple[dict[str, Tensors], Prediction | None]:
     else:
         raise CheckpointError(f"A checkpoint must end in {FORMATS}. Received: path={file}")
     if compvis.is_compvis(tensors):
-        told: Prediction | None = "v_prediction" if "v_pred" in tensors else None
-        return _split(compvis.from_compvis(tensors)), told
-    return _split(_one_part(file, tensors)), None
+        return _split(compvis.from_compvis(tensors)), compvis.scheduler(tensors)
+    return _split(_one_part(file, tensors)), {}
 
 
 def _one_part(file: Path, tensors: Tensors) -> dict[str, Tensors]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from sfumato.checkpoints import folders
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
@@ -25,7 +26,7 @@ XL_OPENCLIP = "conditioner.embedders.1.model."
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"
     r"|(model_ema|denoiser|first_stage_model\.loss)\."
-    r"|(v_pred|ztsnr|edm_vpred\..*)$"
+    r"|(v_pred|ztsnr)$"
     r"|.*(position_ids|logit_scale|attn_mask)$"
 )
 
@@ -81,8 +82,12 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
         "unet", "vae", "text_encoder" and, for XL, "text_encoder_2", as far as the file has them.
 
     Raises:
-        CheckpointError: names that belong to none of them, all listed.
+        CheckpointError: names that belong to none of them, all listed; or the noise levels of EDM.
     """
+    if edm := [name for name in tensors if name.startswith("edm_vpred.")]:
+        raise CheckpointError(
+            "Models of EDM's noise levels, such as CosXL, cannot be used. Received: " + listing(edm)
+        )
     rest = dict(tensors)
     unet = _take(rest, UNET)
     text = _take(rest, CLIP) or _take(rest, XL_CLIP) or _openclip_2(_take(rest, OPENCLIP))
@@ -95,6 +100,16 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
     if unknown := [name for name in rest if not IGNORED.match(name)]:
         raise CheckpointError(f"The checkpoint has tensors of no known network: {listing(unknown)}")
     return {part: found for part, found in parts.items() if found}
+
+
+def scheduler(tensors: Tensors) -> dict[str, Any]:
+    """What marks among the tensors tell of the training, in the words of diffusers' schedulers."""
+    told: dict[str, Any] = {}
+    if "v_pred" in tensors:
+        told["prediction_type"] = "v_prediction"
+    if "ztsnr" in tensors:
+        told["rescale_betas_zero_snr"] = True
+    return told
 
 
 def _take(tensors: Tensors, prefix: str) -> Tensors:

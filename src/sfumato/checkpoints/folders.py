@@ -13,7 +13,7 @@ from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
-MAX_JSON = 16 * 2**20
+MAX_JSON = 2**20
 
 # Attention of the autoencoder as diffusers named it before version 0.15.
 OLD_ATTENTION = [
@@ -91,20 +91,20 @@ def read_part(folder: Path, variant: str | None = None) -> Tensors:
 def choose(names: Sequence[str], variant: str | None = None) -> list[str]:
     """The files that hold a part's weights: one, or all pieces of a divided one.
 
-    safetensors come before pickles, then the wanted variant, then no variant, then any. Works on
-    paths too; names that are not weights are passed over.
+    safetensors come before pickles, then the wanted variant, then no variant, then any; a whole
+    file comes before pieces. Works on paths too; names that are not weights are passed over.
     """
-    groups: dict[tuple[bool, bool, bool, str], list[str]] = {}
+    groups: dict[tuple[bool, bool, bool, str, bool], list[str]] = {}
     for name in names:
         found = re.fullmatch(
-            STEMS + r"(?:\.(?P<variant>[\w-]+?))?(?:-(\d{5})-of-(\d{5}))?(?:\.(?P<late>\w+))?"
+            STEMS + r"(?:\.(?P<variant>[\w-]+?))?(?P<piece>-\d{5}-of-\d{5})?(?:\.(?P<late>\w+))?"
             r"\.(?P<kind>safetensors|bin)",
             PurePosixPath(name).name,
         )
         if found:
             kind = found["variant"] or found["late"] or ""
             key = (found["kind"] != "safetensors", kind != (variant or ""), kind != "", kind)
-            groups.setdefault(key, []).append(name)
+            groups.setdefault((*key, found["piece"] is not None), []).append(name)
     return sorted(groups[min(groups)]) if groups else []
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from sfumato.checkpoints.tensors import CheckpointError, map_file, view
 
-MAX_NAMES = 16 * 2**20
-"""Most bytes that a list of names may have."""
+MAX_NAMES = 2**20
+"""Most bytes that a list of names may have. (Of h5py's texts of any length, the references.)"""
 
 
 class Weight(NamedTuple):

@@ -17,7 +17,6 @@ from sfumato.checkpoints.folders import PARTS, choose, read_json
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.presets import Preset
 
-SUFFIXES = (".safetensors", ".json", ".txt")
 SETTINGS = re.compile(
     r"model_index\.json|scheduler/scheduler_config\.json|tokenizer(_2)?/[\w.]+\.(json|txt)"
     r"|(unet|vae|text_encoder|text_encoder_2)/[\w.-]+\.json"
@@ -108,7 +107,7 @@ def download(
 
     offline = constants.HF_HUB_OFFLINE if offline is None else offline
     repository, revision, _ = address
-    at_hand = cached(address)
+    at_hand = cached(address, preset)
     if at_hand and (offline or COMMIT.fullmatch(revision)):
         return at_hand
     cause: Exception | str = "the network is switched off (offline)"
@@ -119,7 +118,10 @@ def download(
             names = [file.rfilename for file in about.siblings or []]
             wanted = [address.file] if address.file else select(names, variant)
             folder = snapshot_download(repository, revision=revision, allow_patterns=wanted)
-            return _entry(Path(folder), address)
+            path = Path(folder, address.file)
+            if not path.exists():
+                raise FileNotFoundError(f"`{path}` is not there.")
+            return path
         except CheckpointError:
             raise
         except Exception as error:  # noqa: BLE001  whatever the network's layers raise
@@ -160,7 +162,7 @@ def select(names: Sequence[str], variant: str | None = None) -> list[str]:
     return [n for n in names if SETTINGS.fullmatch(n)] + weights
 
 
-def cached(address: Address) -> Path | None:
+def cached(address: Address, preset: Preset | None = None) -> Path | None:
     """The folder or file of a repository in the cache, if it is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -169,41 +171,45 @@ def cached(address: Address) -> Path | None:
         folder = snapshot_download(
             address.repository, revision=address.revision, local_files_only=True
         )
-        path = _entry(Path(folder), address)
-    except (LocalEntryNotFoundError, FileNotFoundError, ValueError):
+    except (LocalEntryNotFoundError, ValueError) as error:
+        # huggingface_hub 2 calls a repository incomplete of which we took what we need.
+        folder = getattr(error, "snapshot_path", None)
+    if folder is None:
         return None
-    return path if path.is_file() or is_complete(path) else None
+    path = Path(folder, address.file)
+    return path if path.is_file() or is_complete(path, preset) else None
 
 
-def _entry(folder: Path, address: Address) -> Path:
-    """What to open: the named file, the only file, or the folder."""
-    if address.file:
-        if not (folder / address.file).is_file():
-            raise FileNotFoundError(f"`{folder / address.file}` is not there.")
-        return folder / address.file
-    return folder
+def is_complete(folder: Path, preset: Preset | None = None) -> bool:
+    """Whether a folder has weights, all pieces of them, for every part its index names.
 
-
-def is_complete(folder: Path) -> bool:
-    """Whether a folder has weights, all pieces of them, for every part its index names."""
+    Without an index, which all presets have, it must hold one file of weights.
+    """
     index = read_json(folder / "model_index.json")
-    parts = [part for part in PARTS if index.get(part, [None])[0]] if index else []
+    parts = [part for part in PARTS if index.get(part) not in (None, [None, None])]
     if not parts:
-        return any(path.suffix == ".safetensors" for path in folder.iterdir())
+        return not (index or preset) and len([*folder.glob("*.safetensors")]) == 1
     for part in parts:
         if not (folder / part).is_dir():
             return False
-        files = choose([path.name for path in (folder / part).iterdir()])
+        files = choose([path.name for path in (folder / part).iterdir() if path.is_file()])
         count = re.search(r"-of-(\d{5})", files[0]) if files else None
         if not files or (count and len(files) != int(count[1])):
             return False
     return True
 
 
+def cache_folder(repository: str) -> Path:
+    """Where the Hub's client keeps what it has of a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
+
+
 def _explain(address: Address, cause: Exception | str, preset: Preset | None) -> str:
     from huggingface_hub import constants
 
-    cache = Path(constants.HF_HUB_CACHE, f"models--{address.repository.replace('/', '--')}")
+    cache = cache_folder(address.repository)
     what = f"The preset {preset.name!r}" if preset else f"The model {address.repository!r}"
     files = ", ".join(preset.files if preset else [address.file or "its safetensors, JSON, text"])
     return (

@@ -18,7 +18,7 @@ from sfumato.networks.unet import UNet
 from sfumato.presets import Preset
 
 END_OF_TEXT = 49407
-CUSTOM = Preset("", "A model of no preset")
+CUSTOM = Preset("", "A model of no preset", variant="")
 
 
 @dataclass(frozen=True)

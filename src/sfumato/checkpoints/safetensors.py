@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, map_file, view
 
-MAX_HEADER = 64 * 2**20
-"""Longest header accepted, in bytes. That of SDXL has 0.3 MB."""
+MAX_HEADER = 4 * 2**20
+"""Longest header accepted, in bytes, as its objects take many times that. SDXL's has 0.3 MB."""
 
 DTYPES: dict[str, np.dtype] = {
     name: np.dtype(kind)
@@ -57,23 +60,12 @@ def read_safetensors(path: str | os.PathLike[str]) -> Tensors:
         raise CheckpointError(f"`{path}` is not a sound safetensors file: {error}.") from error
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The free text that a safetensors file carries beside its tensors."""
-    path = Path(path)
-    try:
-        metadata = _header(map_file(path))[1].get("__metadata__", {})
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"`{path}` is not a sound safetensors file: {error}.") from error
-    return {str(key): str(value) for key, value in dict(metadata).items()}
-
-
 def write_safetensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write the tensors, one at a time; the file appears under its name when it is complete."""
-    path = Path(path)
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     stop = 0
     for name, array in tensors.items():
@@ -85,12 +77,20 @@ def write_safetensors(
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
-    partial = path.with_name(f".{path.name}.part")
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write, which appears under its name when it is complete."""
+    path = Path(path)
+    partial = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with partial.open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for array in tensors.values():
-                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        with partial.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -116,8 +116,7 @@ def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
+        [(double, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the name {double!r} appears twice")
     return found
 

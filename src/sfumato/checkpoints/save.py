@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from sfumato.checkpoints.filling import SCALE, is_kernel, sources
-from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.checkpoints.safetensors import replacing, write_safetensors
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
@@ -219,4 +219,5 @@ def _index(parts: Mapping[str, Any], scheduler: Settings) -> Settings:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # it, unless told not to.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    terminal.take_any_text()
     with terminal.one_line_warnings():
         try:
             return _run(arguments)
@@ -60,5 +61,8 @@ def _run(arguments: list[str]) -> int:
             f"there is no command {name!r}; commands: {', '.join(COMMANDS)} (`sfumato --help`)"
         )
     options = COMMANDS[name].parser().read(rest)
+    if getattr(options, "quiet", False) or not (sys.stderr and sys.stderr.isatty()):
+        # Read when the Hub's client is first imported, which is in the commands.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     command: Callable[..., int] = import_module(f"sfumato.cli.{name}").run
     return command(options)

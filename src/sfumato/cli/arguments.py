@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,50 +15,48 @@ DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 SHAPES = ("square", "portrait", "landscape")
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers that are large enough."""
+def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,20}", text) or int(text) < least:
-            message = f"must be a whole number from {least}. Received: {text}"
+        if not re.fullmatch(r"\d{1,20}", text) or not least <= int(text) <= most:
+            message = f"must be a whole number {_span(least, most)}. Received: {text}"
             raise argparse.ArgumentTypeError(message)
         return int(text)
 
     return read
 
 
-def _guidance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0. Received: {text}")
-    return value
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """A reader of numbers from `least` to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or math.isinf(value):
+            message = f"must be a number {_span(least, most)}. Received: {text}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return read
 
 
-def interval(text: str) -> tuple[float, float]:
+def _span(least: float, most: float) -> str:
+    return f"from {least}" + (f" to {most}" if most < math.inf else "")
+
+
+def _interval(text: str) -> tuple[float, float]:
     """`0.2:0.8` as two numbers."""
-    match = re.fullmatch(r"([\d.]+):([\d.]+)", text)
     try:
-        first, second = (float(part) for part in match.groups()) if match else (1.0, 0.0)
+        first, second = map(float, text.split(":"))
     except ValueError:
         first, second = 1.0, 0.0
     if not 0 <= first < second <= 1:
         message = f"must be two numbers from 0 to 1, such as 0.2:0.8. Received: {text}"
         raise argparse.ArgumentTypeError(message)
     return first, second
-
-
-def share(text: str) -> float:
-    """A part of the tokens."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 0.75:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 0.75. Received: {text}")
-    return value
 
 
 def _size(text: str) -> tuple[int, int] | str:
@@ -82,7 +81,7 @@ def _generate() -> Parser:
         'sfumato generate "a red apple" "a green pear" -n 4 --seed 7 -o fruit',
         "sfumato generate --from fruit/00001-7-a-red-apple.png --steps 50",
     )
-    add, count = parser.add, whole(1)
+    add, count, seed = parser.add, whole(1), whole(0, 2**64 - 1)
 
     what = "what to paint"
     add(what, "prompt", metavar="PROMPT", nargs="*", help="each prompt makes pictures of its own")
@@ -96,13 +95,13 @@ def _generate() -> Parser:
     add(
         how,
         "--guidance",
-        type=_guidance,
+        type=number(0),
         metavar="X",
-        help="how closely to follow the words [7.5]",
+        help="how closely to follow the words [the model's]",
     )
     add(how, "--sampler", metavar="NAME", help="such as dpmpp_2m, euler_a, ddim [the model's]")
     add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
-    add(how, "--seed", type=whole(0), metavar="N", help="of the first picture, then N + 1 [any]")
+    add(how, "--seed", type=seed, metavar="N", help="of the first picture, then N + 1 [any]")
     add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help="such as mixed_bfloat16 [float32]")
     add(how, "--quantize", choices=("int8",), metavar="MODE", help="int8: faster on OpenVINO")
 
@@ -110,7 +109,7 @@ def _generate() -> Parser:
     add(
         less,
         "--guidance-interval",
-        type=interval,
+        type=_interval,
         metavar="A:B",
         help="guide only from this part of the steps to that [0:1]",
     )
@@ -124,7 +123,7 @@ def _generate() -> Parser:
     add(
         less,
         "--token-merging",
-        type=share,
+        type=number(0, 0.75),
         metavar="X",
         help="merge this part of the tokens, up to 0.75 [0]",
     )

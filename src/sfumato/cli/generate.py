@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sfumato.cli import engine
 from sfumato.cli.job import read_job
-from sfumato.cli.names import claim
+from sfumato.cli.names import check_writable, claim
 from sfumato.cli.progress import Progress, StepEvent
 from sfumato.cli.terminal import Interruption
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Make all pictures of the command; those of a batch are on disk before the next begins."""
     job = read_job(options)
+    check_writable(job.out)
     with Progress(options.quiet) as progress:
         progress.doing(f"loading {job.model}")
         pipeline = engine.load_pipeline(job.model, job.size, job.dtype)
@@ -84,4 +85,4 @@ def _title(prompt: str, seed: int, count: int, width: int = 32) -> str:
 def _line(path: Path, recipe: Recipe, seconds: float) -> str:
     """One picture as a JSON object."""
     entry = {"path": str(path), "seconds": round(seconds, 3), **dataclasses.asdict(recipe)}
-    return json.dumps({key: value for key, value in entry.items() if value is not None})
+    return json.dumps(entry)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from sfumato.cli.terminal import paint
+from sfumato.cli.terminal import paint, write
 
 Rows = list[tuple[str, str]]
 
@@ -52,6 +52,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (`{self.prog} --help`)")
+
+    def print_help(self, file: Any = None) -> None:
+        write(self.format_help().rstrip())  # at once: a reader that went away is noticed here
 
     def format_help(self) -> str:
         lines = [f"{paint(self.prog, 'bold')} {paint(' '.join(self.places), 'cyan')} [options]", ""]

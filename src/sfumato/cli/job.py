@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfumato.cli import engine
-from sfumato.cli.arguments import interval, share, whole
+from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.help import UsageError
 from sfumato.cli.names import OTHER_PICTURES, PICTURES
 from sfumato.cli.terminal import warn
@@ -22,11 +24,11 @@ PRECISION = "Precision"
 QUANTIZATION = "Quantization"
 # What a recipe may say beyond its fields without changing our picture.
 HARMLESS = {PRECISION, QUANTIZATION, "RNG"}
-# The options that change the picture to save work: name in the recipe, name in Python, reader.
-SHORTCUTS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "Guidance interval": ("guidance_interval", interval),
-    "Feature reuse": ("feature_reuse", whole(1)),
-    "Token merging": ("token_merging", share),
+# The options that change the picture to save work: name in the recipe, name in Python.
+SHORTCUTS = {
+    "Guidance interval": "guidance_interval",
+    "Feature reuse": "feature_reuse",
+    "Token merging": "token_merging",
 }
 
 
@@ -95,14 +97,14 @@ class Job:
             seed=seed,
             width=size[0],
             height=size[1],
-            model=self.model,
+            model=_public_name(self.model),
             version=f"Sfumato {__version__}",
             extra={"RNG": "NV"}
             | ({PRECISION: self.dtype} if self.dtype else {})
             | ({QUANTIZATION: self.quantize} if self.quantize else {})
             | {
                 key: _written(self.shortcuts[name])
-                for key, (name, _) in SHORTCUTS.items()
+                for key, name in SHORTCUTS.items()
                 if name in self.shortcuts
             },
         )
@@ -120,7 +122,7 @@ def read_job(options: argparse.Namespace) -> Job:
     sampler, schedule = _names(options.sampler, options.schedule)
     return Job(
         prompts=tuple(options.prompt),
-        negative_prompt=options.negative,
+        negative_prompt=options.negative or None,  # a recipe does not tell "" from none
         model=options.model or engine.DEFAULT_MODEL,
         size=options.size,
         steps=options.steps,
@@ -133,7 +135,7 @@ def read_job(options: argparse.Namespace) -> Job:
         dtype=options.dtype,
         shortcuts={
             name: value
-            for name, _ in SHORTCUTS.values()
+            for name in SHORTCUTS.values()
             if (value := getattr(options, name)) is not None
         },
         quantize=options.quantize,
@@ -143,17 +145,28 @@ def read_job(options: argparse.Namespace) -> Job:
 
 def _names(sampler: str | None, schedule: str | None) -> tuple[str | None, str | None]:
     """Canonical names of sampler and schedule."""
-    from sfumato.diffusion import find_sampler, find_schedule
+    from sfumato.diffusion import find_schedule
 
     if schedule is not None and schedule.casefold() == "automatic":  # A1111: the sampler's own
         schedule = None
     try:
-        return (
-            None if sampler is None else find_sampler(sampler).name,
-            None if schedule is None else find_schedule(schedule).name,
-        )
+        sampler, own = (None, None) if sampler is None else _sampler(sampler)
+        return sampler, own if schedule is None else find_schedule(schedule).name
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _sampler(label: str) -> tuple[str, str | None]:
+    """Its name, and that of the schedule that A1111 once put behind it: "DPM++ 2M Karras"."""
+    from sfumato.diffusion import find_sampler, find_schedule
+
+    try:
+        return find_sampler(label).name, None
+    except ValueError:
+        sampler, _, schedule = label.rpartition(" ")
+        with suppress(ValueError):
+            return find_sampler(sampler).name, find_schedule(schedule).name
+        raise
 
 
 def _load_recipe(source: str) -> Recipe:
@@ -162,7 +175,8 @@ def _load_recipe(source: str) -> Recipe:
     recipe = load_recipe(Path(source))
     if recipe is None:
         raise ValueError(f"{source} carries no recipe")
-    if recipe.strength is not None:
+    # A1111 writes a strength for its second pass, too, which is left out here.
+    if recipe.strength is not None and not any(key.startswith("Hires") for key in recipe.extra):
         raise ValueError(f"{source} was made from another picture, which its recipe does not hold")
     if unused := [key for key in recipe.extra if key not in HARMLESS | SHORTCUTS.keys()]:
         warn(f"not used from the recipe of {source}: {', '.join(unused)}")
@@ -176,25 +190,26 @@ def _written(value: Any) -> str:
     return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _shortcuts(recipe: Recipe) -> dict[str, Any]:
-    try:
-        return {
-            name: read(recipe.extra[key])
-            for key, (name, read) in SHORTCUTS.items()
-            if key in recipe.extra
-        }
-    except argparse.ArgumentTypeError as error:
-        raise ValueError(f"the recipe says what cannot be: it {error}") from error
+def _public_name(model: str) -> str:
+    """The model's name in a recipe: of a path the last part, as the rest tells who painted it."""
+    from sfumato import presets
+
+    path = Path(model).expanduser()
+    if presets.find(model) or not path.exists():
+        return model
+    name = path.resolve().name
+    return f"./{name}" if presets.find(name) else name
 
 
 def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
-    """The options, and from the recipe what they leave open."""
-    size = None if recipe.width is None or recipe.height is None else (recipe.width, recipe.height)
+    """The options, and from the recipe what they leave open.
+
+    The file may be a stranger's, so what it says is read as if it stood on the command line.
+    """
     stated = {
-        "prompt": [recipe.prompt],
         "negative": recipe.negative_prompt or None,
         "model": recipe.model,
-        "size": size,
+        "size": recipe.size,
         "steps": recipe.steps,
         "guidance": recipe.guidance,
         # A schedule belongs to its sampler: another sampler brings another one.
@@ -202,8 +217,31 @@ def _filled(options: argparse.Namespace, recipe: Recipe) -> argparse.Namespace:
         "sampler": recipe.sampler,
         "seed": recipe.seed,
         "dtype": recipe.extra.get(PRECISION),
-        **_shortcuts(recipe),
         "quantize": recipe.extra.get(QUANTIZATION),
+        **{name: recipe.extra.get(key) for key, name in SHORTCUTS.items()},
     }
     given = {name: value for name, value in vars(options).items() if value not in (None, [])}
-    return argparse.Namespace(**vars(options) | stated | given)
+    left_open = {k: v for k, v in stated.items() if v is not None and k not in given}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in left_open.items()]
+    try:
+        read = COMMANDS["generate"].parser().read(words)
+    except UsageError as error:
+        raise ValueError(f"the recipe says what cannot be: {error}") from error
+    if "model" in left_open:
+        _check_at_hand(read.model)
+    return argparse.Namespace(**vars(read) | {"prompt": [recipe.prompt]} | given)
+
+
+def _check_at_hand(model: str) -> None:
+    """Refuse a model that a recipe names unless it is a preset or on this machine already."""
+    from sfumato import presets
+    from sfumato.checkpoints import hub
+
+    if presets.find(model):
+        return
+    with suppress(OSError, ValueError, RuntimeError):
+        # Windows logs in to the server of a path such as \\server\folder when it looks there.
+        if not re.match(r"[\\/]{2}", model):
+            hub.resolve(model, offline=True)
+            return
+    raise UsageError(f"the recipe's model is not at hand; name it with --model. Received: {model}")

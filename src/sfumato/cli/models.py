@@ -54,8 +54,8 @@ def _facts(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "description": preset.description if preset else "",
-        "repository": entry.repository,
-        "revision": entry.revision if entry.repository else "",
+        "repository": entry.address.repository,
+        "revision": entry.address.revision if entry.address.repository else "",
         "size": preset.size if preset else None,
         "license": preset.license if preset else "",
         "path": None if entry.path is None else str(entry.path),
@@ -65,14 +65,14 @@ def _facts(entry: Entry) -> dict[str, Any]:
 
 def _place(entry: Entry) -> str:
     if entry.path is None:
-        return "-" if entry.repository else "missing"
-    return in_words(entry.bytes) if entry.repository else "in the package"
+        return "-" if entry.address.repository else "missing"
+    return in_words(entry.bytes) if entry.address.repository else "in the package"
 
 
 def in_words(size: float) -> str:
     """A number of bytes as people say it: `3.4 GB`."""
     for unit in ("B", "KB", "MB"):
-        if size < 1000:
+        if size < 999.5:  # what would be written as 1e+03
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"
@@ -95,17 +95,22 @@ def _report(entry: Entry, action: Action, as_json: bool) -> int:
 
 def _pull(entry: Entry) -> tuple[bool, str]:
     """The Hub's own progress goes to stderr; a download that was interrupted goes on."""
-    from sfumato.checkpoints import CheckpointError, hub
+    from sfumato.checkpoints import CheckpointError
 
     try:
-        return True, str(hub.resolve(entry.name).path)
+        return True, str(shelf.fetch(entry))
     except (FileNotFoundError, CheckpointError) as error:
         return False, terminal.in_one_line(error)
 
 
 def _remove(entry: Entry) -> tuple[bool, str]:
-    if not entry.repository:
+    if not entry.address.repository:
         return False, "is part of the package"
+    repository, revision, file = entry.address
+    if file:
+        return False, f"is one file; `models rm {repository}@{revision}` removes all that is here"
+    if folder := shelf.broken_folder(entry):
+        return False, f"is broken in the cache; remove the folder `{folder}`"
     freed = shelf.remove(entry)
     return True, f"removed, {in_words(freed)} freed" if freed else "was not here"
 

@@ -44,7 +44,11 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._rich.stop()
+        self._stop()
+
+    def _stop(self) -> None:
+        if not self._rich.disable:  # older versions of rich write an empty line nevertheless
+            self._rich.stop()
 
     def doing(self, what: str) -> None:
         """Show `what` beside a bar that moves without saying how far."""
@@ -57,7 +61,7 @@ class Progress:
 
     def write(self, line: str) -> None:
         """One result to stdout, without the bar in between where both share a terminal."""
-        self._rich.stop()
+        self._stop()
         terminal.write(line)
         self._rich.start()
 
@@ -66,4 +70,4 @@ def _plain(text: str) -> str:
     """Text in which rich reads no markup, as a prompt may hold square brackets."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(terminal.harmless(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from sfumato.cli.help import UsageError
 if TYPE_CHECKING:
     from huggingface_hub import CachedRevisionInfo, HFCacheInfo
 
+    from sfumato.checkpoints.hub import Address
     from sfumato.presets import Preset
+
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,8 @@ class Entry:
     """A model that may be on this machine."""
 
     name: str
-    repository: str
-    """On the Hub; empty: part of the package."""
-    revision: str
+    address: Address
+    """On the Hub; without a repository: part of the package."""
     preset: Preset | None
     path: Path | None
     """The complete files; None if they are not here."""
@@ -36,7 +39,8 @@ class Entry:
     def files(self) -> Iterator[Path]:
         """All files of the model that are here."""
         if self.path is not None:
-            yield from sorted(file for file in self.path.rglob("*") if file.is_file())
+            paths = [self.path, *sorted(self.path.rglob("*"))]
+            yield from (path for path in paths if path.is_file())
 
 
 def look_up(name: str) -> Entry:
@@ -49,21 +53,42 @@ def look_up(name: str) -> Entry:
     from sfumato.checkpoints import CheckpointError, hub
 
     if preset := presets.find(name):
-        place = (preset.name, preset.repository, preset.revision)
-    elif address := hub.parse(name):
-        place = (name, address.repository, address.revision)
-    else:
+        name, address = preset.name, hub.Address(preset.repository, preset.revision)
+    elif not (address := hub.parse(name)):
         known = ", ".join(presets.PRESETS)
         raise UsageError(f"MODEL must be one of {known}, or a Hub repository. Received: {name}")
     try:
-        return Entry(*place, preset, hub.resolve(name, offline=True).path)
+        # A folder that is called as the repository is another model, so `resolve` is not asked.
+        path = hub.cached(address, preset) if address.repository else hub.resolve(name).path
     except (FileNotFoundError, CheckpointError):  # nothing there, or damaged
-        return Entry(*place, preset, None)
+        path = None
+    return Entry(name, address, preset, path)
+
+
+def fetch(entry: Entry) -> Path:
+    """The model's files, fetched from the Hub if they are not here."""
+    from sfumato.checkpoints import hub
+
+    if not entry.address.repository:
+        return hub.resolve(entry.name).path
+    variant = entry.preset.variant if entry.preset else None
+    return hub.download(entry.address, variant, preset=entry.preset)
 
 
 def has_files(entry: Entry) -> bool:
     """Whether anything of a model is here, be it complete or not."""
-    return entry.path is not None or _cached_revision(entry) is not None
+    found = entry.path or _cached_revision(entry) or broken_folder(entry)
+    return found is not None
+
+
+def broken_folder(entry: Entry) -> Path | None:
+    """The folder of a repository in the cache if the Hub's client cannot find its way in it."""
+    from sfumato.checkpoints import hub
+
+    folder = hub.cache_folder(entry.address.repository)
+    if not folder.is_dir() or folder.name in {each.repo_path.name for each in _scan().repos}:
+        return None
+    return folder
 
 
 def remove(entry: Entry) -> int:
@@ -80,17 +105,18 @@ def damaged(entry: Entry) -> list[str]:
     """Names of the files whose content is not what the Hub published.
 
     The cache names a file's content by what the Hub says of it: large files by their SHA-256, small
-    ones by their git hash. So this needs no network. The files of the package have no such name; of
-    them only the frame is checked.
+    ones by their git hash. So this needs no network. The files of the package have no such name,
+    nor has any file where Windows makes no links; of these only the frame is checked.
     """
-    revision = _cached_revision(entry)
-    if revision is None:
-        return [] if entry.path is None else _damaged_frame(entry.path)
-    files = sorted(revision.files, key=lambda file: file.file_path)
-    root = revision.snapshot_path
-    return [
-        str(file.file_path.relative_to(root)) for file in files if not _is_intact(file.blob_path)
-    ]
+    blobs: dict[str, Path] = {}
+    if revision := _cached_revision(entry):
+        for file in revision.files:
+            name = file.file_path.relative_to(revision.snapshot_path).as_posix()
+            if DIGEST.fullmatch(file.blob_path.name) and entry.address.file in ("", name):
+                blobs[name] = file.blob_path
+    if blobs:
+        return [name for name, blob in sorted(blobs.items()) if not _is_intact(blob)]
+    return [] if entry.path is None else _damaged_frame(entry.path)
 
 
 def _damaged_frame(folder: Path) -> list[str]:
@@ -130,8 +156,8 @@ def _cached_revision(entry: Entry) -> CachedRevisionInfo | None:
     except CacheNotFound:
         return None
     for repository in repositories:
-        if (repository.repo_type, repository.repo_id) == ("model", entry.repository):
+        if (repository.repo_type, repository.repo_id) == ("model", entry.address.repository):
             for revision in repository.revisions:
-                if entry.revision == revision.commit_hash or entry.revision in revision.refs:
+                if entry.address.revision in {revision.commit_hash, *revision.refs}:
                     return revision
     return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +30,19 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
+def take_any_text() -> None:
+    """Let stdout take paths that it cannot encode: as their bytes, or with escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not where it was replaced, as in notebooks
+        bytes_pass = os.name == "posix" and codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if bytes_pass else "backslashreplace")
+
+
+def harmless(text: str) -> str:
+    """A stranger's text with escapes for the characters that command a terminal."""
+    control = "[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # all but tabs and line ends
+    return re.sub(control, lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
 def write(line: str) -> None:
     """One result to stdout, at once: another program may be reading."""
     print(line, flush=True)
@@ -34,7 +50,9 @@ def write(line: str) -> None:
 
 def complain(message: str, style: str = "red") -> None:
     """One line to stderr."""
-    print(f"{paint('sfumato:', style, sys.stderr)} {message}", file=sys.stderr, flush=True)
+    print(
+        f"{paint('sfumato:', style, sys.stderr)} {harmless(message)}", file=sys.stderr, flush=True
+    )
 
 
 def warn(message: str) -> None:

@@ -1,6 +1,6 @@
 """Picture files: PNG, JPEG and WebP with their recipe inside, and animations.
 
-A file appears under its name only when it is complete. Reading opens these three formats and no
+A file replaces what has its name only when it is complete. Reading opens these three formats and no
 other, and looks at a picture's size before anything is decoded.
 """
 
@@ -48,6 +48,8 @@ def encode(
     Warns:
         UserWarning: the recipe does not fit into a JPEG (64 KB) and was left out.
     """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality}")
     picture = Image.fromarray(_checked(image))
     kind = FORMATS.get(file_format.lower())
     if kind is None:
@@ -135,13 +137,17 @@ def load(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None:
-    """The recipe in a picture file, `None` if there is none. No pixel is decoded.
+    """The recipe in a picture file, `None` if there is none.
+
+    Pixels are decoded only where a PNG has no text before them.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no PNG, JPEG or WebP picture, is damaged, or has too many pixels.
     """
     with _opened(path, max_pixels) as picture:
+        if picture.format == "PNG" and "parameters" not in picture.info:
+            picture.load()  # reads the chunks behind the pixels, too
         text = picture.info.get("parameters")
         if not isinstance(text, str):
             text = _read_comment(picture.getexif())
@@ -196,21 +202,25 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
     """Opens a picture without decoding it; whatever is wrong with the file is a ValueError."""
     path = Path(path)
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
         try:
             with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:
                 if picture.width * picture.height > max_pixels:
                     size = f"{picture.width}x{picture.height} in {path}"
-                    raise ValueError(f"A picture must have {max_pixels} pixels at most: {size}")
+                    raise ValueError(_too_large(max_pixels, size))
                 yield picture
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            message = f"A picture must have {max_pixels} pixels at most: {path}"
-            raise ValueError(message) from error
+        except Image.DecompressionBombError as error:
+            limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))  # ours or Pillow's
+            raise ValueError(_too_large(limit, f"{path}")) from error
         except Image.UnidentifiedImageError as error:
             message = f"`path` must be a PNG, JPEG or WebP picture. Received: {path}"
             raise ValueError(message) from error
         except (OSError, SyntaxError, EOFError, KeyError, TypeError, struct.error) as error:
             raise ValueError(f"The picture is damaged: {path} ({error})") from error
+
+
+def _too_large(limit: int, received: str) -> str:
+    return f"A picture must have at most {limit} pixels. Received: {received}"
 
 
 def _write(path: Path, content: bytes) -> Path:

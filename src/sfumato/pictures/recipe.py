@@ -213,10 +213,9 @@ def _read_fields(items: dict[str, str]) -> dict[str, Any]:
             continue
         with suppress(ValueError):  # a number that is none, or has thousands of digits
             if kind is None:
-                size = _SIZE.fullmatch(items[name])
-                fields |= (
-                    zip(("width", "height"), map(int, size.groups()), strict=True) if size else {}
-                )
+                if size := _SIZE.fullmatch(items[name]):
+                    width, height = map(int, size.groups())
+                    fields |= {"width": width, "height": height}
             elif kind is not float or math.isfinite(float(items[name])):
                 fields[attribute] = kind(items[name])
     return fields
