@@ -112,9 +112,7 @@ def test_the_forms_of_a_step_on_an_accelerator(tmp_path: Path) -> None:
     steps, _, others = text.partition("### Other forms of the step")
     assert "0.0100" in steps
     assert "0.0200" not in steps
-    assert (
-        "| fused norms | sfumato jax | sd1.5 | 512 | 1 | float32 | 0.0200 | 1 |" in others
-    )
+    assert "| fused norms | sfumato jax | sd1.5 | 512 | 1 | float32 | 0.0200 | 1 |" in others
     assert "- a: `--a`" in others
     assert "- sfumato jax, step (b): no time was left" in others
 
