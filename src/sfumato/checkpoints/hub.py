@@ -90,7 +90,7 @@ def _bundled(preset: Preset) -> Path:
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(
             f"The preset {preset.name!r} is part of this package, but its weights are not in "
-            f"`{folder}`. Install Sfumato from a release, or name another model with `preset=` "
+            f"`{folder}`. Install Sfumato anew, or name another model with `preset=` "
             "(`--model` on the command line)."
         )
     return folder

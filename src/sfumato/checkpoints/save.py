@@ -52,6 +52,9 @@ def save_diffusers(
 ) -> None:
     """Write a model as a diffusers folder: safetensors and config.json of every part.
 
+    The tokenizer's files are not written: Sfumato has them, and diffusers takes those of another
+    model of the family.
+
     Args:
         folder: where to write; made if it is not there.
         parts: "unet", "vae" (its ``ImageEncoder`` and ``ImageDecoder``), "text_encoder" and, for

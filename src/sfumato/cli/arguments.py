@@ -100,7 +100,7 @@ def _generate() -> Parser:
         help="how closely to follow the words [the model's]",
     )
     add(how, "--sampler", metavar="NAME", help="such as dpmpp_2m, euler_a, ddim [the model's]")
-    add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the sampler's]")
+    add(how, "--schedule", metavar="NAME", help="noise levels, such as karras [the model's]")
     add(how, "--seed", type=seed, metavar="N", help="of the first picture, then N + 1 [any]")
     add(how, "--dtype", choices=DTYPES, metavar="DTYPE", help="such as mixed_bfloat16 [float32]")
     add(how, "--quantize", choices=("int8",), metavar="MODE", help="int8: faster on OpenVINO")
