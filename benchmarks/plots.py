@@ -74,6 +74,11 @@ def scale(records: Sequence[Record], path: Path) -> bool:
         for peer in dict.fromkeys(r["peer"] for r in mine):
             points = sorted((r["case"][axis], r["median"]) for r in mine if r["peer"] == peer)
             axes.loglog(*zip(*points, strict=True), marker="o", label=peer)
+        for line, values in ((axes.xaxis, {r["case"][axis] for r in mine}), (axes.yaxis, None)):
+            if values:
+                line.set_ticks(sorted(values))
+            line.set_major_formatter("{x:g}")
+            line.set_minor_formatter("" if values else "{x:g}")
         axes.set_xlabel({"size": "side in pixels"}.get(axis, axis))
         axes.set_ylabel("s per picture" if axis == "steps" else "s per step")
         axes.legend(frameon=False, fontsize=8)
