@@ -95,9 +95,13 @@ def heading(records: Sequence[Record]) -> str:
 
 
 def when(records: Sequence[Record]) -> str:
-    """Sections may be of different days: what is measured again replaces the same only."""
-    days = unique((r["date"][:10], r["commit"]) for r in records)
-    return "Measured " + ", ".join(f"{day} at commit {commit}" for day, commit in days) + ".\n"
+    """The days of a section, and if there are several, who was measured on each."""
+    days: dict[str, list[str]] = {}
+    for r in records:
+        days.setdefault(f"{r['date'][:10]} at commit {r['commit']}", []).append(r["peer"])
+    peers = {day: f" ({', '.join(unique(found))})" for day, found in days.items()}
+    words = (day + (peers[day] if len(days) > 1 else "") for day in days)
+    return "Measured " + ", ".join(words) + ".\n"
 
 
 def missing(records: Sequence[Record]) -> str:
