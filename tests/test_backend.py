@@ -122,3 +122,18 @@ def test_openvino_starts_without_jax_and_scipy_and_hides_neither():
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("backend", ["openvino", "jax"])
+def test_the_command_line_starts_without_what_keras_could_plot_or_wrap(tmp_path, backend):
+    for name in ("sklearn", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')")
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "sfumato", "generate", "an apple", "--steps", "1"]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-c", "import sfumato; sfumato.StableDiffusion"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "was imported" in done.stderr  # others may want them of Keras

@@ -64,16 +64,21 @@ def has_accelerator() -> bool:
     return any(find_spec(name) for name in PLUGINS) or any(map(os.path.exists, NVIDIA))
 
 
-def import_keras() -> None:
-    """Import Keras; under OpenVINO without what it loads for nothing, half of its two seconds.
+def import_keras(alone: bool = False) -> None:
+    """Import Keras without what it loads for nothing, half of its two seconds.
 
-    That is `scipy.signal` for two window functions, which SciPy loads when one of them is used, and
-    JAX, to mend a version older than ours.
+    Under OpenVINO that is `scipy.signal` for two window functions, which SciPy loads when one of
+    them is used, and JAX, to mend a version older than ours. ``alone``: nobody but Sfumato uses
+    Keras in this process, so its wrappers and plots need neither scikit-learn nor Matplotlib.
     """
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") != "openvino":
-        return
-    with _instead({"scipy.signal": ModuleType("scipy.signal"), "jax": None}):
-        import_module("keras")
+    hidden: dict[str, ModuleType | None] = {}
+    if os.environ.get("KERAS_BACKEND") == "openvino":
+        hidden |= {"scipy.signal": ModuleType("scipy.signal"), "jax": None}
+    if alone:
+        hidden |= {"sklearn": None, "matplotlib": None}
+    if hidden and "keras" not in sys.modules:
+        with _instead(hidden):
+            import_module("keras")
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sfumato._backend import import_keras
+
 DEFAULT_MODEL = "mini"
 # Width and height relative to the model's own square, at the same number of pixels.
 RATIOS = {
@@ -58,6 +60,7 @@ class Pipeline(Protocol):
 
 def load_pipeline(model: str, size: tuple[int, int] | str | None, dtype: str | None) -> Pipeline:
     """The model, ready for pictures of `size`: (width, height), a word of `RATIOS`, or its own."""
+    import_keras(alone=True)
     from sfumato import StableDiffusion
 
     if isinstance(size, str):

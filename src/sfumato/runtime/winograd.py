@@ -15,10 +15,12 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
+from sfumato._memory import new_memory
 from sfumato.runtime.int8 import name_of, weights
 from sfumato.runtime.passes import FIRST, LAST, order_of, replace
 
 STRIP = 2**24  # numbers of a transformed map that are computed at a time
+BLOCK = 2**11  # 3x3 kernels that are transformed at a time: they stay in the caches
 
 
 class Filtering(NamedTuple):
@@ -163,8 +165,12 @@ def transformed(given: Kernel) -> np.ndarray:
     found = _transformed.get((name, m))
     if found is None:
         F, C = kernel.shape[:2]
-        flat = kernel.reshape(F * C, 9).astype("float32", copy=False)
-        found = np.kron(kernels, kernels) @ flat.T
+        flat = kernel.reshape(F * C, 9)
+        matrix = np.kron(kernels, kernels)
+        found = new_memory(4 * n * n * F * C).view("float32").reshape(n * n, F * C)
+        for start in range(0, F * C, BLOCK):
+            part = flat[start : start + BLOCK].astype("float32", copy=False)
+            np.matmul(matrix, part.T, out=found[:, start : start + BLOCK])
         found = _transformed[name, m] = found.reshape(n * n, F, C)
     return found
 
