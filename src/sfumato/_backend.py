@@ -23,7 +23,8 @@ BACKENDS = ("jax", "tensorflow", "torch", "openvino")
 
 # JAX finds its accelerators through these packages.
 PLUGINS = ("jax_plugins", "libtpu")
-NVIDIA = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # the last: Windows' Linux
+# Of its driver, the last in Windows' Linux, where every machine has a /dev/dxg.
+NVIDIA = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
 
 # What Keras writes to keras.json by itself on its first import, whatever backend is in use. A file
 # that says no more than this is nobody's choice.

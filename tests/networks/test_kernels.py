@@ -1,4 +1,4 @@
-"""Attention in blocks and the convolution as a matmul, against their plain definitions."""
+"""Attention and convolutions in other forms, against their plain definitions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from sfumato.networks import kernels
+from sfumato.networks.layers import Upsample
 
 
 def plain(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool = False) -> np.ndarray:
@@ -52,3 +53,27 @@ def test_convolution_as_a_matmul(size: tuple[int, int]) -> None:
     kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
     expected = ops.convert_to_numpy(ops.conv(x, kernel, padding="same"))
     assert np.abs(kernels.convolve_3x3(x, kernel) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("cut", [{}, {"height": 32, "width": 36}, {"height": 31, "width": 36}])
+def test_upsampling(cut: dict[str, int]) -> None:
+    """To the size of a skip connection, which may be one less than twice the map's."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, 16, 18, 4)).astype("float32")
+    kernel = random.standard_normal((3, 3, 4, 4)).astype("float32")
+    layer = Upsample(4)
+    layer.build()
+    layer.conv.kernel.assign(kernel)
+    enlarged = x.repeat(2, axis=1).repeat(2, axis=2)[:, : cut.get("height"), : cut.get("width")]
+    expected = ops.convert_to_numpy(ops.conv(enlarged, kernel, padding="same"))
+    assert np.abs(ops.convert_to_numpy(layer(x, **cut)) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8)], ids=str)
+def test_convolution_of_an_enlarged_map(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, *size, 4)).astype("float32")
+    kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
+    enlarged = x.repeat(2, axis=1).repeat(2, axis=2)
+    expected = ops.convert_to_numpy(ops.conv(enlarged, kernel, padding="same"))
+    assert np.abs(kernels.convolve_enlarged(x, kernel) - expected).max() < 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import re
 from collections import deque
@@ -14,7 +15,6 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from sfumato._memory import new_memory
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
 from sfumato.networks.network import Block, give, keys
 
@@ -200,10 +200,13 @@ def _numpy_dtype(variable: keras.Variable) -> Any:
 class Arena:
     """Uninitialised memory, aligned to 64 bytes so that JAX on a CPU takes it over as it is.
 
-    It comes in large pieces. A piece is freed when the last array in it is.
+    It comes in large pieces. A piece is freed when the last array in it is. Huge pages are left to
+    the system: where the host of a virtual machine has yet to provide the memory, one costs 4 ms.
     """
 
     PIECE = 64 * 2**20
+    # Python's default is memory to be shared with child processes, which is slower to come by.
+    KIND = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
     def __init__(self) -> None:
         self.free = np.empty(0, np.uint8)
@@ -212,7 +215,8 @@ class Arena:
         size = math.prod(shape) * dtype.itemsize
         padded = -(-size // 64) * 64
         if padded > self.free.size:
-            self.free = new_memory(max(padded, self.PIECE))
+            piece = mmap.mmap(-1, max(padded, self.PIECE), **self.KIND)
+            self.free = np.frombuffer(piece, np.uint8)
         memory, self.free = self.free[:size], self.free[padded:]
         return memory.view(dtype).reshape(shape)
 

@@ -140,3 +140,35 @@ def convolve_3x3(x: Tensor, kernel: Tensor) -> Tensor:
     x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     patches = [x[:, i : i + H, j : j + W] for i in range(3) for j in range(3)]
     return ops.matmul(ops.concatenate(patches, -1), ops.reshape(kernel, (9 * C, -1)))
+
+
+def prefers_subpixels(x: Tensor) -> bool:
+    """Whether ``convolve_enlarged`` is faster: float32 maps that are not small, on XLA:CPU."""
+    H, W = x.shape[1:3]
+    large = bool(H and W and H * W >= 256)
+    return platform() == "cpu" and large and keras.backend.standardize_dtype(x.dtype) == "float32"
+
+
+def convolve_enlarged(x: Tensor, kernel: Tensor) -> Tensor:
+    """The 3x3 "same" convolution with (3, 3, C, F) of x (B, H, W, C) enlarged twice by nearest
+    neighbour: (B, 2H, 2W, F).
+
+    The taps that meet copies of one pixel are added up first. What remains are four kernels of 2x2,
+    one for each quarter of a pixel (Shi et al. 2016, arXiv 1609.05158): 2.25 times fewer products.
+    """
+    H, W = x.shape[1:3]
+    rows = [ops.stack(pair, axis=0) for pair in halves(*(kernel[i] for i in range(3)))]
+    kernels = [
+        ops.stack(pair, axis=1) for row in rows for pair in halves(*(row[:, i] for i in range(3)))
+    ]
+    x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    y = ops.conv(x, ops.concatenate(kernels, axis=-1), 1, "valid", "channels_last")
+    y = ops.reshape(y, (-1, H + 1, W + 1, 2, 2, kernel.shape[-1]))
+    parts = [[y[:, a : a + H, b : b + W, a, b] for b in range(2)] for a in range(2)]
+    y = ops.stack([ops.stack(row, axis=3) for row in parts], axis=2)  # (B, H, 2, W, 2, F)
+    return ops.reshape(y, (-1, 2 * H, 2 * W, kernel.shape[-1]))
+
+
+def halves(before: Tensor, on: Tensor, behind: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Three taps along an axis as two, for the first half of a pixel and for its second."""
+    return (before, on + behind), (before + on, behind)

@@ -14,9 +14,11 @@ from sfumato.networks.kernels import (
     Tensor,
     attention,
     convolve_3x3,
+    convolve_enlarged,
     fuses_norms,
     platform,
     prefers_matmul,
+    prefers_subpixels,
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block
@@ -249,6 +251,9 @@ class Upsample(Block):
 
     def call(self, x: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
         """Twice the size by nearest neighbour, cut to that of the skip connection if it is odd."""
+        _, H, W, _ = x.shape
+        if prefers_subpixels(x) and (height, width) in ((None, None), (2 * H, 2 * W)):
+            return convolve_enlarged(x, self.conv.kernel) + self.conv.bias
         x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
         return self.conv(x[:, :height, :width])
 

@@ -15,7 +15,6 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato._memory import new_memory
 from sfumato.runtime.int8 import name_of, weights
 from sfumato.runtime.passes import FIRST, LAST, order_of, replace
 
@@ -167,7 +166,7 @@ def transformed(given: Kernel) -> np.ndarray:
         F, C = kernel.shape[:2]
         flat = kernel.reshape(F * C, 9)
         matrix = np.kron(kernels, kernels)
-        found = new_memory(4 * n * n * F * C).view("float32").reshape(n * n, F * C)
+        found = np.empty((n * n, F * C), "float32")
         for start in range(0, F * C, BLOCK):
             part = flat[start : start + BLOCK].astype("float32", copy=False)
             np.matmul(matrix, part.T, out=found[:, start : start + BLOCK])
