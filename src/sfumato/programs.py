@@ -120,8 +120,6 @@ def step(
     y = x * c_in
     if inpainting is not None and inpainting.channels is not None:
         y = ops.concatenate([y, inpainting.channels], axis=-1)
-    if guided:
-        y = ops.concatenate([y, y], axis=0)
     waves = timestep_embedding(timestep[None], unet.config.channels[0])
     shifts = unet.embed_time(waves, conditioning.added)
     merging = unet.token_merging(token_merging, *y.shape[1:3]) if token_merging else None

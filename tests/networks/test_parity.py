@@ -15,7 +15,7 @@ from sfumato.checkpoints import architecture, fill, folders
 from sfumato.networks import configs
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, UNetConfig
-from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.layers import SelfAttention, timestep_embedding
 from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -63,6 +63,35 @@ def test_unet(kind: str, size: tuple[int, int]) -> None:
         ).sample
     program = runtime.compile(lambda *inputs: ours(list(inputs)), [ours], True)
     assert error(program(*inputs), last(expected)) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", UNETS, ids=str)
+def test_two_questions_about_the_same_latents(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in guidance: what comes before the text is computed once for both of them."""
+    theirs = unet(kind)
+    ours = loaded_unet(theirs)
+    x, context = noise(3, 9, 15, ours.config.in_channels), noise(6, 77, ours.config.context_width)
+    added, conditions = None, {}
+    if ours.config.added_width:
+        pooled, sizes = noise(6, 32), np.full((6, 6), 64, "float32")
+        waves = np.asarray(timestep_embedding(sizes.reshape(-1), 256)).reshape(6, -1)
+        added = ops.convert_to_tensor(np.concatenate([pooled, waves], axis=-1))
+        text = {"text_embeds": torch.from_numpy(pooled), "time_ids": torch.from_numpy(sizes)}
+        conditions = {"added_cond_kwargs": text}
+    with torch.no_grad():
+        both = first(np.concatenate([x, x]))
+        expected = theirs(both, 321, torch.from_numpy(context), **conditions).sample
+    batches = []
+    attend = SelfAttention.call
+    monkeypatch.setattr(
+        SelfAttention, "call", lambda self, x: batches.append(x.shape[0]) or attend(self, x)
+    )
+    shifts = ours.embed_time(timestep_embedding(np.array([321.0]), 32), added)
+    texts = ours.embed_text(ops.convert_to_tensor(context))
+    got = ours.denoise(ops.convert_to_tensor(x), shifts, texts)
+    assert error(got, last(expected)) < TOLERANCE
+    # XL's time knows of the prompt, and so do all of its blocks.
+    assert batches == [6 if ours.config.added_width else 3] + [6] * (len(batches) - 1)
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def layer_types(run: Any) -> Counter[str]:
     for node in run.get_runtime_model().get_ordered_ops():
         information = node.get_rt_info()
         kind = str(information["layerType"].astype(str))
-        if kind in ("Convolution", "FullyConnected", "Transpose", "Reorder"):
+        if kind in ("Convolution", "FullyConnected", "Interpolate", "Transpose", "Reorder"):
             found[f"{kind} {str(information['primitiveType'].astype(str))[-3:].lower()}"] += 1
     return found
 

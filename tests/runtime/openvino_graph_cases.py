@@ -14,7 +14,7 @@ from sfumato import runtime
 from sfumato._openvino import data_of
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
-from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention
+from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention, Upsample
 from sfumato.networks.network import give, keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import winograd
@@ -111,6 +111,37 @@ def test_winograd_is_the_convolution(
         expected, executable = results(layer, [layer], x)
     assert layer_types(executable.run)["Convolution f32"] == 1
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 64), (1, 33, 32, 96)])
+def test_an_enlarged_map_is_convolved_without_being_made(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = built(Upsample(shape[-1]), *shape)
+    x = np.random.default_rng(8).standard_normal(shape).astype("float32")
+    for strip in (winograd.STRIP, 1):
+        monkeypatch.setattr(winograd, "STRIP", strip)
+        found, executable = results(layer, [layer], x)
+        assert [len(kernel) for kernel in executable.kernels] == [9]
+        assert not layer_types(executable.run)["Interpolate f32"]
+    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
+    expected, executable = results(layer, [layer], x)
+    kinds = layer_types(executable.run)
+    assert kinds["Convolution f32"] == kinds["Interpolate f32"] == 1
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    enlarged = x.repeat(2, axis=1).repeat(2, axis=2)
+    convolved, _ = results(layer.conv, [layer], enlarged)
+    assert np.abs(found - convolved).max() <= 5e-5 * np.abs(convolved).max()
+
+
+def test_an_enlarged_map_that_is_cut_is_convolved_as_it_is() -> None:
+    layer = built(Upsample(64), 1, 8, 8, 64)
+    x = np.random.default_rng(8).standard_normal((1, 8, 8, 64)).astype("float32")
+    found, executable = results(lambda x: layer(x, height=15, width=16), [layer], x)
+    assert [len(kernel) for kernel in executable.kernels] == [16]
+    enlarged = x.repeat(2, axis=1).repeat(2, axis=2)[:, :15]
+    expected, _ = results(layer.conv, [layer], enlarged)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_bfloat16"])

@@ -142,33 +142,48 @@ def convolve_3x3(x: Tensor, kernel: Tensor) -> Tensor:
     return ops.matmul(ops.concatenate(patches, -1), ops.reshape(kernel, (9 * C, -1)))
 
 
-def prefers_subpixels(x: Tensor) -> bool:
-    """Whether ``convolve_enlarged`` is faster: float32 maps that are not small, on XLA:CPU."""
-    H, W = x.shape[1:3]
-    large = bool(H and W and H * W >= 256)
-    return platform() == "cpu" and large and keras.backend.standardize_dtype(x.dtype) == "float32"
+def enlarge(x: Tensor) -> Tensor:
+    """x (B, H, W, C) twice as large by nearest neighbour."""
+    if platform() == "openvino":
+        from sfumato.networks.openvino_kernels import enlarge
+
+        return enlarge(x)
+    return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def prefers_differences(x: Tensor) -> bool:
+    """Whether ``convolve_enlarged`` is faster: on XLA:CPU; in half precision it was not tried."""
+    is_known = None not in x.shape[1:]
+    return (
+        platform() == "cpu" and is_known and keras.backend.standardize_dtype(x.dtype) == "float32"
+    )
 
 
 def convolve_enlarged(x: Tensor, kernel: Tensor) -> Tensor:
     """The 3x3 "same" convolution with (3, 3, C, F) of x (B, H, W, C) enlarged twice by nearest
-    neighbour: (B, 2H, 2W, F).
+    neighbour, in a quarter of the products: (B, 2H, 2W, F).
 
-    The taps that meet copies of one pixel are added up first. What remains are four kernels of 2x2,
-    one for each quarter of a pixel (Shi et al. 2016, arXiv 1609.05158): 2.25 times fewer products.
+    Along an axis with the taps a, b, c, a pixel x between p and q becomes a p + (b + c) x, which is
+    (a + b + c) x - a (x - p), and (a + b) x + c q, which is (a + b + c) x + c (q - x).
     """
-    H, W = x.shape[1:3]
-    rows = [ops.stack(pair, axis=0) for pair in halves(*(kernel[i] for i in range(3)))]
-    kernels = [
-        ops.stack(pair, axis=1) for row in rows for pair in halves(*(row[:, i] for i in range(3)))
-    ]
+    H, W, F = *x.shape[1:3], kernel.shape[-1]
     x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    y = ops.conv(x, ops.concatenate(kernels, axis=-1), 1, "valid", "channels_last")
-    y = ops.reshape(y, (-1, H + 1, W + 1, 2, 2, kernel.shape[-1]))
-    parts = [[y[:, a : a + H, b : b + W, a, b] for b in range(2)] for a in range(2)]
+    p = [
+        [ops.matmul(part, taps) for part, taps in zip(differences(rows, 2), sums(row), strict=True)]
+        for rows, row in zip(differences(x, 1), sums(kernel), strict=True)
+    ]
+    parts = [[p[0][0] + p[0][j] + p[i][0] + p[i][j] for j in (1, 2)] for i in (1, 2)]
     y = ops.stack([ops.stack(row, axis=3) for row in parts], axis=2)  # (B, H, 2, W, 2, F)
-    return ops.reshape(y, (-1, 2 * H, 2 * W, kernel.shape[-1]))
+    return ops.reshape(y, (-1, 2 * H, 2 * W, F))
 
 
-def halves(before: Tensor, on: Tensor, behind: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Three taps along an axis as two, for the first half of a pixel and for its second."""
-    return (before, on + behind), (before + on, behind)
+def differences(x: Tensor, axis: int) -> list[Tensor]:
+    """What lies between the edges of an axis, and its differences to what is before and behind."""
+    n, rest = x.shape[axis] - 2, (slice(None),) * axis
+    before, on, behind = (x[(*rest, slice(i, i + n))] for i in range(3))
+    return [on, on - before, behind - on]
+
+
+def sums(taps: Tensor) -> list[Tensor]:
+    """What ``differences`` are multiplied with: of taps (3, ...)."""
+    return [taps[0] + taps[1] + taps[2], -taps[0], taps[2]]

@@ -15,10 +15,11 @@ from sfumato.networks.kernels import (
     attention,
     convolve_3x3,
     convolve_enlarged,
+    enlarge,
     fuses_norms,
     platform,
+    prefers_differences,
     prefers_matmul,
-    prefers_subpixels,
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block
@@ -106,6 +107,15 @@ def activate(norm: Any, x: Tensor, shift: Tensor | None = None) -> Tensor:
         offset = None if shift is None else shift[:, 0, 0]
         return group_norm_silu(x, gamma, beta, norm.groups, norm.epsilon, offset)
     return ops.silu(norm(x if shift is None else x + shift))
+
+
+def repeated(x: Tensor, like: Tensor) -> Tensor:
+    """x (B, ...) as often as ``like`` (n B, ...) has its batch: the questions about x are the same
+    until they meet the text, so that much of a guided pair is computed once."""
+    B, asked = x.shape[0], like.shape[0]
+    if None in (B, asked) or asked <= B:
+        return x
+    return ops.concatenate([x] * (asked // B), axis=0)
 
 
 # Blocks
@@ -204,7 +214,7 @@ class TransformerBlock(Block):
         self, x: Tensor, text: tuple[Tensor, Tensor], merging: TokenMerging | None = None
     ) -> Tensor:
         attn1 = partial(merging, self.attn1) if merging else self.attn1
-        x = x + attn1(self.norm1(x))  # (B, T, C)
+        x = repeated(x + attn1(self.norm1(x)), text[0])  # (B, T, C)
         x = x + self.attn2(self.norm2(x), text)
         return x + self.ff(self.norm3(x))
 
@@ -232,7 +242,7 @@ class Transformer(Block):
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
         for block, text in zip(self.transformer_blocks, texts, strict=True):
             y = block(y, text, merging=merging)
-        return x + self.proj_out(ops.reshape(y, (-1, H, W, C)))
+        return repeated(x, y) + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 
 class Downsample(Block):
@@ -252,10 +262,9 @@ class Upsample(Block):
     def call(self, x: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
         """Twice the size by nearest neighbour, cut to that of the skip connection if it is odd."""
         _, H, W, _ = x.shape
-        if prefers_subpixels(x) and (height, width) in ((None, None), (2 * H, 2 * W)):
+        if prefers_differences(x) and (height, width) in ((None, None), (2 * H, 2 * W)):
             return convolve_enlarged(x, self.conv.kernel) + self.conv.bias
-        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
-        return self.conv(x[:, :height, :width])
+        return self.conv(enlarge(x)[:, :height, :width])
 
 
 class TimestepEmbedding(Block):

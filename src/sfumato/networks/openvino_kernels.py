@@ -62,3 +62,18 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor
     last = opset.constant([-1], ov.Type.i32)
     y = OpenVINOKerasTensor(opset.mvn(x, last, True, epsilon, "inside_sqrt").output(0))
     return ops.cast(y * ops.cast(gamma, "float32") + ops.cast(beta, "float32"), dtype)
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """x (B, H, W, C) twice as large by nearest neighbour, as one operation that can be found."""
+    scales, axes = opset.constant([2.0, 2.0], ov.Type.f32), opset.constant([1, 2], ov.Type.i32)
+    y = opset.interpolate(
+        get_ov_output(x),
+        scales,
+        "nearest",
+        "scales",
+        axes=axes,
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    return OpenVINOKerasTensor(y.output(0))

@@ -19,11 +19,17 @@ from sfumato.networks.layers import (
     Upsample,
     activate,
     group_norm,
+    repeated,
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block, Network
 
 Text = tuple[Tensor, Tensor]
+
+
+def beside(x: Tensor, skip: Tensor) -> Tensor:
+    """x (n B, H, W, C) and a skip connection (B or n B, H, W, D) -> (n B, H, W, C + D)."""
+    return ops.concatenate([x, repeated(skip, x)], axis=-1)
 
 
 class Level(Block):
@@ -139,7 +145,7 @@ class UNet(Network):
         ]
 
     def denoise(self, x: Tensor, shifts: list[Tensor], texts: list[Text]) -> Tensor:
-        """latents (B, h, w, C) -> prediction (B, h, w, C)."""
+        """latents (B, h, w, C) -> prediction (n B, h, w, C), for texts (n B, ...)."""
         first = self.conv_in(x)
         return self.finish(first, self.deepen(first, shifts, texts), shifts, texts)
 
@@ -154,16 +160,17 @@ class UNet(Network):
 
         Args:
             first: (B, h, w, C) of ``conv_in``.
-            shifts, texts: of ``embed_time`` and ``embed_text``.
+            shifts, texts: of ``embed_time`` and ``embed_text``, for the same batch or for n B.
             merging: how self-attention is abridged, or None.
 
         Returns:
-            What the last block takes beside ``first``, (B, h, w, C).
+            What the last block takes beside ``first``, (n B, h, w, C).
         """
         shift, text = iter(shifts), iter(texts)
 
         def block(x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
-            x = resnet(x, next(shift))
+            time = next(shift)
+            x = resnet(repeated(x, time), time)
             if transformer:
                 texts = list(islice(text, len(transformer.transformer_blocks)))
                 x = transformer(x, texts, merging=merging)
@@ -186,7 +193,7 @@ class UNet(Network):
             for parts in level:
                 if len(skips) == 1:  # `first`, which the last block takes
                     break
-                x = block(ops.concatenate([x, skips.pop()], axis=-1), *parts)
+                x = block(beside(x, skips.pop()), *parts)
             for upsample in level.upsamplers:
                 _, height, width, _ = skips[-1].shape
                 x = upsample(x, height=height, width=width)
@@ -202,7 +209,7 @@ class UNet(Network):
     ) -> Tensor:
         """The last block and what follows: ``first`` and what ``deepen`` gave -> prediction."""
         resnet, transformer = list(self.up_blocks[-1])[-1]
-        x = resnet(ops.concatenate([deep, first], axis=-1), shifts[-1])
+        x = resnet(beside(deep, first), shifts[-1])
         if transformer:
             x = transformer(x, texts[-len(transformer.transformer_blocks) :], merging=merging)
         return self.conv_out(activate(self.conv_norm_out, x))

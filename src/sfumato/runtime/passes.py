@@ -100,8 +100,9 @@ def keep_channels_first(model: ov.Model) -> None:
             continue
         if kind in POINTWISE:
             turned = POINTWISE[kind](*(channels_first(x) for x in sources))
-        elif kind == "Concat" and node.get_axis() in (3, -1):
-            turned = opset.concat([channels_first(x) for x in sources], 1)
+        elif kind == "Concat":
+            axis = FIRST.index(node.get_axis() % 4)
+            turned = opset.concat([channels_first(x) for x in sources], axis)
         elif kind == "Transpose" and order_of(node) == FIRST:
             replace(node, channels_first(sources[0]))
             continue

@@ -20,12 +20,17 @@ from sfumato.runtime.passes import FIRST, LAST, order_of, replace
 
 STRIP = 2**24  # numbers of a transformed map that are computed at a time
 BLOCK = 2**11  # 3x3 kernels that are transformed at a time: they stay in the caches
+NEAREST = {  # what ``networks.openvino_kernels.enlarge`` writes
+    "mode": "nearest",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 
 
 class Filtering(NamedTuple):
     """The linear maps of F(m, 3): results = outputs @ ((kernels @ kernel) * (inputs @ tile))."""
 
-    inputs: np.ndarray  # (n, n), n = m + 2
+    inputs: np.ndarray  # (n, r): of r positions, the last two are in the next tile as well
     kernels: np.ndarray  # (n, 3)
     outputs: np.ndarray  # (m, n)
 
@@ -58,6 +63,13 @@ F4 = filtering(
     ],
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
 )
+# Of a map before it is made twice as large. A pixel x between p and q becomes
+# a p + (b + c) x = (a + b + c) x - a (x - p) and (a + b) x + c q = (a + b + c) x + c (q - x).
+ENLARGED = filtering(
+    [[-1, 1, 0], [0, 1, 0], [0, -1, 1]],
+    [[-1, 0, 0], [1, 1, 1], [0, 0, 1]],
+    [[1, 1, 0], [0, 1, 1]],
+)
 
 
 class Kernel(NamedTuple):
@@ -85,9 +97,8 @@ def use_winograd(model: ov.Model) -> list[Kernel]:
         # Of an input whose size it knows, OpenVINO makes a copy while it compiles.
         kernel = opset.parameter([n * n, -1, C], ov.Type.f32)
         model.add_parameters([kernel])
-        x = node.input_value(0)
-        last = order_of(x.get_node()) == FIRST
-        x = x.get_node().input_value(0) if last else turn(x, LAST)
+        x = channels_last(node.input_value(0))
+        x = x if way is not ENLARGED else x.get_node().input_value(0)
         y = cast(convolve(cast(x, ov.Type.f32), kernel, len(given), way), x.get_element_type())
         for reader in node.output(0).get_target_inputs():
             if order_of(reader.get_node()) == LAST:
@@ -102,7 +113,7 @@ def choose(node: ov.Node) -> Filtering | None:
 
     The transformed kernels of F(4 x 4) are four times as large as the kernels, so they are for
     large maps, whose kernels are small. Those of F(2 x 2) are 1.8 times as large, less than the two
-    copies that OpenVINO keeps of a convolution's.
+    copies that OpenVINO keeps of a convolution's. Those of enlarged maps are as large as before.
     """
     if node.get_type_name() != "Convolution" or weights(node) is None:
         return None
@@ -110,26 +121,38 @@ def choose(node: ov.Node) -> Filtering | None:
     is_plain = (*kernel, *node.get_output_shape(0)[2:]) == (3, 3, H, W)  # neither stride nor edges
     if not is_plain or min(C, F) < 64 or H * W < 64:
         return None
+    if is_enlarged(channels_last(node.input_value(0)).get_node()):
+        return ENLARGED
     return F4 if H * W >= 4096 else F2
 
 
+def is_enlarged(node: ov.Node) -> bool:
+    """Whether this made a map (B, H, W, C) twice as large, as ``networks.kernels.enlarge`` does."""
+    if node.get_type_name() != "Interpolate":
+        return False
+    B, H, W, C = node.get_input_shape(0)
+    doubled = list(node.get_output_shape(0)) == [B, 2 * H, 2 * W, C]
+    return doubled and NEAREST.items() <= node.get_attributes().items()
+
+
 def convolve(x: ov.Output, kernel: ov.Node, F: int, way: Filtering) -> ov.Output:
-    """x (B, H, W, C) and the transformed kernel (n n, F, C) -> (B, H, W, F)."""
+    """x (B, H, W, C) and the transformed kernel (n n, F, C) -> (B, H, W, F), or twice that size."""
     B, H, W, C = x.get_shape()
-    m, n = way.outputs.shape
-    h, w = -(-H // m), -(-W // m)
-    edges = [0, 1, 1, 0], [0, m * h + 1 - H, m * w + 1 - W, 0]
+    n, r = way.inputs.shape
+    step = r - 2
+    h, w = -(-H // step), -(-W // step)
+    height, width = step * h + 2, step * w + 2
+    edges = [0, 1, 1, 0], [0, height - 1 - H, width - 1 - W, 0]
     x = opset.pad(x, *map(axes, edges), "constant", opset.constant(np.float32(0))).output(0)
     x = shaped(x, -1, C)
-    positions = np.arange(B * (m * h + 2) * (m * w + 2), dtype="int32")
-    windows = np.lib.stride_tricks.sliding_window_view(
-        positions.reshape(B, m * h + 2, m * w + 2), (n, n), (1, 2)
-    )[:, ::m, ::m]  # (B, h, w, n, n)
+    positions = np.arange(B * height * width, dtype="int32").reshape(B, height, width)
+    windows = np.lib.stride_tricks.sliding_window_view(positions, (r, r), (1, 2))
+    windows = windows[:, ::step, ::step]  # (B, h, w, r, r)
     rows = max(1, STRIP // (n * n * B * w * C))
     strips = [windows[:, top : top + rows] for top in range(0, h, rows)]
     found = [convolve_strip(x, strip, kernel, F, way) for strip in strips]
     y = found[0] if len(found) == 1 else opset.concat(found, 1).output(0)
-    if (m * h, m * w) == (H, W):
+    if (step * h, step * w) == (H, W):
         return y
     return opset.slice(y, *map(axes, ([0, 0], [H, W], [1, 1], [1, 2]))).output(0)
 
@@ -137,12 +160,12 @@ def convolve(x: ov.Output, kernel: ov.Node, F: int, way: Filtering) -> ov.Output
 def convolve_strip(
     x: ov.Output, windows: np.ndarray, kernel: ov.Node, F: int, way: Filtering
 ) -> ov.Output:
-    """All positions x (N, C) and those of each tile (B, h, w, n, n) -> (B, mh, mw, F)."""
+    """All positions x (N, C) and those of each tile (B, h, w, r, r) -> (B, mh, mw, F)."""
     (m, n), C = way.outputs.shape, x.get_shape()[1]
-    B, h, w = windows.shape[:3]
+    B, h, w, r, _ = windows.shape
     order = np.ascontiguousarray(windows.transpose(3, 4, 0, 1, 2)).reshape(-1)
     y = opset.gather(x, opset.constant(order), axes([0])).output(0)
-    y = linear(np.kron(way.inputs, way.inputs), shaped(y, n * n, B * h * w * C))
+    y = linear(np.kron(way.inputs, way.inputs), shaped(y, r * r, B * h * w * C))
     y = opset.matmul(shaped(y, n * n, B * h * w, C), kernel, False, True).output(0)
     y = linear(np.kron(way.outputs, way.outputs), shaped(y, n * n, B * h * w * F))
     y = turn(shaped(y, m, m, B, h, w, F), (2, 3, 0, 4, 1, 5))  # (B, h, m, w, m, F)
@@ -159,9 +182,9 @@ _transformed: WeakValueDictionary[tuple[str, int], np.ndarray] = WeakValueDictio
 
 def transformed(given: Kernel) -> np.ndarray:
     """The kernel as (n n, F, C): the same array for as long as it is in use."""
-    kernel, name, (_, kernels, outputs) = given
-    m, n = outputs.shape
-    found = _transformed.get((name, m))
+    kernel, name, way = given
+    n, kernels = len(way.kernels), way.kernels
+    found = _transformed.get((name, n))
     if found is None:
         F, C = kernel.shape[:2]
         flat = kernel.reshape(F * C, 9)
@@ -170,8 +193,14 @@ def transformed(given: Kernel) -> np.ndarray:
         for start in range(0, F * C, BLOCK):
             part = flat[start : start + BLOCK].astype("float32", copy=False)
             np.matmul(matrix, part.T, out=found[:, start : start + BLOCK])
-        found = _transformed[name, m] = found.reshape(n * n, F, C)
+        found = _transformed[name, n] = found.reshape(n * n, F, C)
     return found
+
+
+def channels_last(x: ov.Output) -> ov.Output:
+    """x (B, C, H, W) -> (B, H, W, C)"""
+    source = x.get_node()
+    return source.input_value(0) if order_of(source) == FIRST else turn(x, LAST)
 
 
 def cast(x: ov.Output, kind: ov.Type) -> ov.Output:
