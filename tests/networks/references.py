@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from keras import ops
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 DOWN, DOWN_TEXT = "DownBlock2D", "CrossAttnDownBlock2D"
@@ -95,6 +96,6 @@ def last(x: torch.Tensor) -> np.ndarray:
 
 def error(ours: Any, theirs: np.ndarray) -> float:
     """The largest difference as a part of the largest value."""
-    ours = np.asarray(ours)
+    ours = ops.convert_to_numpy(ours)
     assert ours.shape == theirs.shape
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())

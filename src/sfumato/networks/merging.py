@@ -78,7 +78,8 @@ def match(x: Tensor, sources: np.ndarray, targets: np.ndarray, merged: int) -> M
     rank = ops.cast(ops.argsort(order, axis=-1), "int32")
     staying = len(sources) - merged
     home = ops.where(rank < merged, staying + nearest, rank - merged)
-    fixed = ops.zeros_like(nearest[:, :1]) + (staying + np.arange(len(targets), dtype="int32"))
+    places = ops.arange(staying, staying + len(targets), dtype="int32")
+    fixed = ops.zeros_like(nearest[:, :1]) + places
     homes = ops.concatenate([home, fixed], axis=1)  # of the sources, then of the targets
     place = np.argsort(np.concatenate([sources, targets])).astype("int32")
     go = order[:, :merged]
@@ -90,7 +91,7 @@ def merge(x: Tensor, found: Match, sources: np.ndarray, targets: np.ndarray) -> 
     """Every target and the sources that go into it as their mean: (B, T, C) -> (B, T - r, C)"""
     a, b = ops.take(x, sources, axis=1), ops.take(x, targets, axis=1)
     # Sums by a matmul: it is fast and in one order on every backend, as scattering is not.
-    goes = ops.cast(found.into[..., None] == np.arange(len(targets), dtype="int32"), x.dtype)
+    goes = ops.cast(found.into[..., None] == ops.arange(len(targets), dtype="int32"), x.dtype)
     sums = b + ops.matmul(ops.transpose(goes, (0, 2, 1)), rows(a, found.go))
     counts = 1 + ops.sum(goes, axis=1)[..., None]
     return ops.concatenate([rows(a, found.stay), sums / counts], axis=1)
@@ -99,5 +100,5 @@ def merge(x: Tensor, found: Match, sources: np.ndarray, targets: np.ndarray) -> 
 def rows(x: Tensor, index: Tensor) -> Tensor:
     """x (B, T, C), index (B, n) -> (B, n, C)"""
     B, T, C = x.shape
-    first = T * np.arange(B, dtype="int32")[:, None]
+    first = T * ops.arange(B, dtype="int32")[:, None]
     return ops.take(ops.reshape(x, (B * T, C)), index + first, axis=0)
