@@ -152,10 +152,12 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 def prefers_differences(x: Tensor) -> bool:
-    """Whether ``convolve_enlarged`` is faster: on XLA:CPU; in half precision it was not tried."""
-    is_known = None not in x.shape[1:]
+    """Whether ``convolve_enlarged`` is faster: in float32 on XLA:CPU, for maps large enough to earn
+    back that its products take longer to compile."""
+    _, H, W, C = x.shape
+    is_large = bool(H and W and H * W * C > 2**16)
     return (
-        platform() == "cpu" and is_known and keras.backend.standardize_dtype(x.dtype) == "float32"
+        platform() == "cpu" and is_large and keras.backend.standardize_dtype(x.dtype) == "float32"
     )
 
 
