@@ -113,19 +113,21 @@ def test_winograd_is_the_convolution(
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("to_a_skip", [False, True])
 @pytest.mark.parametrize("shape", [(2, 5, 7, 64), (1, 33, 32, 96)])
 def test_an_enlarged_map_is_convolved_without_being_made(
-    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], to_a_skip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = built(Upsample(shape[-1]), *shape)
+    skip = {"height": 2 * shape[1], "width": 2 * shape[2]} if to_a_skip else {}
     x = np.random.default_rng(8).standard_normal(shape).astype("float32")
     for strip in (winograd.STRIP, 1):
         monkeypatch.setattr(winograd, "STRIP", strip)
-        found, executable = results(layer, [layer], x)
+        found, executable = results(lambda x: layer(x, **skip), [layer], x)
         assert [len(kernel) for kernel in executable.kernels] == [9]
         assert not layer_types(executable.run)["Interpolate f32"]
     monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
-    expected, executable = results(layer, [layer], x)
+    expected, executable = results(lambda x: layer(x, **skip), [layer], x)
     kinds = layer_types(executable.run)
     assert kinds["Convolution f32"] == kinds["Interpolate f32"] == 1
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
