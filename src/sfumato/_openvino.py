@@ -1,4 +1,4 @@
-"""OpenVINO's constants and NumPy's arrays: one memory."""
+"""What ``networks`` writes for OpenVINO and ``runtime`` finds again: constants, enlarged maps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import openvino as ov
+
+NEAREST = {  # of an Interpolate that makes a map larger by copies of its pixels
+    "mode": "nearest",
+    "shape_calculation_mode": "scales",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 
 
 def constant(value: np.ndarray) -> Any:

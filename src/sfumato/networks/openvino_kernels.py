@@ -14,7 +14,7 @@ import openvino.opset16 as opset
 from keras import ops
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor, get_ov_output
 
-from sfumato._openvino import constant
+from sfumato._openvino import NEAREST, constant
 from sfumato.networks.kernels import Tensor
 
 HALVES = ("float16", "bfloat16")
@@ -67,13 +67,5 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor
 def enlarge(x: Tensor) -> Tensor:
     """x (B, H, W, C) twice as large by nearest neighbour, as one operation that can be found."""
     scales, axes = opset.constant([2.0, 2.0], ov.Type.f32), opset.constant([1, 2], ov.Type.i32)
-    y = opset.interpolate(
-        get_ov_output(x),
-        scales,
-        "nearest",
-        "scales",
-        axes=axes,
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
+    y = opset.interpolate(get_ov_output(x), scales, axes=axes, **NEAREST)
     return OpenVINOKerasTensor(y.output(0))

@@ -15,16 +15,12 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
+from sfumato._openvino import NEAREST
 from sfumato.runtime.int8 import name_of, weights
 from sfumato.runtime.passes import FIRST, LAST, order_of, replace
 
 STRIP = 2**24  # numbers of a transformed map that are computed at a time
 BLOCK = 2**11  # 3x3 kernels that are transformed at a time: they stay in the caches
-NEAREST = {  # what ``networks.openvino_kernels.enlarge`` writes
-    "mode": "nearest",
-    "coordinate_transformation_mode": "asymmetric",
-    "nearest_mode": "floor",
-}
 
 
 class Filtering(NamedTuple):
