@@ -21,6 +21,7 @@ from benchmarks.cells import (
 )
 from benchmarks.peers import ROWS
 from benchmarks.records import NO_TIME, read
+from benchmarks.step_sections import compared, is_step, step_section
 from benchmarks.suites.cold import STAGES
 from benchmarks.suites.fewer import WAYS, seconds_of_pictures
 from benchmarks.suites.scale import exponents
@@ -31,7 +32,6 @@ BUSY = (
     "on a machine of one's own, and only differences well beyond the spread say anything"
 )
 HEAD = Path(__file__).with_name("head.md")
-KINDS = ("convolution", "linear", "attention", "norm", "other")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,59 +113,6 @@ def missing(records: Sequence[Record]) -> str:
     lines = [f"- the suite `{name}`" for name in SECTIONS if name not in covered | {"gpu"}]
     lines += [f"- {p.name}" for p in ROWS if p.name not in peers and device in p.devices]
     return "### Not measured on this machine\n\n" + "\n".join(lines) + "\n" if lines else ""
-
-
-def step_section(records: Sequence[Record], images: Path) -> str:
-    rows = [
-        [
-            r["peer"],
-            *case_cells(r),
-            time_of(r),
-            str(len(r["values"])),
-            f"{r['flops'] / 1e9:.0f}",
-            f"{100 * r['fraction']:.0f} %" if r.get("fraction") else "",
-        ]
-        for r in measured(records, "step")
-    ]
-    head = ["peer", "model", "size", "batch", "dtype", "s per step", "n", "GFLOP/s", "of matmul"]
-    text = "### One guided step\n\n" + table(head, rows)
-    text += (
-        "\nThe network on prompt and negative prompt, guidance and the sampler's update. Peers "
-        "that took turns stand one below the other. GFLOP/s counts the same operations "
-        "for everyone: direct convolutions, linear layers and attention. "
-        '"of matmul" is that rate by the best rate of a large matrix product of any framework on '
-        "this machine; Winograd's convolutions need fewer operations than are counted, so it may "
-        "be above 100 %"
-    )
-    rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
-    rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
-    text += f" ({rates}).\n" if rates else ".\n"
-    return text + kinds(records, images) + failures(records)
-
-
-def kinds(records: Sequence[Record], images: Path) -> str:
-    """Where the time goes; "other" is what the step takes beyond its layers' sum."""
-    found: dict[str, dict[str, float]] = {}
-    for step in measured(records, "step"):
-        case = {name: value for name, value in step["case"].items() if name != "turns"}
-        mine = [r for r in records if r["peer"] == step["peer"] and r["case"] == case]
-        parts = {n: r["median"] for n in KINDS[:-1] for r in measured(mine, f"kind {n}")}
-        if parts and step["peer"] not in found:
-            found[step["peer"]] = parts | {"other": step["median"] - sum(parts.values())}
-    if not found:
-        return ""
-    rows = [
-        [peer, *(f"{p.get(n, 0):.3g} ({100 * p.get(n, 0) / sum(p.values()):.0f} %)" for n in KINDS)]
-        for peer, p in found.items()
-    ]
-    text = (
-        "\nWhere the time goes: seconds of every layer timed by itself, and of the step beside "
-        "their sum (negative where the compiler gains by fusing layers):\n\n"
-        + table(["peer", *KINDS], rows)
-    )
-    if plots.kinds(found, images / "kinds.png"):
-        text += "\n![Where the time of a step goes](images/kinds.png)\n"
-    return text
 
 
 def cold_section(records: Sequence[Record], images: Path) -> str:
@@ -306,28 +253,6 @@ def gpu_section(records: Sequence[Record], images: Path) -> str:
         text += "\n" + section(chosen, images) if chosen else ""
     others = {"step", "kinds", "warm", "cold", "first picture", "host memory"}
     return text + failures([r for r in records if r["metric"] not in others])
-
-
-def is_step(record: Record) -> bool:
-    return record["metric"] == "step" or record["metric"].startswith("kind")
-
-
-def compared(records: Sequence[Record], label: str, title: str) -> str:
-    """The step under what ``label`` names: flags, or another form of the loop."""
-    chosen = [r for r in records if r["metric"] == "step" and label in r["case"]]
-    if not chosen:
-        return ""
-    rows = [
-        [r["case"][label], r["peer"], *case_cells(r), time_of(r), str(len(r["values"]))]
-        for r in chosen
-        if "error" not in r
-    ]
-    head = ["what", "peer", "model", "size", "batch", "dtype", "s per step", "n"]
-    text = f"\n### {title}\n\n" + table(head, rows)
-    flags = {r["case"][label]: r["xla_flags"] for r in chosen if r.get("xla_flags")}
-    if flags:
-        text += "\n" + "".join(f"- {name}: `{flag}`\n" for name, flag in flags.items())
-    return text + failures(chosen)
 
 
 SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {

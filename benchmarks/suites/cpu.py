@@ -68,6 +68,8 @@ ROWS = (
     Row("step", (OURS, THEIRS), 190),
     Row("step", (OURS, "diffusers openvino"), 180),
     Row("step", (OURS, "sfumato jax"), 190),
+    Row("step", ("sfumato torch", THEIRS), 160),
+    Row("step", ("sfumato tensorflow", THEIRS), 180),
     Row("mini", ("sfumato jax", OURS), 300),
     Row("memory", (OURS,), 90, {"steps": 2}),
     Row("memory", (THEIRS,), 90, {"steps": 2}),

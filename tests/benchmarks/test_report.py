@@ -50,6 +50,19 @@ def test_steps(file: Path) -> None:
     assert "kerascv xla, step (sd1.5, 512x512, batch 1, 25 steps, float32): MemoryError" in text
 
 
+def test_pairs_that_took_turns(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    log = Log(path, "step")
+    for second, ours, theirs in (("diffusers", 5.0, 8.0), ("sfumato jax", 6.0, 9.0)):
+        case = {**CASE, "turns": f"sfumato openvino, {second}"}
+        log("sfumato openvino", "step", "s", [ours], case, flops=1e9)
+        log(second, "step", "s", [theirs], case, flops=1e9)
+    text = page(path)
+    assert "| diffusers | 8.00 | sfumato openvino | 5.00 | 1.60 |" in text
+    assert "| sfumato jax | 9.00 | sfumato openvino | 6.00 | 1.50 |" in text
+    assert text.count("| sfumato openvino | sd1.5 |") == 1  # the last
+
+
 def test_kinds_and_what_fusion_gains(file: Path) -> None:
     row = "| sfumato jax | 4 (40 %) | 3 (30 %) | 2 (20 %) | 2 (20 %) | -1 (-10 %) |"
     assert row in page(file)

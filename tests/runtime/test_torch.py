@@ -1,4 +1,4 @@
-"""Programs for PyTorch: when they are traced, and that it makes no difference."""
+"""PyTorch: when programs are traced, that it makes no difference, and how kernels are stored."""
 
 from __future__ import annotations
 
@@ -31,8 +31,39 @@ SCRIPT = """
 """
 
 
+LAYOUT = """
+    import numpy as np
+    from sfumato.checkpoints import filling, save
+    from sfumato.networks.configs import UNetConfig
+    from sfumato.networks.network import keys
+    from sfumato.networks.unet import UNet
+
+    config = UNetConfig(
+        channels=(16, 32), down=((1,), (0,)), mid=(1, 0), up=((0, 0), (1, 1)), heads=(2, 2),
+        context_width=16, groups=8,
+    )
+    drawn, filled = UNet(config), UNet(config)
+    drawn.initialize(seed=1)
+    filling.fill(filled, save.export(drawn))
+    for network in (drawn, filled):
+        kernels = [v.value for v in network.variables if v.name == "kernel"]
+        assert len(kernels) > 30
+        assert all(kernel.movedim(-1, 0).is_contiguous() for kernel in kernels)
+    for one, other in zip(drawn.variables, filled.variables, strict=True):
+        assert (one.value == other.value).all()
+"""
+
+
+def test_kernels_lie_in_memory_as_convolutions_read_them() -> None:
+    run(LAYOUT)
+
+
 def test_a_program_is_traced_when_that_pays_and_gives_the_same_bytes() -> None:
+    run(SCRIPT)
+
+
+def run(script: str) -> None:
     environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT)]
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -129,7 +129,7 @@ def _values(jobs: list[Job], tensors: Tensors) -> Iterator[tuple[keras.Variable,
         ahead: deque[tuple[keras.Variable, Future[np.ndarray]]] = deque()
         arena = Arena()
         for job in jobs:
-            value = arena.empty(tuple(job.variable.shape), np.dtype(_numpy_dtype(job.variable)))
+            value = _room(job.variable, arena)
             ahead.append((job.variable, pool.submit(_value, value, job, tensors)))
             if len(ahead) > 2 * workers:
                 variable, future = ahead.popleft()
@@ -137,6 +137,14 @@ def _values(jobs: list[Job], tensors: Tensors) -> Iterator[tuple[keras.Variable,
         while ahead:
             variable, future = ahead.popleft()
             yield variable, future.result()
+
+
+def _room(variable: keras.Variable, arena: Arena) -> np.ndarray:
+    """Memory for a variable; of a kernel for PyTorch in the order of ``networks.network.give``."""
+    shape, dtype = tuple(variable.shape), np.dtype(_numpy_dtype(variable))
+    if keras.backend.backend() != "torch" or not is_kernel(variable):
+        return arena.empty(shape, dtype)
+    return np.moveaxis(arena.empty((shape[-1], *shape[:-1]), dtype), 0, -1)
 
 
 def _value(value: np.ndarray, job: Job, tensors: Tensors) -> np.ndarray:

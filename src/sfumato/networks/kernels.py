@@ -18,12 +18,19 @@ SCORES_ELSEWHERE = 64 << 20  # where only the memory counts
 
 @lru_cache
 def platform() -> str:
-    """ "cpu", "gpu" or "tpu" under JAX, otherwise the name of the Keras backend."""
-    if keras.backend.backend() != "jax":
-        return keras.backend.backend()
-    import jax
+    """ "cpu", "gpu" or "tpu" under JAX, "cpu" also under TensorFlow where it has nothing else;
+    otherwise the name of the Keras backend."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
 
-    return jax.default_backend()
+        return jax.default_backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        kinds = {device.device_type for device in tf.config.list_physical_devices()}
+        return "cpu" if kinds == {"CPU"} else backend
+    return backend
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
@@ -128,10 +135,16 @@ def fuses_norms() -> bool:
     return os.environ.get("SFUMATO_FUSED_NORMS") == "1" and platform() == "gpu"
 
 
-def prefers_matmul(height: int | None, width: int | None, channels: int) -> bool:
-    """Whether a 3x3 convolution of stride 1 is faster as one matmul: small deep maps on XLA:CPU."""
-    small = bool(height and width and height * width <= 256)
-    return platform() == "cpu" and small and channels >= 512
+def on_cpu(x: Tensor) -> bool:
+    """Whether x is computed with on a CPU, by XLA, TensorFlow or PyTorch."""
+    return x.device.type == "cpu" if platform() == "torch" else platform() == "cpu"
+
+
+def prefers_matmul(x: Tensor) -> bool:
+    """Whether a 3x3 convolution of stride 1 is faster as one matmul: small deep maps on a CPU."""
+    _, H, W, C = x.shape
+    most = 64 if platform() == "torch" else 256
+    return on_cpu(x) and bool(H and W and most >= H * W) and C >= 512
 
 
 def convolve_3x3(x: Tensor, kernel: Tensor) -> Tensor:
@@ -152,13 +165,11 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 def prefers_differences(x: Tensor) -> bool:
-    """Whether ``convolve_enlarged`` is faster: in float32 on XLA:CPU, for maps large enough to earn
-    back that its products take longer to compile."""
+    """Whether ``convolve_enlarged`` is faster: in float32 on a CPU (OpenVINO does the same by
+    itself), for maps large enough to earn back that XLA compiles its products longer."""
     _, H, W, C = x.shape
     is_large = bool(H and W and H * W * C > 2**16)
-    return (
-        platform() == "cpu" and is_large and keras.backend.standardize_dtype(x.dtype) == "float32"
-    )
+    return on_cpu(x) and is_large and keras.backend.standardize_dtype(x.dtype) == "float32"
 
 
 def convolve_enlarged(x: Tensor, kernel: Tensor) -> Tensor:

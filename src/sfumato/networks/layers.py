@@ -37,12 +37,23 @@ def linear(width_in: int, width: int, bias: bool = True) -> Any:
     return known(keras.layers.Dense(width, use_bias=bias), None, width_in)
 
 
+def tensors(*variables: Any) -> list[Any]:
+    """Those of a layer's variables, in the dtype that it computes in; None of none."""
+    return [None if v is None else ops.convert_to_tensor(v) for v in variables]
+
+
 def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
     """What the linear ``layer`` makes of x, in ``count`` equal parts: (..., C) -> (..., F / count).
 
     One matmul, except for OpenVINO, which copies the parts of its result: it takes the parts of
     the kernel, which is cut while it compiles (unless Keras has quantised it, with a scale aside).
+    On PyTorch the bias is added within it, not in another pass over the result.
     """
+    if platform() == "torch" and not layer.quantization_mode:
+        from sfumato.networks.torch_kernels import linear
+
+        kernel, bias = tensors(layer.kernel, layer.bias)
+        return ops.split(linear(x, kernel, bias), count, axis=-1)
     if platform() != "openvino" or layer.quantization_mode:
         return ops.split(layer(x), count, axis=-1)
     parts = [ops.matmul(x, kernel) for kernel in ops.split(layer.kernel, count, axis=-1)]
@@ -63,22 +74,36 @@ class Conv3x3(keras.layers.Conv2D):
         self.edges = ((0, 0), padding, padding, (0, 0))
 
     def call(self, x: Tensor) -> Tensor:
-        if self.strides == (1, 1) and prefers_matmul(x.shape[1], x.shape[2], x.shape[3]):
+        if self.strides == (1, 1) and prefers_matmul(x):
             return convolve_3x3(x, self.kernel) + self.bias
+        if platform() == "torch":
+            return self.call_torch(x)
         if self.strides == (1, 1):
             return ops.conv(x, self.kernel, 1, "same", "channels_last") + self.bias
         # "same" would choose the edges by the size of the map.
         x = ops.pad(x, self.edges)
         return ops.conv(x, self.kernel, self.strides, "valid", "channels_last") + self.bias
 
+    def call_torch(self, x: Tensor) -> Tensor:
+        from sfumato.networks.torch_kernels import convolve
+
+        kernel, bias = tensors(self.kernel, self.bias)
+        before, after = self.edges[1]
+        if before == after:
+            return convolve(x, kernel, bias, self.strides[0], before)
+        return convolve(ops.pad(x, self.edges), kernel, bias, self.strides[0], 0)
+
 
 class GroupNorm(keras.layers.GroupNormalization):
     def call(self, x: Tensor) -> Tensor:
-        if platform() != "openvino":
+        if platform() == "openvino":
+            from sfumato.networks.openvino_kernels import group_norm
+        elif platform() == "torch":
+            from sfumato.networks.torch_kernels import group_norm
+        else:
             return super().call(x)
-        from sfumato.networks.openvino_kernels import group_norm
-
-        return group_norm(x, self.gamma, self.beta, self.groups, self.epsilon)
+        gamma, beta = tensors(self.gamma, self.beta)
+        return group_norm(x, gamma, beta, self.groups, self.epsilon)
 
 
 class LayerNorm(keras.layers.LayerNormalization):

@@ -116,7 +116,11 @@ def give(variable: keras.Variable, value: Any) -> None:
         dtype = keras.backend.standardize_dtype(variable.dtype)
         variable._value = weight(value, dtype, variable.name == "kernel")
     elif variable._value is None:
-        variable._initialize(ops.convert_to_tensor(value, dtype=variable.dtype))
+        value = ops.convert_to_tensor(value, dtype=variable.dtype)
+        if keras.backend.backend() == "torch" and variable.name == "kernel":
+            # (O, h, w, I) in memory: as (h, w, I, O) every convolution would turn it first.
+            value = value.movedim(-1, 0).contiguous().movedim(0, -1)
+        variable._initialize(value)
         variable._initializer = None
     else:
         variable.assign(value)
