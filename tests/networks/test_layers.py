@@ -1,14 +1,9 @@
-"""Single layers against PyTorch's in float64, on every backend that computes them its own way."""
+"""Single layers against PyTorch's in float64, on any backend that computes them its own way."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import torch
@@ -16,9 +11,6 @@ from keras import ops
 
 from sfumato.networks.layers import Conv3x3, group_norm, linear, project
 from sfumato.networks.network import give
-
-HERE = Path(__file__).parent
-OTHERS = ("tensorflow", "torch")  # OpenVINO has tests/runtime
 
 
 def built(layer: Any) -> Any:
@@ -77,15 +69,3 @@ def test_parts_of_a_projection(bias: bool) -> None:
     parts = [ops.convert_to_numpy(y) for y in project(layer, ops.convert_to_tensor(x), 3)]
     assert [y.shape for y in parts] == [(2, 5, 16)] * 3
     assert np.abs(np.concatenate(parts, -1) - expected).max() < 1e-5
-
-
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="it runs the others")
-@pytest.mark.parametrize("backend", OTHERS)
-def test_other_backends(backend: str) -> None:
-    names = ("layers", "kernels", "merging", *(["keras"] if backend == "torch" else []))
-    files = [HERE / f"test_{name}.py" for name in names]
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    options = ["-q", "-p", "no:cacheprovider", "-k", "not quantization"]
-    command = [sys.executable, "-m", "pytest", *options, *files]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
