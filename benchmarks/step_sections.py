@@ -41,7 +41,7 @@ def step_section(records: Sequence[Record], images: Path) -> str:
 
 
 def in_turns(steps: Sequence[Record]) -> str:
-    """Of every pair that took turns, both times and how many times longer the other one took."""
+    """Of every pair that took turns, both times and how many times as long the other one took."""
     rows = []
     for r in steps:
         first, _, second = r["case"].get("turns", "").partition(", ")
@@ -51,7 +51,7 @@ def in_turns(steps: Sequence[Record]) -> str:
             rows.append([second, time_of(r), first, time_of(beside[-1]), times])
     if not rows:
         return ""
-    head = ["peer", "s per step", "beside it", "s per step", "times longer"]
+    head = ["peer", "s per step", "beside it", "s per step", "times as long"]
     return "Pairs that took turns, to be compared row by row:\n\n" + table(head, rows) + "\n"
 
 

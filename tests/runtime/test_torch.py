@@ -32,10 +32,8 @@ SCRIPT = """
 
 
 LAYOUT = """
-    import numpy as np
     from sfumato.checkpoints import filling, save
     from sfumato.networks.configs import UNetConfig
-    from sfumato.networks.network import keys
     from sfumato.networks.unet import UNet
 
     config = UNetConfig(

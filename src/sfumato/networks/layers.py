@@ -49,13 +49,13 @@ def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
     the kernel, which is cut while it compiles (unless Keras has quantised it, with a scale aside).
     On PyTorch the bias is added within it, not in another pass over the result.
     """
-    if platform() == "torch" and not layer.quantization_mode:
+    if platform() not in ("torch", "openvino") or layer.quantization_mode:
+        return ops.split(layer(x), count, axis=-1)
+    if platform() == "torch":
         from sfumato.networks.torch_kernels import linear
 
         kernel, bias = tensors(layer.kernel, layer.bias)
         return ops.split(linear(x, kernel, bias), count, axis=-1)
-    if platform() != "openvino" or layer.quantization_mode:
-        return ops.split(layer(x), count, axis=-1)
     parts = [ops.matmul(x, kernel) for kernel in ops.split(layer.kernel, count, axis=-1)]
     if layer.bias is None:
         return parts
