@@ -100,6 +100,19 @@ ROWS = (
         1024,
         ("<|endoftext|>", "!"),
     ),
+    ModelShape(
+        "bk-sdm-tiny",
+        UNetConfig(
+            channels=(320, 640, 1280),
+            down=((1,), (1,), (1,)),
+            mid=(),
+            up=((1, 1), (1, 1), (1, 1)),
+            heads=(8, 8, 8),
+        ),
+        AutoencoderConfig(),
+        (CLIP_L,),
+        512,
+    ),
     ModelShape("tiny", _TINY, _TINY_VAE, (_TINY_TEXT,), 64),
     ModelShape(
         "tiny-xl",

@@ -33,11 +33,11 @@ def test_sfumato_and_diffusers_read_it(name: str, cache: Path) -> None:
     assert pipe.tokenizer.pad_token == MODELS[name].pads[0]
 
 
-@pytest.mark.parametrize("name", ["sd1.5", "sdxl"])
+@pytest.mark.parametrize("name", ["sd1.5", "sdxl", "bk-sdm-tiny"])
 def test_true_shapes(name: str) -> None:
     """Of the published architectures, as diffusers builds them without values."""
-    heads = {"sd1.5": 8, "sdxl": [5, 10, 20]}[name]
-    settings = {"sd1.5": SD15, "sdxl": SDXL}[name]
+    heads = {"sd1.5": 8, "sdxl": [5, 10, 20], "bk-sdm-tiny": 8}[name]
+    settings = {"sd1.5": SD15, "sdxl": SDXL, "bk-sdm-tiny": BK_SDM_TINY}[name]
     with torch.device("meta"):
         theirs = UNet2DConditionModel(attention_head_dim=heads, **settings)
     shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
@@ -72,4 +72,12 @@ SDXL = {
     "addition_embed_type": "text_time",
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
+}
+BK_SDM_TINY = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "mid_block_type": None,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+    "layers_per_block": 1,
+    "cross_attention_dim": 768,
 }
