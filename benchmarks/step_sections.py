@@ -48,10 +48,11 @@ def in_turns(steps: Sequence[Record]) -> str:
         beside = [b for b in steps if b["case"] == r["case"] and b["peer"] == first]
         if r["peer"] == second and beside:
             times = f"{r['median'] / beside[-1]['median']:.2f}"
-            rows.append([second, time_of(r), first, time_of(beside[-1]), times])
+            pair = second, time_of(r), first, time_of(beside[-1]), times
+            rows.append([r["case"]["model"], *pair])
     if not rows:
         return ""
-    head = ["peer", "s per step", "beside it", "s per step", "times as long"]
+    head = ["model", "peer", "s per step", "beside it", "s per step", "times as long"]
     return "Pairs that took turns, to be compared row by row:\n\n" + table(head, rows) + "\n"
 
 

@@ -84,6 +84,13 @@ ROWS = (
     Row("step", (OURS, "zeromodels torch"), 280),
     Row("step", (OURS, "zeromodels jax"), 400),
     Row("step", (OURS, "diffusers compiled"), 400),
+    *(Row("step", (OURS, THEIRS), 190, {"model": name}) for name in ("sd2.1", "bk-sdm-tiny")),
+    *(Row("step", (peer,), 300, {"model": "sdxl"}) for peer in (OURS, THEIRS)),
+    *(
+        Row("memory", (peer,), 180, {"model": name, "steps": 2})
+        for name in ("bk-sdm-tiny", "sdxl")
+        for peer in (OURS, THEIRS)
+    ),
     *(Row("scale", (OURS, THEIRS), 90 * b + 60, {"batch": b}) for b in (1, 2, 3)),
     *(Row("scale", (OURS, THEIRS), s * s // 1500 + 60, {"size": s}) for s in (256, 384, 768)),
     *(Row("scale", (OURS, THEIRS), 24 * n + 90, {**SMALL, "steps": n}) for n in (2, 4, 8)),

@@ -1,7 +1,8 @@
 """What ``quantize("int8")`` costs and saves on OpenVINO.
 
 The pictures of the bundled model (PSNR to those of float32, and how often the asked colour is seen
-in each), and a guided step of the model that ``--model`` names, whose weights are random.
+in each), and a guided step and the memory of the model that ``--model`` names, whose weights are
+random.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ WAYS: dict[str, dict[str, Any]] = {  # the first is what the others are compared
 def run(plan: Plan, log: Log) -> None:
     quality(plan, log)
     speed(plan, log)
+    memory(plan, log)
 
 
 def quality(plan: Plan, log: Log) -> None:
@@ -85,3 +87,14 @@ def speed(plan: Plan, log: Log) -> None:
     for dtype, values in seconds.items():
         if values[1:]:
             log(PEER, "step", "s", values[1:], {**shown(case), "dtype": dtype}, warmup=1)
+
+
+def memory(plan: Plan, log: Log) -> None:
+    """The peak of a process that finds the ranges on the disk, as all but the first one do."""
+    case = plan.case(steps=2)
+    with working(PEER) as worker:
+        worker.ask("load", **case)
+        worker.ask("quantize", prompts=[PROMPT], num_steps=1)
+        worker.ask("picture")
+        peak = worker.ask("memory")["host"]
+    log(PEER, "host memory", "GiB", [peak / 2**30], {**shown(case), "dtype": "int8"})

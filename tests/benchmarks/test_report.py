@@ -58,8 +58,8 @@ def test_pairs_that_took_turns(tmp_path: Path) -> None:
         log("sfumato openvino", "step", "s", [ours], case, flops=1e9)
         log(second, "step", "s", [theirs], case, flops=1e9)
     text = page(path)
-    assert "| diffusers | 8.00 | sfumato openvino | 5.00 | 1.60 |" in text
-    assert "| sfumato jax | 9.00 | sfumato openvino | 6.00 | 1.50 |" in text
+    assert "| sd1.5 | diffusers | 8.00 | sfumato openvino | 5.00 | 1.60 |" in text
+    assert "| sd1.5 | sfumato jax | 9.00 | sfumato openvino | 6.00 | 1.50 |" in text
     assert text.count("| sfumato openvino | sd1.5 |") == 1  # the last
 
 
