@@ -2,11 +2,11 @@
 
     python -m recipes.mini.fewer --configuration cpu --work RUN --folder PRESET
 
-Every row changes options of ``text_to_image``. Its pictures answer the questions of the evaluation
-from the same noise as those of the preset's own settings, the first row, from which they are so
-many decibels away. Writes ``fewer.json`` and ``fewer.md`` into the work folder and goes on from
-what is there: ``--rounds 0`` measures no time, for a busy machine, ``--count 0`` nothing else, and
-``--minutes`` is when no further row begins.
+Every row changes options of ``text_to_image`` or, on OpenVINO, quantises. Its pictures answer the
+questions of the evaluation from the same noise as those of the preset's own settings, the first
+row, from which they are so many decibels away. Writes ``fewer.json`` and ``fewer.md`` into the work
+folder and goes on from what is there: ``--rounds 0`` measures no time, for a busy machine,
+``--count 0`` nothing else, and ``--minutes`` is when no further row begins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import json
 import logging
 import statistics
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from recipes.mini.compose import Scene, open_composer
 from recipes.mini.config import arguments
-from recipes.mini.evaluate import JUDGE_STEPS, generator
+from recipes.mini.evaluate import JUDGE_STEPS, Draw, generator
 from recipes.mini.judge import Judge
 from recipes.mini.questions import questions, score
 from sfumato import StableDiffusion
@@ -54,6 +56,10 @@ ROWS: tuple[dict[str, Any], ...] = (
     {"token_merging": 0.75},
     {"sampler": "unipc", "num_steps": 6},
     {"sampler": "heun", "num_steps": 10, "feature_reuse": 2},
+    {"quantize": "int8"},
+    {"quantize": "int8", "feature_reuse": 3},
+    {"quantize": "int8", "num_steps": 8},
+    {"quantize": "int8", "num_steps": 8, "guidance_interval": LATE},
 )
 
 
@@ -61,6 +67,16 @@ def name_of(options: dict[str, Any]) -> str:
     """The options in words, such as "num_steps 8, guidance_interval 0.0:0.5"."""
     words = {k: ":".join(map(str, v)) if isinstance(v, tuple) else v for k, v in options.items()}
     return ", ".join(f"{key} {value}" for key, value in words.items()) or "all as the preset has it"
+
+
+def models_of(folder: str) -> dict[str | None, Any]:
+    """The model, and where the backend can quantise it that as well, by mode."""
+    models: dict[str | None, Any] = {None: StableDiffusion.from_preset(folder)}
+    other = StableDiffusion.from_preset(folder)
+    with suppress(ValueError):  # on other backends than OpenVINO
+        other.quantize("int8")
+        models["int8"] = other
+    return models
 
 
 def decibels(pictures: np.ndarray, others: np.ndarray) -> float:
@@ -71,8 +87,7 @@ def decibels(pictures: np.ndarray, others: np.ndarray) -> float:
 
 
 def quality(
-    model: Any,
-    options: dict[str, Any],
+    draw: Draw,
     asked: dict[str, list[Scene]],
     judge: Judge,
     full: dict[str, np.ndarray],
@@ -80,14 +95,14 @@ def quality(
     """The figures of a row; ``full`` has the pictures of the first row by kind."""
     figures: dict[str, Any] = {}
     for kind in KINDS:
-        pictures = generator(model, **options)(asked[kind])
+        pictures = draw(asked[kind])
         full.setdefault(kind, pictures)
         figures |= score(kind, asked[kind], pictures, judge)
         figures[f"{kind}: count"] = figures.pop("count")
     return figures | {"psnr": decibels(pictures, full[kind])}  # of the last kind
 
 
-def seconds(model: Any, rounds: int, found: dict[str, dict[str, Any]]) -> None:
+def seconds(models: dict[str | None, Any], rounds: int, found: dict[str, dict[str, Any]]) -> None:
     """Seconds of the denoising loop for a batch: the rows take turns, the median goes to ``found``.
 
     Each is timed behind a call of its own, since executables of other rows may have taken the place
@@ -95,22 +110,22 @@ def seconds(model: Any, rounds: int, found: dict[str, dict[str, Any]]) -> None:
     machine too.
     """
     timed: list[tuple[float, float]] = []
-    denoise = model._denoise
 
-    def watched(*args: Any) -> np.ndarray:
+    def watched(denoise: Any, *args: Any) -> np.ndarray:
         start, used = time.perf_counter(), time.process_time()
         latents = denoise(*args)
         timed.append((time.perf_counter() - start, time.process_time() - used))
         return latents
 
-    model._denoise = watched
-    values: dict[str, list[tuple[float, float]]] = {name_of(options): [] for options in ROWS}
+    for model in models.values():
+        model._denoise = partial(watched, model._denoise)
+    values: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for _ in range(rounds):
-        for options in ROWS:
+        for options in rows(models):
+            model, given = split(models, options)
             for _ in range(2):
-                model.text_to_image("a red apple", None, BATCH, seed=1, verbose=False, **options)
+                model.text_to_image("a red apple", None, BATCH, seed=1, verbose=False, **given)
             values[name_of(options)].append(timed[-1])
-    model._denoise = denoise
     for name, each in values.items():
         wall, processor = (statistics.median(kind) for kind in zip(*each, strict=True))
         found[name] |= {"seconds": wall, "processor": processor}
@@ -132,10 +147,21 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def read(path: Path) -> dict[str, dict[str, Any]]:
+def rows(models: dict[str | None, Any]) -> list[dict[str, Any]]:
+    """Those that can be measured here."""
+    return [options for options in ROWS if options.get("quantize") in models]
+
+
+def split(models: dict[str | None, Any], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model of a row, and what else it asks for."""
+    given = dict(options)
+    return models[given.pop("quantize", None)], given
+
+
+def read(path: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     """What earlier runs found of each row."""
     stored = json.loads(path.read_text()) if path.exists() else {}
-    return {name_of(options): stored.get(name_of(options), {}) for options in ROWS}
+    return {name: stored.get(name, {}) for name in names}
 
 
 def write(work: Path, found: dict[str, dict[str, Any]]) -> None:
@@ -152,23 +178,24 @@ def main() -> None:
         minutes={"type": float, "default": float("inf")},
     )
     end = time.monotonic() + 60 * minutes
-    model = StableDiffusion.from_preset(folder)
-    found = read(work / "fewer.json")
+    models = models_of(folder)
+    found = read(work / "fewer.json", [name_of(options) for options in rows(models)])
     full: dict[str, np.ndarray] = {}
     if count:
         composer = open_composer(config, work)
         judge = Judge(composer)
         judge.train_or_load(work / "judge.weights.h5", JUDGE_STEPS)
         asked = questions(composer, count)
-        for options in ROWS:
+        for options in rows(models):
             row = found[name_of(options)]
             if options and ("psnr" in row or time.monotonic() > end):
                 continue
-            row |= quality(model, options, asked, judge, full)
+            model, given = split(models, options)
+            row |= quality(generator(model, **given), asked, judge, full)
             log.info("%s: %s", name_of(options), row)
             write(work, found)
     if rounds:
-        seconds(model, rounds, found)
+        seconds(models, rounds, found)
         write(work, found)
 
 
