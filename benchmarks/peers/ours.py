@@ -34,10 +34,11 @@ class Runner(common.Runner):
     def prepare_step(self) -> Callable[[], None]:
         return self.prepare_evaluation()
 
-    def evaluations(self, repeats: int, **way: Any) -> list[float]:
-        """Seconds of evaluations of one kind after a first one that compiles."""
-        evaluation = self.prepare_evaluation(**way)
-        return [self._time(evaluation) for _ in range(1 + repeats)][1:]
+    def evaluation(self, **way: Any) -> float:
+        """Seconds of an evaluation of this kind, behind another for which it may be compiled."""
+        evaluate = self.prepare_evaluation(**way)
+        self._time(evaluate)
+        return self._time(evaluate)
 
     def prepare_evaluation(
         self, guided: bool = True, shallow: bool = False, token_merging: float = 0.0

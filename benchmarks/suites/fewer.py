@@ -42,9 +42,12 @@ def run(plan: Plan, log: Log) -> None:
         with working(peer) as worker:
             try:
                 worker.ask("load", **case)
-                for name, way in WAYS.items():
-                    values = worker.ask("evaluations", repeats=plan.repeats, **way)
-                    log(peer, f"evaluation {name}", "s", values, shown(case))
+                values: dict[str, list[float]] = {name: [] for name in WAYS}
+                for _ in range(plan.repeats):  # in turns
+                    for name, way in WAYS.items():
+                        values[name].append(worker.ask("evaluation", **way))
+                for name, seconds in values.items():
+                    log(peer, f"evaluation {name}", "s", seconds, shown(case))
             except PeerError as error:
                 log.failure(peer, "evaluations", shown(case), str(error))
 
