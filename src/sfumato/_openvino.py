@@ -19,7 +19,7 @@ NEAREST = {  # of an Interpolate that makes a map larger by copies of its pixels
 def constant(value: np.ndarray) -> Any:
     """A node that shares the memory of a contiguous array; of bfloat16 it has a copy."""
     if value.dtype != ml_dtypes.bfloat16:
-        return ov.op.Constant(np.asarray(_Writable(value)), shared_memory=True)
+        return ov.op.Constant(shareable(value), shared_memory=True)
     # OpenVINO cannot read such an array, and a tensor would not keep the array's memory alive.
     tensor = ov.Tensor(value.view(np.uint16), value.shape, ov.Type.bf16)
     return ov.op.Constant(tensor, shared_memory=False)
@@ -31,12 +31,15 @@ def data_of(node: Any) -> np.ndarray:
     return value.view(ml_dtypes.bfloat16) if node.get_element_type() == ov.Type.bf16 else value
 
 
-class _Writable:
+def shareable(value: np.ndarray) -> np.ndarray:
     """An array, that of a mapped file included, as if it could be written to.
 
     OpenVINO refuses to share the memory of others, and never writes to it.
     """
+    return np.asarray(_Writable(value))
 
+
+class _Writable:
     def __init__(self, value: np.ndarray) -> None:
         self.value = value  # keeps the memory
         interface = value.__array_interface__

@@ -19,6 +19,7 @@ from sfumato.networks.network import give, keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import winograd
 from sfumato.runtime.int8 import constant_of
+from sfumato.runtime.openvino import memory_left
 from sfumato.runtime.passes import stored_kernel
 
 
@@ -87,6 +88,13 @@ def results(function: Any, layers: list[Any], x: np.ndarray) -> tuple[np.ndarray
     return found, next(iter(program.executables.values()))
 
 
+def results_with_little_memory(*args: Any) -> tuple[np.ndarray, Any]:
+    """The same where kernels are transformed at every call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sfumato.runtime.openvino.memory_left", lambda: 0)
+        return results(*args)
+
+
 @pytest.mark.parametrize(
     ("shape", "outputs", "way"),
     [
@@ -106,8 +114,11 @@ def test_winograd_is_the_convolution(
         found, executable = results(layer, [layer], x)
         assert [len(kernel) for kernel in executable.kernels] == [len(way.inputs) ** 2]
         assert not layer_types(executable.run)["Convolution f32"]
+        again, executable = results_with_little_memory(layer, [layer], x)
+        assert [kernel.shape for kernel in executable.kernels] == [(outputs * shape[-1], 9)]
+        assert np.abs(again - found).max() <= 1e-6 * np.abs(found).max()
     with monkeypatch.context() as patch:
-        patch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
+        patch.setattr("sfumato.runtime.openvino.use_winograd", lambda *_: [])
         expected, executable = results(layer, [layer], x)
     assert layer_types(executable.run)["Convolution f32"] == 1
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
@@ -126,7 +137,9 @@ def test_an_enlarged_map_is_convolved_without_being_made(
         found, executable = results(lambda x: layer(x, **skip), [layer], x)
         assert [len(kernel) for kernel in executable.kernels] == [9]
         assert not layer_types(executable.run)["Interpolate f32"]
-    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
+        again, _ = results_with_little_memory(lambda x: layer(x, **skip), [layer], x)
+        assert np.abs(again - found).max() <= 1e-6 * np.abs(found).max()
+    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda *_: [])
     expected, executable = results(lambda x: layer(x, **skip), [layer], x)
     kinds = layer_types(executable.run)
     assert kinds["Convolution f32"] == kinds["Interpolate f32"] == 1
@@ -154,7 +167,9 @@ def test_winograd_in_half_precision(dtype: str, monkeypatch: pytest.MonkeyPatch)
     x = np.random.default_rng(8).standard_normal((1, 8, 8, 64)).astype("float32")
     found, executable = results(lambda x: ops.cast(layer(x), "float32"), [layer], x)
     assert len(executable.kernels) == 1
-    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda _: [])
+    again, _ = results_with_little_memory(lambda x: ops.cast(layer(x), "float32"), [layer], x)
+    assert np.abs(again - found).max() <= 1e-2 * np.abs(found).max()
+    monkeypatch.setattr("sfumato.runtime.openvino.use_winograd", lambda *_: [])
     expected, _ = results(lambda x: ops.cast(layer(x), "float32"), [layer], x)
     assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
 
@@ -183,6 +198,33 @@ def test_transformed_kernels_are_shared_and_freed() -> None:
     del one, other
     program.executables.clear()
     assert len(winograd._transformed) == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_with_little_memory_a_file_stays_where_it_is(dtype: str) -> None:
+    """OpenVINO copies an input that must not be written to, as a mapped file's must not."""
+    layer = built(Conv3x3(64, 64), 1, 8, 8, 64)
+    file = np.random.default_rng(9).standard_normal((64, 64, 3, 3)).astype(dtype)
+    file.flags.writeable = False
+    give(layer.kernel, file.transpose(2, 3, 1, 0))
+    x = np.ones((1, 8, 8, 64), "float32")
+    found, executable = results_with_little_memory(layer, [layer], x)
+    assert np.shares_memory(executable.kernels[0], file)
+    assert executable.kernels[0].flags.writeable
+    expected, _ = results(layer, [layer], x)
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+def test_memory_is_that_of_the_machine_or_its_container(tmp_path: Path) -> None:
+    free = memory_left(tmp_path)
+    assert 2**26 < free < 2**50
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_left(tmp_path) > free / 2  # others use memory, too
+    (tmp_path / "memory").mkdir()
+    for file in ("memory/memory.limit_in_bytes", "memory.max"):
+        (tmp_path / file).write_text("1048576\n")
+        assert memory_left(tmp_path) == 1048576
+        (tmp_path / file).unlink()
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -19,13 +20,14 @@ import ml_dtypes
 import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
+import psutil
 from keras import ops, tree
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor
 
 from sfumato._openvino import data_of
 from sfumato.runtime import cache, int8
 from sfumato.runtime.passes import keep_channels_first, stored_kernel, take_stored_kernels
-from sfumato.runtime.winograd import Kernel, transformed, use_winograd
+from sfumato.runtime.winograd import Kernel, array_of, use_winograd
 
 CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -33,6 +35,7 @@ CONFIG = {
     "INFERENCE_PRECISION_HINT": "f32",
 }
 KEPT = 2  # executables of a program that stay in memory: each has its own copy of the weights
+SHARE = 1 / 3  # of the memory that is left, which transformed kernels may take for good
 LARGE = 128 * 2**20  # bytes of constants above which an executable is not kept on disk
 
 
@@ -41,7 +44,7 @@ class Executable(NamedTuple):
     structure: Any  # what the function returned, with dtypes for the arrays
     weights: list[Any]  # the values of the variables that were traced
     observed: list[int]  # the variables whose layers' ranges are the last results
-    kernels: list[np.ndarray]  # inputs behind the function's: of winograd
+    kernels: list[Any]  # inputs behind the function's: of winograd
 
 
 class Program:
@@ -79,19 +82,22 @@ class Program:
         if found is None:
             while len(self.executables) >= KEPT:
                 del self.executables[next(iter(self.executables))]
-            model, structure, kernels = self.trace(args, leaves)
-            observed = [] if self.seen is None else self.observe_layers(model)
+            model, structure, observed, kernels = self.trace(args, leaves)
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # beside the compiler
-                transforming = pool.map(transformed, kernels)
+                preparing = pool.map(array_of, kernels)
                 run = load(model, keep=self.seen is None)
-                found = Executable(run, structure, weights, observed, [*transforming])
+                given = [to_openvino(x) for x in preparing]
+                found = Executable(run, structure, weights, observed, given)
         self.executables[key] = found  # the latest used is last
         return found
 
     def trace(
         self, args: Any, leaves: list[np.ndarray | None]
-    ) -> tuple[ov.Model, Any, list[Kernel]]:
-        """The function as a model whose inputs are the leaves that are there and the kernels."""
+    ) -> tuple[ov.Model, Any, list[int], list[Kernel]]:
+        """The function as a model whose inputs are the leaves that are there and the kernels.
+
+        Its results are the function's and what is observed of the layers of these variables.
+        """
         self.traces += 1
         inputs = [
             None if x is None else opset.parameter(x.shape, OPENVINO_DTYPES[x.dtype.name])
@@ -106,10 +112,11 @@ class Program:
         if self.ranges is not None:
             limits = self.ranges.tolist()
             int8.quantize(model, {name: limits[i] for name, i in self.places().items()})
-        kernels = [] if self.seen is not None else use_winograd(model)  # or let them be observed
+        observed = [] if self.seen is None else self.observe_layers(model)
+        kernels = use_winograd(model, SHARE * memory_left())
         keep_channels_first(model)
         dtypes = tree.map_structure(lambda x: None if x is None else x.dtype, structure)
-        return model, dtypes, kernels
+        return model, dtypes, observed, kernels
 
     def places(self) -> dict[str, int]:
         """The place in ``variables`` of every constant that a model may contain, by its name."""
@@ -162,6 +169,15 @@ def compile(
 ) -> Program:
     """``jit_compile`` says nothing here: there is no other way to run a model."""
     return Program(function, networks)
+
+
+def memory_left(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still use, by the machine and by its container's limit."""
+    found = [psutil.virtual_memory().available]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of versions 2 and 1
+        with suppress(OSError, ValueError):  # not in a container of Linux, or "max"
+            found.append(int((groups / name).read_text()))
+    return min(found)
 
 
 def to_numpy(x: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ many matmuls over the channels between small linear maps along rows and columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -15,8 +16,8 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato._openvino import NEAREST
-from sfumato.runtime.int8 import name_of, weights
+from sfumato._openvino import NEAREST, shareable
+from sfumato.runtime.int8 import constant_of, name_of, weights
 from sfumato.runtime.passes import FIRST, LAST, order_of, replace
 
 STRIP = 2**24  # numbers of a transformed map that are computed at a time
@@ -69,30 +70,32 @@ ENLARGED = filtering(
 
 
 class Kernel(NamedTuple):
-    """What an input of the model is to be: a convolution's kernel, transformed."""
+    """What an input of the model is to be: a convolution's kernel."""
 
     kernel: np.ndarray  # (F, C, 3, 3)
     name: str
     way: Filtering
+    is_ready: bool  # transformed; else the model does that at every call
 
 
-def use_winograd(model: ov.Model) -> list[Kernel]:
+def use_winograd(model: ov.Model, most: float) -> list[Kernel]:
     """Replace the convolutions that are faster so, in float32 with constant kernels.
 
     The transformed kernels become inputs of the model, in the order returned, behind its own. Of
     constants OpenVINO would keep a second copy, packed for matmuls that gain nothing by it.
+
+    Args:
+        model: is changed.
+        most: bytes of memory for transformed kernels; if they need more, the inputs are the
+            kernels as they are, and the model transforms each one at every call.
     """
+    ways = [(node, way) for node in model.get_ordered_ops() if (way := choose(node))]
+    is_ready = sum(4 * math.prod(shape_of(node, way)) for node, way in ways) <= most
     kernels = []
-    for node in model.get_ordered_ops():
-        way = choose(node)
-        if way is None:
-            continue
+    for node, way in ways:
         given: Any = weights(node)
-        kernels.append(Kernel(given, name_of(node.input_value(1)), way))
-        C, n = given.shape[1], len(way.inputs)
-        # Of an input whose size it knows, OpenVINO makes a copy while it compiles.
-        kernel = opset.parameter([n * n, -1, C], ov.Type.f32)
-        model.add_parameters([kernel])
+        kernels.append(Kernel(given, name_of(node.input_value(1)), way, is_ready))
+        kernel = kernel_input(model, node, way, is_ready)
         x = channels_last(node.input_value(0))
         x = x if way is not ENLARGED else x.get_node().input_value(0)
         y = cast(convolve(cast(x, ov.Type.f32), kernel, len(given), way), x.get_element_type())
@@ -102,6 +105,29 @@ def use_winograd(model: ov.Model) -> list[Kernel]:
             else:
                 reader.replace_source_output(turn(y, FIRST))
     return kernels
+
+
+def shape_of(node: ov.Node, way: Filtering) -> tuple[int, int, int]:
+    """Of a convolution's kernel, transformed."""
+    F, C, *_ = node.get_input_shape(1)
+    return len(way.inputs) ** 2, F, C
+
+
+def kernel_input(model: ov.Model, node: ov.Node, way: Filtering, is_ready: bool) -> ov.Output:
+    """A convolution's transformed kernel (n n, F, C), from a new input of the model."""
+    nn, F, C = shape_of(node, way)
+    # Of an input whose size it knows, OpenVINO makes a copy while it compiles.
+    shape, kind = [nn, -1, C], ov.Type.f32
+    if not is_ready:
+        shape, kind = [-1, 9], constant_of(node.input_value(1)).get_element_type()
+    given = opset.parameter(shape, kind)
+    model.add_parameters([given])
+    if is_ready:
+        return given.output(0)
+    matrix = opset.constant(np.kron(way.kernels, way.kernels))
+    flat = cast(shaped(given.output(0), F * C, 9), ov.Type.f32)
+    flat = opset.matmul(matrix, flat, False, True).output(0)
+    return shaped(flat, nn, F, C)
 
 
 def choose(node: ov.Node) -> Filtering | None:
@@ -131,7 +157,7 @@ def is_enlarged(node: ov.Node) -> bool:
     return doubled and NEAREST.items() <= node.get_attributes().items()
 
 
-def convolve(x: ov.Output, kernel: ov.Node, F: int, way: Filtering) -> ov.Output:
+def convolve(x: ov.Output, kernel: ov.Output, F: int, way: Filtering) -> ov.Output:
     """x (B, H, W, C) and the transformed kernel (n n, F, C) -> (B, H, W, F), or twice that size."""
     B, H, W, C = x.get_shape()
     n, r = way.inputs.shape
@@ -154,7 +180,7 @@ def convolve(x: ov.Output, kernel: ov.Node, F: int, way: Filtering) -> ov.Output
 
 
 def convolve_strip(
-    x: ov.Output, windows: np.ndarray, kernel: ov.Node, F: int, way: Filtering
+    x: ov.Output, windows: np.ndarray, kernel: ov.Output, F: int, way: Filtering
 ) -> ov.Output:
     """All positions x (N, C) and those of each tile (B, h, w, r, r) -> (B, mh, mw, F)."""
     (m, n), C = way.outputs.shape, x.get_shape()[1]
@@ -176,9 +202,14 @@ def linear(matrix: np.ndarray, x: ov.Output) -> ov.Output:
 _transformed: WeakValueDictionary[tuple[str, int], np.ndarray] = WeakValueDictionary()
 
 
+def array_of(given: Kernel) -> np.ndarray:
+    """What the input is, transformed (n n, F, C) or as it is stored (F C, 9)."""
+    return transformed(given) if given.is_ready else shareable(given.kernel.reshape(-1, 9))
+
+
 def transformed(given: Kernel) -> np.ndarray:
     """The kernel as (n n, F, C): the same array for as long as it is in use."""
-    kernel, name, way = given
+    kernel, name, way, _ = given
     n, kernels = len(way.kernels), way.kernels
     found = _transformed.get((name, n))
     if found is None:
