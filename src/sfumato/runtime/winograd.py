@@ -86,11 +86,16 @@ def use_winograd(model: ov.Model, most: float) -> list[Kernel]:
 
     Args:
         model: is changed.
-        most: bytes of memory for transformed kernels; if they need more, the inputs are the
-            kernels as they are, and the model transforms each one at every call.
+        most: bytes of memory for transformed kernels beyond those in use; if they need more, the
+            inputs are the kernels as they are, and the model transforms each one at every call.
     """
     ways = [(node, way) for node in model.get_ordered_ops() if (way := choose(node))]
-    is_ready = sum(4 * math.prod(shape_of(node, way)) for node, way in ways) <= most
+    new = [
+        4 * math.prod(shape_of(node, way))
+        for node, way in ways
+        if (name_of(node.input_value(1)), len(way.inputs)) not in _transformed
+    ]
+    is_ready = sum(new) <= most
     kernels = []
     for node, way in ways:
         given: Any = weights(node)
@@ -116,18 +121,15 @@ def shape_of(node: ov.Node, way: Filtering) -> tuple[int, int, int]:
 def kernel_input(model: ov.Model, node: ov.Node, way: Filtering, is_ready: bool) -> ov.Output:
     """A convolution's transformed kernel (n n, F, C), from a new input of the model."""
     nn, F, C = shape_of(node, way)
+    kind = ov.Type.f32 if is_ready else constant_of(node.input_value(1)).get_element_type()
     # Of an input whose size it knows, OpenVINO makes a copy while it compiles.
-    shape, kind = [nn, -1, C], ov.Type.f32
-    if not is_ready:
-        shape, kind = [-1, 9], constant_of(node.input_value(1)).get_element_type()
-    given = opset.parameter(shape, kind)
+    given = opset.parameter([nn, -1, C] if is_ready else [-1, 9], kind)
     model.add_parameters([given])
     if is_ready:
         return given.output(0)
-    matrix = opset.constant(np.kron(way.kernels, way.kernels))
     flat = cast(shaped(given.output(0), F * C, 9), ov.Type.f32)
-    flat = opset.matmul(matrix, flat, False, True).output(0)
-    return shaped(flat, nn, F, C)
+    matrix = opset.constant(np.kron(way.kernels, way.kernels))
+    return shaped(opset.matmul(matrix, flat, False, True).output(0), nn, F, C)
 
 
 def choose(node: ov.Node) -> Filtering | None:
