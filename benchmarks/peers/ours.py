@@ -133,6 +133,12 @@ class Runner(common.Runner):
         channels = last.conv1.kernel.shape[2] - first
         return ops.zeros((batch, height, width, channels), unet.compute_dtype)
 
+    def spare_memory(self) -> None:
+        """Keep as little of convolutions as OpenVINO does where no memory is left."""
+        from sfumato.runtime import openvino
+
+        openvino.memory_left = lambda: 0
+
     def quantize(self, **options: Any) -> None:
         self.model.quantize("int8", **options)
 

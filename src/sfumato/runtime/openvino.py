@@ -172,7 +172,7 @@ def compile(
 
 
 def memory_left(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still use, by the machine and by its container's limit."""
+    """Bytes that the machine has left, but not more than a container may have at all."""
     found = [psutil.virtual_memory().available]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of versions 2 and 1
         with suppress(OSError, ValueError):  # not in a container of Linux, or "max"
