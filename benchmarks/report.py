@@ -214,7 +214,8 @@ def memory_section(records: Sequence[Record], images: Path) -> str:
         for r in chosen
     ]
     head = ["peer", "model", "size", "batch", "dtype", "where", "peak, GiB"]
-    return "### Memory\n\n" + table(head, rows) + failures(records)
+    text = '"spared": as OpenVINO runs where little memory is left.'
+    return f"### Memory\n\n{table(head, rows)}\n{text}\n{failures(records)}"
 
 
 def scale_section(records: Sequence[Record], images: Path) -> str:
