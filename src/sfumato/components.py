@@ -85,7 +85,7 @@ class Components:
     @property
     def _autoencoder_policy(self) -> Any:
         """XL's autoencoder overflows in float16."""
-        overflows = self.checkpoint.autoencoder_config.scaling_factor == 0.13025
+        overflows = self.checkpoint.family.autoencoder_overflows
         half = self.dtype_policy.compute_dtype == "float16"
         return "float32" if overflows and half else self.dtype_policy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Pipeline(Components):
     ) -> Callable[..., np.ndarray]:
         """The denoising loop for these prompts."""
         scale = self.checkpoint.guidance if scale is None else scale
-        B, xl = len(context), self.checkpoint.checkpoint.is_xl
+        B, xl = len(context), self.checkpoint.family.size_embedding > 0
         if xl and pooled is None:
             raise ValueError(
                 "`pooled_text` must be given for a model of the XL family. "
@@ -227,16 +227,10 @@ class Pipeline(Components):
         small = mask.reshape(-1, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
         small = np.broadcast_to(small, (B, h, w, 1))
         channels = None
-        if self._sees_masks:
+        if self.checkpoint.sees_masks:
             hidden = np.where(mask[..., None] > 0.5, np.float32(127.5), pictures)
             channels = np.concatenate([small, self._known(hidden, B)], axis=-1)
         return programs.Inpainting(small, known, channels)
-
-    @cached_property
-    def _sees_masks(self) -> bool:
-        """Whether the denoiser was trained for inpainting and has inputs for what is known."""
-        config = self.checkpoint.checkpoint.unet_config()
-        return config.in_channels > self.checkpoint.autoencoder_config.latent_channels
 
     def _known(self, pictures: np.ndarray, B: int) -> np.ndarray:
         """Latents (B, h, w, C) of pictures (1 or B, H, W, 3)."""

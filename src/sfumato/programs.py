@@ -21,7 +21,6 @@ from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
 ROWS = 1024  # evaluations that a table has room for, so that its shape says nothing about steps
-SIZES_WIDTH = 256  # of the sinusoids for each of XL's six sizes
 
 
 class State(NamedTuple):
@@ -73,8 +72,9 @@ def condition(
     """context (B, T, C) and, for XL, pooled (B, P) and its six sizes (B, 6) in pixels."""
     added = None
     if sizes is not None:
-        waves = timestep_embedding(ops.reshape(sizes, (-1,)), SIZES_WIDTH)
-        waves = ops.reshape(waves, (-1, sizes.shape[1] * SIZES_WIDTH))
+        width = unet.config.size_embedding
+        waves = timestep_embedding(ops.reshape(sizes, (-1,)), width)
+        waves = ops.reshape(waves, (-1, sizes.shape[1] * width))
         added = ops.concatenate([pooled, waves], axis=-1)
     return Conditioning(unet.embed_text(context), added)
 

@@ -186,7 +186,7 @@ class StableDiffusion(Pipeline):
             pooled_text: XL only: of ``pool_text``.
         """
         check(batch_size, options)
-        if self._sees_masks:
+        if self.checkpoint.sees_masks:
             raise ValueError(
                 "`mask` must be given for a model made for inpainting: use `inpaint`. "
                 "Received: mask=None"
@@ -229,7 +229,7 @@ class StableDiffusion(Pipeline):
         if not 0 < strength <= 1:
             raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
         B = len(listed(prompt)) * batch_size
-        if mask is None and self._sees_masks:
+        if mask is None and self.checkpoint.sees_masks:
             mask = np.ones((self.img_height, self.img_width))
         pictures = self._check(image, B, "image", 3)
         covered = None if mask is None else self._check(mask, B, "mask")

@@ -13,8 +13,9 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from sfumato._files import replacing
 from sfumato.checkpoints.filling import SCALE, is_kernel, sources
-from sfumato.checkpoints.safetensors import replacing, write_safetensors
+from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig

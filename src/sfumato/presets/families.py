@@ -45,6 +45,11 @@ class Family:
     """Whether the autoencoder leaves the range of float16."""
     preview_factors: Factors
 
+    @property
+    def text_encoders(self) -> int:
+        """How many text encoders its models have."""
+        return len(self.pad_tokens)
+
     def heads(self, channels: tuple[int, ...]) -> tuple[int, ...]:
         """The number of attention heads at each level of the U-Net."""
         return tuple(
