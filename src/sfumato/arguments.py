@@ -149,7 +149,8 @@ def check_count(count: Any) -> int:
     return Request(prompt="", count=count).count
 
 
-def check_size(name: str, size: Any) -> None:
-    """Raise a RequestError unless this is a side of a picture that some model can have."""
-    if not isinstance(size, int) or size < 8 or size % 8:
-        raise RequestError.of(name, "be a multiple of 8", size)
+def check_size(height: Any, width: Any) -> None:
+    """Raise a RequestError unless these are sides of a picture that some model can have."""
+    for name, size in (("img_height", height), ("img_width", width)):
+        if not isinstance(size, int) or size < 8 or size % 8:
+            raise RequestError.of(name, "be a multiple of 8", size)

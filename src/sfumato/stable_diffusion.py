@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
-import numpy as np
-
 from sfumato import arguments, checkpoints, generation, presets, runtime
-from sfumato.generation import Encoded, NotFiniteError, Step
+from sfumato.generation import NotFiniteError, Step
+from sfumato.kerascv import KerasCVMethods
 from sfumato.parts import Parts
 from sfumato.pictures.picture import Picture
 from sfumato.request import Request, RequestError
@@ -48,7 +44,7 @@ def _part(name: str, text: str) -> Any:
     return property(get, put, doc=text)
 
 
-class StableDiffusion:
+class StableDiffusion(KerasCVMethods):
     """Text to pictures with Stable Diffusion 1.x, 2.x, XL or a model of the same make.
 
     The networks are loaded when they are first needed and are ordinary Keras models. Each may be
@@ -89,8 +85,7 @@ class StableDiffusion:
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
     ) -> None:
-        for name, size in (("img_height", img_height), ("img_width", img_width)):
-            arguments.check_size(name, size)
+        arguments.check_size(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
             preset = checkpoints.open_model(preset or self.default_preset, prediction=prediction)
         self.model = preset
@@ -99,7 +94,6 @@ class StableDiffusion:
         self.parts = Parts(preset, jit_compile, dtype)
         self.quantized: str | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
-        self._last_seed: int | None = None
 
     @classmethod
     def from_preset(
@@ -207,194 +201,6 @@ class StableDiffusion:
         programs = [self.parts.evaluate, *([self.parts.decode] if decoder else [])]
         runtime.quantize(programs, paint, repr((size, [*prompts], num_steps, defaults)))
         self.quantized = mode
-
-    # The interface of KerasCV's
-
-    def text_to_image(
-        self,
-        prompt: str | Sequence[str],
-        negative_prompt: str | Sequence[str] | None = None,
-        batch_size: int = 1,
-        num_steps: int | None = None,
-        unconditional_guidance_scale: float | None = None,
-        seed: int | None = None,
-        *,
-        diffusion_noise: np.ndarray | None = None,
-        on_step: Callable[[Step], None] | None = None,
-        verbose: bool = True,
-        **fields: Any,
-    ) -> np.ndarray:
-        """Make the pictures of a prompt, as KerasCV's method does.
-
-        Args:
-            prompt: what to show; a list gives ``batch_size`` pictures of each, in order.
-            negative_prompt: what to lead away from; a list has one for each prompt.
-            batch_size: pictures per prompt.
-            num_steps: steps of the sampler; default: the preset's, 25 for most.
-            unconditional_guidance_scale: how strongly to follow the prompt; default: the preset's,
-                7.5 for most. Up to 1 there is no guidance, and a step takes half the time.
-            seed: picture i starts from the noise of ``seed + i``, 0 <= seed < 2**64; default: a new
-                one.
-            diffusion_noise: start noise of unit variance, (h, w, C) for all pictures or
-                (B, h, w, C), instead of a seed; h and w are an eighth of the picture's.
-            on_step: called with each ``Step``; raise in it to cancel.
-            verbose: show the Keras progress bar.
-            fields: the other fields of ``Request``, such as ``sampler`` and ``schedule``.
-
-        Returns:
-            uint8 (B, img_height, img_width, 3).
-
-        Raises:
-            ValueError: an argument is out of its range.
-            NotFiniteError: a number overflowed, as it may in float16.
-        """
-        with arguments.kerascv_names():
-            settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
-            prompts = arguments.prompts(prompt)
-            B = len(prompts) * arguments.check_count(batch_size)
-            noise = arguments.start_noise(diffusion_noise, seed, B)
-            requests = arguments.requests(
-                prompts, negative_prompt, batch_size, self._seed(seed, noise), settings
-            )
-            return self._collect(requests, None, noise, on_step, verbose)
-
-    def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:
-        """Encode prompts for the denoiser: float32 (P, 77, C).
-
-        A prompt of more than 77 tokens warns and names what was cut.
-        """
-        return generation.encode(self.parts, arguments.prompts(prompt)).context
-
-    def pool_text(self, prompt: str | Sequence[str]) -> np.ndarray:
-        """Pool prompts as XL reads them, float32 (P, C): ``pooled_text``."""
-        pooled = generation.encode(self.parts, arguments.prompts(prompt)).pooled
-        assert pooled is not None
-        return pooled
-
-    def generate_image(
-        self,
-        encoded_text: np.ndarray,
-        negative_prompt: str | Sequence[str] | None = None,
-        batch_size: int = 1,
-        num_steps: int | None = None,
-        unconditional_guidance_scale: float | None = None,
-        diffusion_noise: np.ndarray | None = None,
-        seed: int | None = None,
-        *,
-        pooled_text: np.ndarray | None = None,
-        on_step: Callable[[Step], None] | None = None,
-        verbose: bool = True,
-        **fields: Any,
-    ) -> np.ndarray:
-        """Make pictures of an encoded prompt, such as a mixture of two; see ``text_to_image``.
-
-        Args:
-            encoded_text: of ``encode_text``: (77, C) or (1, 77, C) for all pictures, or
-                (batch_size, 77, C).
-            pooled_text: XL only: of ``pool_text``.
-        """
-        with arguments.kerascv_names():
-            settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
-            B = arguments.check_count(batch_size)
-            encoded = Encoded(
-                arguments.rows(encoded_text, 2, B, "encoded_text"),
-                None if pooled_text is None else arguments.rows(pooled_text, 1, B, "pooled_text"),
-            )
-            noise = arguments.start_noise(diffusion_noise, seed, B)
-            seed = self._seed(seed, noise)
-            requests = arguments.requests([""] * B, negative_prompt, 1, seed, settings)
-            return self._collect(requests, encoded, noise, on_step, verbose)
-
-    def image_to_image(
-        self,
-        prompt: str | Sequence[str],
-        image: np.ndarray,
-        strength: float = 0.8,
-        negative_prompt: str | Sequence[str] | None = None,
-        batch_size: int = 1,
-        num_steps: int | None = None,
-        unconditional_guidance_scale: float | None = None,
-        seed: int | None = None,
-        *,
-        mask: np.ndarray | None = None,
-        diffusion_noise: np.ndarray | None = None,
-        on_step: Callable[[Step], None] | None = None,
-        verbose: bool = True,
-        **fields: Any,
-    ) -> np.ndarray:
-        """Make pictures that begin from a picture (SDEdit: Meng et al. 2021, arXiv 2108.01073).
-
-        Args:
-            image: (H, W, 3) for all pictures or (B, H, W, 3), 0..255, of the size asked for.
-            strength: 0 < strength <= 1, the part of the steps that are done: 1 for all of them.
-            mask: (H, W) or (B, H, W) of 0..1, 1 where to paint; default: everywhere.
-
-        The other arguments and the result are those of ``text_to_image``.
-        """
-        with arguments.kerascv_names():
-            settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
-            settings["strength"] = strength
-            prompts = arguments.prompts(prompt)
-            B = len(prompts) * arguments.check_count(batch_size)
-            size = (settings.get("height", self.img_height), settings.get("width", self.img_width))
-            if mask is None and self.model.sees_masks:
-                mask = np.ones(size)
-            given = arguments.pictures(image, mask, size, B)
-            noise = arguments.start_noise(diffusion_noise, seed, B)
-            requests = arguments.requests(
-                prompts, negative_prompt, batch_size, self._seed(seed, noise), settings, given
-            )
-            return self._collect(requests, None, noise, on_step, verbose)
-
-    def inpaint(
-        self, prompt: str | Sequence[str], image: np.ndarray, mask: np.ndarray, **options: Any
-    ) -> np.ndarray:
-        """Paint the masked part of a picture: ``image_to_image`` at full strength with a mask.
-
-        Outside the mask the result is the picture that was given. Networks trained for inpainting
-        (9 input channels) see the mask; others are shown the known part at every step.
-        """
-        strength = options.pop("strength", 1.0)
-        return self.image_to_image(prompt, image, strength, mask=mask, **options)
-
-    @property
-    def last_seed(self) -> int | None:
-        """The seed of the last call of a method of KerasCV's. Deprecated."""
-        warnings.warn(
-            "`last_seed` will go: `generate(...)[0].request.seed` says it of each picture.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return self._last_seed
-
-    def _seed(self, seed: int | None, noise: np.ndarray | None) -> int:
-        """The seed, or a new one; the draws that follow a given start noise are always the same."""
-        if seed is None:
-            seed = secrets.randbelow(2**32) if noise is None else 0
-        self._last_seed = seed
-        return seed
-
-    def _collect(
-        self,
-        requests: list[Request],
-        encoded: Encoded | None,
-        noise: np.ndarray | None,
-        on_step: Callable[[Step], None] | None,
-        verbose: bool,
-    ) -> np.ndarray:
-        """The pixels of all pictures, (B, H, W, 3), with the progress on the way."""
-        completed = [self.completed(request) for request in requests]
-        pixels: list[np.ndarray] = []
-        bar = keras.utils.Progbar(completed[0].plan(self.model).steps) if verbose else None
-        for made in generation.stream(self.parts, completed, encoded, noise):
-            if isinstance(made, Picture):
-                pixels.append(made.pixels)
-                continue
-            if bar:
-                bar.update(made.step)
-            if on_step:
-                on_step(made)
-        return np.stack(pixels)
 
 
 class StableDiffusionV2(StableDiffusion):
