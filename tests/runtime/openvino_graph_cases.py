@@ -14,8 +14,9 @@ from sfumato import runtime
 from sfumato._openvino import data_of
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
+from sfumato.kernels import store as give
 from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention, Upsample
-from sfumato.networks.network import give, keys
+from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import winograd
 from sfumato.runtime.int8 import constant_of

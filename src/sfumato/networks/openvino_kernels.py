@@ -1,4 +1,4 @@
-"""Weights and norms in the form that OpenVINO is fastest with.
+"""Norms in the form that OpenVINO is fastest with.
 
 Keras normalises a map in another shape, which OpenVINO copies it for, in three passes. Here it is
 read for its statistics and read again to be scaled.
@@ -6,40 +6,13 @@ read for its statistics and read again to be scaled.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 from keras import ops
-from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor, get_ov_output
+from keras.src.backend.openvino.core import OpenVINOKerasTensor, get_ov_output
 
-from sfumato._openvino import NEAREST, constant
+from sfumato._openvino import NEAREST
 from sfumato.networks.kernels import Tensor
-
-HALVES = ("float16", "bfloat16")
-
-
-def weight(value: np.ndarray, dtype: str, kernel: bool) -> Any:
-    """A tensor of the Keras OpenVINO backend from ``value``, sharing its memory.
-
-    OpenVINO wants a kernel with its outputs first, as PyTorch's files have it, and turning (I, O)
-    and (h, w, I, O) takes it most of the time of compiling. So that is the order in memory, and a
-    transposition in the graph gives the kernel its Keras shape; ``runtime.openvino`` drops it.
-    A view of memory in that order is taken as it is, half precision for float32 included: the graph
-    widens it. Anything else is copied, and so is bfloat16.
-    """
-    if not (value.dtype.name in HALVES and dtype == "float32"):
-        value = value.astype(dtype, copy=False)
-    rank = value.ndim
-    axes = (rank - 1, rank - 2, *range(rank - 2))  # (h, w, I, O) -> (O, I, h, w)
-    is_turned = kernel and rank > 1
-    stored = constant(np.ascontiguousarray(value.transpose(axes) if is_turned else value))
-    if value.dtype.name != dtype:
-        stored = opset.convert(stored, OPENVINO_DTYPES[dtype])
-    if is_turned:
-        stored = opset.transpose(stored, opset.constant(np.argsort(axes), ov.Type.i32))
-    return OpenVINOKerasTensor(stored.output(0))
 
 
 def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:

@@ -32,13 +32,13 @@ def compile(
         jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
             in graph mode on TensorFlow, op by op on JAX and torch.
     """
-    return _backend().compile(function, networks, jit_compile)
+    return backend_module(__name__).compile(function, networks, jit_compile)
 
 
 def quantize(programs: Sequence[Program], run: Callable[[], Any], settings: str) -> None:
     """Have programs compute in int8 as ``run`` shows: see ``runtime.openvino.quantize``."""
     require_int8()
-    _backend().quantize(programs, run, settings)
+    backend_module(__name__).quantize(programs, run, settings)
 
 
 def require_int8() -> None:
@@ -51,11 +51,12 @@ def require_int8() -> None:
         )
 
 
-def _backend() -> Any:
+def backend_module(package: str) -> Any:
+    """The module of a package that serves the Keras backend in use and bears its name."""
     name = keras.backend.backend()
     if name not in ("jax", "tensorflow", "torch", "openvino"):
         raise ValueError(
             "The Keras backend must be 'jax', 'tensorflow', 'torch' or 'openvino'. "
             f"Received: KERAS_BACKEND={name!r}"
         )
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{package}.{name}")
