@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import keras
-import numpy as np
 
 from sfumato import checkpoints, programs, runtime
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
@@ -41,7 +40,6 @@ class Components:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.last_seed: int | None = None
-        self._int8_ranges: np.ndarray | None = None  # of ``_step`` and its variants; see quantize
 
     # The networks, loaded when first touched
 
@@ -104,21 +102,10 @@ class Components:
     def _step(self) -> runtime.Program:
         return self._compile(programs.step, self.diffusion_model, [self.diffusion_model])
 
-    def _step_for(self, keep: bool, token_merging: float) -> runtime.Program:
-        return self._step_variant(keep, token_merging) if keep or token_merging else self._step
-
-    @cached_property
-    def _step_variant(self) -> Callable[[bool, float], runtime.Program]:
-        """``_step`` that keeps features or merges tokens; of those used, the last two."""
-
-        def variant(keep: bool, token_merging: float) -> runtime.Program:
-            step = partial(programs.step, keep=keep, token_merging=token_merging)
-            made: Any = self._compile(step, self.diffusion_model, [self.diffusion_model])
-            if self._int8_ranges is not None:
-                made.ranges = self._int8_ranges
-            return made
-
-        return lru_cache(2)(variant)
+    def _step_for(self, keep: bool, token_merging: float) -> Callable[..., Any]:
+        """``_step`` that keeps features or merges tokens."""
+        ways = {"keep": keep, "token_merging": token_merging}
+        return partial(self._step, **{name: way for name, way in ways.items() if way})
 
     @cached_property
     def _decode(self) -> runtime.Program:

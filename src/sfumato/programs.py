@@ -14,8 +14,8 @@ from keras import ops
 
 from sfumato.diffusion.denoisers import guide, scalings
 from sfumato.diffusion.plan import Plan
+from sfumato.kernels import Tensor
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet

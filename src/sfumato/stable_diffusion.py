@@ -147,11 +147,8 @@ class StableDiffusion(Pipeline):
         c = self.checkpoint
         defaults = (c.prediction, c.guidance, c.steps, c.sampler, c.schedule_for(None), c.noise)
         size = (self.img_height, self.img_width)
-        step: Any = self._step
-        programs = [step, self._decode] if decoder else [step]
+        programs = [self._step, self._decode] if decoder else [self._step]
         runtime.quantize(programs, paint, repr((size, [*prompts], num_steps, defaults)))
-        self._int8_ranges = step.ranges
-        vars(self).pop("_step_variant", None)
         self.last_seed = seed
 
     def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:

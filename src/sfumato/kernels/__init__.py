@@ -1,7 +1,7 @@
-"""The operations that a backend computes better than Keras, and how it stores a weight.
+"""The operations that a backend computes better than Keras does, and how it stores a weight.
 
-Each is one function here and one in the file of the backend in use; what backends share is in
-``common`` and ``xla``. Networks call these and name no backend.
+Each is one function here and one in the file of the backend in use. The networks call these and
+name no backend. Maps and sequences are channels last; weights have the shapes of Keras' layers.
 """
 
 from __future__ import annotations
@@ -18,11 +18,51 @@ Tensor = Any
 
 _backend: Any = backend_module(__name__)
 
-# How a weight is stored
 
-TAKES_VIEWS: bool = _backend.TAKES_VIEWS
-"""Whether ``store`` takes arrays as they lie in the file: views of it, half precision included.
-Elsewhere values are best written to ``empty`` memory in the dtype of the variable."""
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    """Attend exactly, by a softmax: q (B, T, N, D), k and v (B, S, N, D) -> (B, T, N, D)."""
+    return _backend.attention(q, k, v, causal)
+
+
+def conv3x3(
+    x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1, padding: tuple[int, int] = (1, 1)
+) -> Tensor:
+    """Convolve x (B, H, W, C) with (3, 3, C, F), padded before and after each axis; add bias (F,).
+
+    With stride 1 the padding must be (1, 1).
+    """
+    return _backend.conv3x3(x, kernel, bias, stride, padding)
+
+
+def conv3x3_enlarged(
+    x: Tensor, kernel: Tensor, bias: Tensor, height: int | None = None, width: int | None = None
+) -> Tensor:
+    """``conv3x3`` of x (B, H, W, C) made twice as large by nearest neighbour: (B, 2H, 2W, F).
+
+    With a height and a width the enlarged map is cut to that size before.
+    """
+    return _backend.conv3x3_enlarged(x, kernel, bias, height, width)
+
+
+def split_linear(x: Tensor, kernel: Tensor, bias: Tensor | None, count: int) -> list[Tensor]:
+    """x (..., C) times (C, F) plus bias (F,), in ``count`` equal parts: (..., F / count) each."""
+    return _backend.split_linear(x, kernel, bias, count)
+
+
+def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
+    """Normalize groups of channels (Wu & He 2018, arXiv 1803.08494): x (B, H, W, C) -> the same.
+
+    gamma and beta (C,) are the scale and the shift afterwards.
+    """
+    return _backend.group_norm(x, gamma, beta, groups, epsilon)
+
+
+def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
+    """Normalize the channels (Ba et al. 2016, arXiv 1607.06450): x (..., C) -> the same.
+
+    gamma and beta (C,) are the scale and the shift afterwards.
+    """
+    return _backend.layer_norm(x, gamma, beta, epsilon)
 
 
 def require_training() -> None:
@@ -33,6 +73,13 @@ def require_training() -> None:
             "'tensorflow' or 'torch' before the first import of Sfumato or Keras. "
             f"Received: KERAS_BACKEND={keras.backend.backend()!r}, which makes pictures only"
         )
+
+
+# How a weight is stored
+
+TAKES_VIEWS: bool = _backend.TAKES_VIEWS
+"""Whether ``store`` takes arrays as they lie in the file: views of it, half precision included.
+Elsewhere values are best written to ``empty`` memory in the dtype of the variable."""
 
 
 def store(variable: keras.Variable, value: Any) -> Any:
@@ -73,7 +120,7 @@ def empty(
     Args:
         shape: that Keras has for it.
         dtype: of the variable.
-        is_kernel: of a linear layer or a convolution: (..., I, O).
+        is_kernel: whether it is of a linear layer or a convolution: (..., I, O).
         allocate: (shape, dtype) -> contiguous memory.
     """
     return _backend.empty(shape, dtype, is_kernel, allocate)

@@ -8,8 +8,8 @@ from typing import Any
 
 from keras import ops
 
+from sfumato.kernels import Tensor
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,
