@@ -7,9 +7,9 @@ from typing import Any
 
 from keras import ops
 
+from sfumato.kernels import Tensor
 from sfumato.networks.configs import UNetConfig
 from sfumato.networks.denoiser import Aids, Conditioning, Memory, Prediction
-from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,
