@@ -60,7 +60,7 @@ def ordinary_reader(text: str) -> tuple[str, str, dict[str, str]]:
 
 
 def test_examples():
-    assert doctest.testmod(sys.modules[Recipe.__module__]) == (0, 1)
+    assert doctest.testmod(sys.modules[Recipe.__module__]) == (0, 2)
 
 
 def test_known_text():

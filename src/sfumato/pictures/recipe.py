@@ -86,7 +86,7 @@ def write_text(recipe: Recipe) -> str:
     at = len(items) - (VERSION in recipe.items)
     prompts = (recipe.prompt, recipe.negative_prompt)
     items[at:at] = [f"{key}: {_json(prompt)}" for key, prompt in zip(EXACT, prompts, strict=True)]
-    return _layout(*map(_shown, prompts), items)
+    return _layout(_shown(recipe.prompt), _shown(recipe.negative_prompt), items)
 
 
 def read_text(text: str) -> Recipe:
@@ -107,9 +107,10 @@ def read_text(text: str) -> Recipe:
         begins = line.startswith(NEGATIVE)
         is_negative = is_negative or begins
         prompts[is_negative].append(line.removeprefix(NEGATIVE).strip() if begins else line)
-    shown = map("\n".join, prompts)
-    exact = (items.pop(key, prompt) for key, prompt in zip(EXACT, shown, strict=True))
-    return Recipe(*exact, {key: value for key, value in items.items() if _is_key(key)})
+    prompt, negative_prompt = (
+        items.pop(key, "\n".join(shown)) for key, shown in zip(EXACT, prompts, strict=True)
+    )
+    return Recipe(prompt, negative_prompt, {k: v for k, v in items.items() if _is_key(k)})
 
 
 def _is_key(key: str) -> bool:
