@@ -85,6 +85,11 @@ class Record:
     def __hash__(self) -> int:
         return hash(self.key())
 
+    def __repr__(self) -> str:
+        """The values that are not the defaults; of pictures the shape."""
+        values = {name: getattr(v, "shape", v) for name, v in self.given().items()}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in values.items())})"
+
     def key(self, *without: str) -> tuple[Any, ...]:
         """The values of all fields but these, to compare and to hash."""
         names = (name for name in specs(type(self)) if name not in without)

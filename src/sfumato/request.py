@@ -36,7 +36,7 @@ less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Request(Record):
     """Pictures that are asked for; None leaves a choice to the model.
 

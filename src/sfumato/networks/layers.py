@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from sfumato.networks.denoiser import Memory
 from sfumato.networks.kernels import (
     Tensor,
     attention,
@@ -183,7 +184,7 @@ class SelfAttention(Block):
 
 
 class CrossAttention(Block):
-    """Attention to the text, whose keys and values are computed once for all steps."""
+    """Attention to the text and to other memories, computed once for all steps."""
 
     def __init__(self, width: int, context_width: int, heads: int) -> None:
         super().__init__()
@@ -199,9 +200,19 @@ class CrossAttention(Block):
             self.to_v(context), self.heads
         )
 
-    def call(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
-        q = split_heads(self.to_q(x), self.heads)
-        return self.to_out[0](merge_heads(attention(q, *text)))
+    def call(self, x: Tensor, memories: list[Memory]) -> Tensor:
+        """x (n B, T, C) or, with other texts for the same x, (B, T, C) -> (n B, T, C)."""
+        q = split_heads(self.to_q(x), self.heads)  # (n B, T, N, D)
+        y = attended(q, memories[0])
+        for memory in memories[1:]:
+            y = y + attended(q, memory)
+        return self.to_out[0](merge_heads(y))
+
+
+def attended(q: Tensor, memory: Memory) -> Tensor:
+    """Attend to one memory, by its weight: q (B, T, N, D) -> (B, T, N, D)."""
+    y = attention(q, memory.keys, memory.values)
+    return y if memory.weight is None else y * ops.cast(memory.weight, y.dtype)
 
 
 class GEGLU(Block):
@@ -236,11 +247,11 @@ class TransformerBlock(Block):
         self.ff = FeedForward(width)
 
     def call(
-        self, x: Tensor, text: tuple[Tensor, Tensor], merging: TokenMerging | None = None
+        self, x: Tensor, memories: list[Memory], merging: TokenMerging | None = None
     ) -> Tensor:
         attn1 = partial(merging, self.attn1) if merging else self.attn1
-        x = repeated(x + attn1(self.norm1(x)), text[0])  # (B, T, C)
-        x = x + self.attn2(self.norm2(x), text)
+        x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (B, T, C)
+        x = x + self.attn2(self.norm2(x), memories)
         return x + self.ff(self.norm3(x))
 
 
@@ -259,14 +270,14 @@ class Transformer(Block):
     def call(
         self,
         x: Tensor,
-        texts: list[tuple[Tensor, Tensor]],
+        memories: list[list[Memory]],
         merging: TokenMerging | None = None,
     ) -> Tensor:
         _, H, W, C = x.shape
         merging = merging if merging and (merging.height, merging.width) == (H, W) else None
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
-        for block, text in zip(self.transformer_blocks, texts, strict=True):
-            y = block(y, text, merging=merging)
+        for block, of_block in zip(self.transformer_blocks, memories, strict=True):
+            y = block(y, of_block, merging=merging)
         return repeated(x, y) + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 

@@ -17,7 +17,7 @@ DATA_URL = "data:image/png;base64,"
 
 
 def as_image(value: Any) -> np.ndarray:
-    """A picture as uint8 (H, W, 3).
+    """A picture as uint8 (H, W, 3) that nobody writes to.
 
     Args:
         value: a file's path, one of Pillow's pictures, or an array (H, W, 3) of 0..255.
@@ -25,18 +25,20 @@ def as_image(value: Any) -> np.ndarray:
     Raises:
         ValueError: it is none of these.
     """
+    if _is_ready(value, 3):
+        return value
     if isinstance(value, (str, os.PathLike)):
-        return load(value)
+        return _sealed(load(value))
     if isinstance(value, Image.Image):
-        return np.array(value.convert("RGB"))
+        return _sealed(np.array(value.convert("RGB")))
     pixels = _within(value, 255)
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
         raise ValueError(f"the shape {pixels.shape} is not (H, W, 3)")
-    return np.rint(pixels).astype(np.uint8)
+    return _sealed(np.rint(pixels).astype(np.uint8))
 
 
 def as_mask(value: Any) -> np.ndarray:
-    """A mask as uint8 (H, W): 255 where to paint, 0 where to keep.
+    """A mask as uint8 (H, W) that nobody writes to: 255 where to paint, 0 where to keep.
 
     Args:
         value: a file's path, one of Pillow's pictures, an array (H, W) of uint8 with 0..255, or an
@@ -45,15 +47,17 @@ def as_mask(value: Any) -> np.ndarray:
     Raises:
         ValueError: it is none of these.
     """
+    if _is_ready(value, 2):
+        return value
     if isinstance(value, (str, os.PathLike)):
         value = Image.fromarray(load(value))
     if isinstance(value, Image.Image):
-        return np.array(value.convert("L"))
+        return _sealed(np.array(value.convert("L")))
     is_bytes = getattr(value, "dtype", None) == np.uint8
     pixels = _within(value, 255 if is_bytes else 1)
     if pixels.ndim != 2 or not pixels.size:
         raise ValueError(f"the shape {pixels.shape} is not (H, W)")
-    return np.rint(pixels if is_bytes else 255 * pixels).astype(np.uint8)
+    return _sealed(np.rint(pixels if is_bytes else 255 * pixels).astype(np.uint8))
 
 
 def to_data_url(pixels: np.ndarray) -> str:
@@ -78,6 +82,18 @@ def from_data_url(text: Any, is_mask: bool = False) -> np.ndarray:
         raise ValueError("it is no base64") from error
     pixels = load(io.BytesIO(content))
     return as_mask(Image.fromarray(pixels)) if is_mask else pixels
+
+
+def _sealed(pixels: np.ndarray) -> np.ndarray:
+    """The array, which may be shared from now on because nobody can write to it."""
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _is_ready(value: Any, rank: int) -> bool:
+    """Whether this went through here before."""
+    is_ours = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == rank
+    return is_ours and not value.flags.writeable and (rank == 2 or value.shape[-1] == 3)
 
 
 def _within(value: Any, most: int) -> np.ndarray:
