@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ class Kind:
     metavar = "TEXT"
     schema: dict[str, Any] = {"type": "string"}  # noqa: RUF012  JSON Schema
 
+    @property
+    def must_read(self) -> str:
+        """As `must`, of the text that `read` takes."""
+        return self.must
+
     def check(self, value: Any) -> Any:
         """The value in its own type; ValueError if it is none of this kind."""
         if not isinstance(value, str):
@@ -27,8 +33,8 @@ class Kind:
         return value
 
     def read(self, text: str) -> Any:
-        """The value that a text states."""
-        return self.check(text)
+        """The value that a text states; empty text states none."""
+        return self.check(text) if text else None
 
     def write(self, value: Any) -> str:
         """The text that `read` reads."""
@@ -41,6 +47,23 @@ class Kind:
     def from_json(self, value: Any) -> Any:
         """The value that `to_json` gave; never a file's name."""
         return self.check(value)
+
+
+class ModelName(Kind):
+    """A preset, a Hub repository or the path of a folder or file."""
+
+    metavar = "MODEL"
+
+    def write(self, value: str) -> str:
+        """The name for a recipe: of a path the last part, as the rest tells who painted it."""
+        from sfumato import presets
+
+        with suppress(OSError, RuntimeError):  # no path, or of a user who is not known here
+            path = Path(value).expanduser()
+            if not presets.find(value) and path.exists():
+                name = path.resolve().name
+                return f"./{name}" if presets.find(name) else name
+        return value
 
 
 @dataclass(frozen=True)
@@ -177,10 +200,13 @@ class Name(Kind):
 
     @property
     def must(self) -> str:
+        return f"be one of {', '.join(self.rows)}"
+
+    @property
+    def rows(self) -> dict[str, Any]:
         from sfumato import diffusion
 
-        names = diffusion.SAMPLERS if self.table == "sampler" else diffusion.SCHEDULES
-        return f"be one of {', '.join(names)}"
+        return diffusion.SAMPLERS if self.table == "sampler" else diffusion.SCHEDULES
 
     def row(self, value: Any) -> Any:
         from sfumato import diffusion
@@ -189,12 +215,13 @@ class Name(Kind):
         return find(value)
 
     def check(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return self.row(value) if hasattr(value, "label") else super().check(value)
-        return self.row(value).name
+        if not isinstance(value, (str, *map(type, self.rows.values()))):
+            raise ValueError
+        row = self.row(value)
+        return row.name if self.rows.get(row.name) is row else row
 
-    def read(self, text: str) -> str:
-        return text  # "DPM++ 2M Karras" names two things: the request takes it apart
+    def read(self, text: str) -> str | None:
+        return text or None  # "DPM++ 2M Karras" names two things: the request takes it apart
 
     def write(self, value: Any) -> str:
         return self.row(value).label
@@ -215,18 +242,27 @@ class Options(Kind):
         options = dict(value) if hasattr(value, "keys") else None
         if options is None or not all(isinstance(name, str) for name in options):
             raise ValueError
-        return {name: self.plain(options[name]) for name in sorted(options)}
+        return {self.word(name): self.plain(options[name]) for name in sorted(options)}
 
     @staticmethod
-    def plain(value: Any) -> int | float | str:
+    def word(text: str) -> str:
+        """Text that can stand in the written form."""
+        if not re.fullmatch(r"[\w.+-]+", text):
+            raise ValueError
+        return text
+
+    def plain(self, value: Any) -> int | float | str:
+        """A number, or a word that is none."""
         if isinstance(value, str):
-            return value
+            value = _number(self.word(value))
+            if isinstance(value, str):
+                return value
         is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
         return operator.index(value) if is_whole else Number(-math.inf).check(value)
 
     def read(self, text: str) -> dict[str, Any]:
         pairs = (item.partition("=") for item in text.split(",") if item.strip())
-        return self.check({name.strip(): _number(value.strip()) for name, _, value in pairs})
+        return self.check({name.strip(): value.strip() for name, _, value in pairs})
 
     def write(self, value: dict[str, Any]) -> str:
         return ",".join(f"{name}={option}" for name, option in value.items())
@@ -250,8 +286,15 @@ class Pixels(Kind):
 
         return pixels.as_mask(value) if self.mask else pixels.as_image(value)
 
+    @property
+    def must_read(self) -> str:
+        return "be a PNG, JPEG or WebP file"
+
     def read(self, text: str) -> Any:
-        return self.check(Path(text).expanduser())
+        try:
+            return self.check(Path(text).expanduser())
+        except (OSError, RuntimeError) as error:  # no such file, no such user
+            raise ValueError from error
 
     def to_json(self, value: Any) -> str:
         from sfumato.pictures import pixels
