@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.fields import Record, RequestError, declared, read, specs
-from sfumato.kinds import Choice, Interval, Kind, ModelName, Name, Number, Options, Pixels, Whole
+from sfumato.kinds import Choice, Interval, Kind, Number, Options, Whole
+from sfumato.own_kinds import ModelName, Name, Pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,10 +231,12 @@ class Request(Record):
 
     def plan(self, model: Model) -> Plan:
         """What the sampler does with a completed request, evaluation by evaluation."""
+        from sfumato.planning import plan_of
+
         options = tuple(self.sampler_options.items())
         noise = tuple(sorted(model.noise.items()))
         strength = self.strength or 1.0
-        return _plan(noise, self.steps, self.sampler, self.schedule, strength, options)
+        return plan_of(noise, self.steps, self.sampler, self.schedule, strength, options)
 
     # The recipe in a picture
 
@@ -288,49 +291,3 @@ class Request(Record):
         keys = {spec.key for spec in specs(cls).values()}
         keys |= {"Size"} if SIZE.fullmatch(recipe.items.get("Size", "")) else set()
         return {key: value for key, value in recipe.items.items() if key not in keys}
-
-
-@lru_cache(8)
-def _plan(
-    noise: tuple[tuple[str, Any], ...],
-    steps: int,
-    sampler: Any,
-    schedule: Any,
-    strength: float,
-    options: tuple[tuple[str, Any], ...],
-) -> Plan:
-    from sfumato.diffusion import make_plan, split_options, training_sigmas
-
-    training = training_sigmas(**dict(noise))
-    if steps > len(training):
-        raise RequestError.of("steps", f"be from 1 to {len(training)}", steps)
-    if int(steps * strength) < 1:
-        received = f"steps={steps}, strength={strength}"
-        raise RequestError("strength", "leave at least one of the steps", received)
-    try:
-        own, of_schedule = split_options(sampler, schedule, dict(options))
-    except ValueError as error:
-        raise _of("sampler_options", error) from error
-    try:
-        return make_plan(
-            training,
-            steps,
-            sampler,
-            schedule,
-            strength=strength,
-            schedule_options=of_schedule,
-            **own,
-        )
-    except ValueError as error:
-        raise _of("steps", error) from error
-
-
-def _of(name: str, error: ValueError) -> RequestError:
-    """What `diffusion` refuses ("`x` must be ... Received: ..."), as the error of a field."""
-    text, _, received = str(error).partition(". Received: ")
-    subject, be, rest = text.partition(" must be ")
-    if not be:
-        return RequestError(name, f"suit sampler and schedule ({text})", received)
-    if subject in (f"`{name}`", "`n`"):  # schedules count `n` steps
-        return RequestError(name, f"be {rest}", received.replace("n=", f"{name}="))
-    return RequestError(name, f"have {subject} {rest}", received)
