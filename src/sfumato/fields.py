@@ -50,6 +50,7 @@ class Spec:
     flags: tuple[str, ...]
     """Further names on the command line."""
     default: Any
+    """`...`: the field must be given."""
 
 
 def declared(
@@ -61,7 +62,7 @@ def declared(
     group: str,
 ) -> Any:
     """A field with its `Spec`; `...` as the default: it must be given."""
-    spec = Spec(kind, key, help, group, flags, None if default is ... else default)
+    spec = Spec(kind, key, help, group, flags, default)
     metadata: dict[Any, Any] = {"spec": spec}
     if default is ...:
         return dataclasses.field(metadata=metadata)
@@ -109,13 +110,16 @@ class Record:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The record of `to_json`; RequestError for a name that is no field."""
         known = specs(cls, values)
+        for name in known.keys() - values.keys():
+            if known[name].default is ...:
+                raise RequestError(name, "be given", ", ".join(values) or "nothing")
         return cls(**{name: _taken(name, known[name], value) for name, value in values.items()})
 
     def items(self) -> dict[str, str]:
         """What differs from the defaults, as the items of a picture's recipe."""
         known = specs(type(self))
-        given = {known[name]: value for name, value in self.given().items()}
-        return {spec.key: spec.kind.write(value) for spec, value in given.items() if spec.key}
+        given = ((known[name], value) for name, value in self.given().items())
+        return {spec.key: spec.kind.write(value) for spec, value in given if spec.key}
 
 
 @lru_cache
@@ -144,7 +148,7 @@ def read(name: str, spec: Spec, text: str) -> Any:
     try:
         return spec.kind.read(text)
     except ValueError as error:
-        raise RequestError(name, spec.kind.must, text) from error
+        raise RequestError(name, spec.kind.must_read, text) from error
 
 
 def _taken(name: str, spec: Spec, value: Any) -> Any:

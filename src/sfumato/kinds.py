@@ -9,7 +9,6 @@ import math
 import operator
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -18,7 +17,16 @@ class Kind:
 
     must = "be text"
     metavar = "TEXT"
-    schema: dict[str, Any] = {"type": "string"}  # noqa: RUF012  JSON Schema
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """In words of JSON Schema."""
+        return {"type": "string"}
+
+    @property
+    def must_read(self) -> str:
+        """As `must`, of the text that `read` takes."""
+        return self.must
 
     def check(self, value: Any) -> Any:
         """The value in its own type; ValueError if it is none of this kind."""
@@ -27,8 +35,8 @@ class Kind:
         return value
 
     def read(self, text: str) -> Any:
-        """The value that a text states."""
-        return self.check(text)
+        """The value that a text states; empty text states none."""
+        return self.check(text) if text else None
 
     def write(self, value: Any) -> str:
         """The text that `read` reads."""
@@ -118,12 +126,11 @@ class Interval(Kind):
 
     must = "be two numbers, 0 <= first < second <= 1, such as 0.2:0.8"
     metavar = "A:B"
-    schema = {  # noqa: RUF012
-        "type": "array",
-        "items": {"type": "number", "minimum": 0, "maximum": 1},
-        "minItems": 2,
-        "maxItems": 2,
-    }
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        part = {"type": "number", "minimum": 0, "maximum": 1}
+        return {"type": "array", "items": part, "minItems": 2, "maxItems": 2}
 
     def check(self, value: Any) -> tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -165,103 +172,44 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class Name(Kind):
-    """The name of a row of a table of `diffusion`: "sampler" or "schedule".
-
-    Any name that the row goes by will do. JSON has the canonical one, the recipe A1111's label. A
-    row of one's own stands for itself.
-    """
-
-    table: str
-    metavar = "NAME"
-
-    @property
-    def must(self) -> str:
-        from sfumato import diffusion
-
-        names = diffusion.SAMPLERS if self.table == "sampler" else diffusion.SCHEDULES
-        return f"be one of {', '.join(names)}"
-
-    def row(self, value: Any) -> Any:
-        from sfumato import diffusion
-
-        find = diffusion.find_sampler if self.table == "sampler" else diffusion.find_schedule
-        return find(value)
-
-    def check(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return self.row(value) if hasattr(value, "label") else super().check(value)
-        return self.row(value).name
-
-    def read(self, text: str) -> str:
-        return text  # "DPM++ 2M Karras" names two things: the request takes it apart
-
-    def write(self, value: Any) -> str:
-        return self.row(value).label
-
-    def to_json(self, value: Any) -> str:
-        return self.row(value).name
-
-
-@dataclass(frozen=True)
 class Options(Kind):
     """Numbers or words by name, written as "eta=0.5,order=3"."""
 
     must = "be options with their values, such as eta=0.5,order=3"
     metavar = "K=V,.."
-    schema = {"type": "object", "additionalProperties": {"type": ["number", "string"]}}  # noqa: RUF012
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
 
     def check(self, value: Any) -> dict[str, Any]:
         options = dict(value) if hasattr(value, "keys") else None
         if options is None or not all(isinstance(name, str) for name in options):
             raise ValueError
-        return {name: self.plain(options[name]) for name in sorted(options)}
+        return {self.word(name): self.plain(options[name]) for name in sorted(options)}
 
     @staticmethod
-    def plain(value: Any) -> int | float | str:
+    def word(text: str) -> str:
+        """Text that can stand in the written form."""
+        if not re.fullmatch(r"[\w.+-]+", text):
+            raise ValueError
+        return text
+
+    def plain(self, value: Any) -> int | float | str:
+        """A number, or a word that is none."""
         if isinstance(value, str):
-            return value
+            value = _number(self.word(value))
+            if isinstance(value, str):
+                return value
         is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
         return operator.index(value) if is_whole else Number(-math.inf).check(value)
 
     def read(self, text: str) -> dict[str, Any]:
         pairs = (item.partition("=") for item in text.split(",") if item.strip())
-        return self.check({name.strip(): _number(value.strip()) for name, _, value in pairs})
+        return self.check({name.strip(): value.strip() for name, _, value in pairs})
 
     def write(self, value: dict[str, Any]) -> str:
         return ",".join(f"{name}={option}" for name, option in value.items())
-
-
-@dataclass(frozen=True)
-class Pixels(Kind):
-    """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
-
-    mask: bool = False
-    metavar = "FILE"
-    schema = {"type": "string", "format": "data-url"}  # noqa: RUF012
-
-    @property
-    def must(self) -> str:
-        shape = "(H, W) of 0..1, or of 0..255 as uint8" if self.mask else "(H, W, 3) of 0..255"
-        return f"be a picture file, one of Pillow's pictures or an array {shape}"
-
-    def check(self, value: Any) -> Any:
-        from sfumato.pictures import pixels
-
-        return pixels.as_mask(value) if self.mask else pixels.as_image(value)
-
-    def read(self, text: str) -> Any:
-        return self.check(Path(text).expanduser())
-
-    def to_json(self, value: Any) -> str:
-        from sfumato.pictures import pixels
-
-        return pixels.to_data_url(value)
-
-    def from_json(self, value: Any) -> Any:
-        from sfumato.pictures import pixels
-
-        return self.check(pixels.from_data_url(value, self.mask))
 
 
 def _span(least: float, most: float) -> str:

@@ -8,14 +8,14 @@ wrong with a request is found here, before anything is loaded.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.fields import Record, RequestError, declared, read, specs
-from sfumato.kinds import Choice, Interval, Kind, Name, Number, Options, Pixels, Whole
+from sfumato.kinds import Choice, Interval, Kind, Number, Options, Whole
+from sfumato.own_kinds import ModelName, Name, Pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
+SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 what = partial(declared, group="what to paint")
@@ -64,7 +65,7 @@ class Request(Record):
     )
 
     model: str | None = which(
-        None, Kind(), "Model", "preset, folder, file or Hub repository [mini]"
+        None, ModelName(), "Model", "preset, folder, file or Hub repository [mini]"
     )
     dtype: str | None = which(None, Choice(DTYPES), "Precision", "such as mixed_bfloat16 [float32]")
     quantize: str | None = which(
@@ -82,7 +83,7 @@ class Request(Record):
         None, Name("schedule"), "Schedule type", "noise levels, such as karras [the model's]"
     )
     sampler_options: Mapping[str, Any] = how(
-        {}, Options(), "Sampler options", "of sampler and schedule, such as eta=0.5,rho=5"
+        {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"
     )
     guidance_rescale: float = how(
         0.0,
@@ -112,7 +113,7 @@ class Request(Record):
         None,
         Number(0, 1, above=True),
         "Denoising strength",
-        "the part of the steps that is done [0.8, with a mask 1]",
+        "part of the steps that is done [0.8, with a mask 1]",
     )
 
     def __post_init__(self) -> None:
@@ -157,8 +158,13 @@ class Request(Record):
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed."""
+        return self.batches(1)
+
+    def batches(self, size: int) -> list[Request]:
+        """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
         seed = self.seed or 0
-        return [replace(self, seed=seed + i, count=1) for i in range(self.count)]
+        starts = range(0, self.count, size)
+        return [replace(self, seed=seed + i, count=min(size, self.count - i)) for i in starts]
 
     # The completed request
 
@@ -175,6 +181,8 @@ class Request(Record):
         Raises:
             RequestError: the model cannot do what is asked for.
         """
+        import secrets
+
         self._check_pictures(model)
         height = width = model.default_size
         strength = None
@@ -223,10 +231,12 @@ class Request(Record):
 
     def plan(self, model: Model) -> Plan:
         """What the sampler does with a completed request, evaluation by evaluation."""
+        from sfumato.planning import plan_of
+
         options = tuple(self.sampler_options.items())
         noise = tuple(sorted(model.noise.items()))
         strength = self.strength or 1.0
-        return _plan(noise, self.steps, self.sampler, self.schedule, strength, options)
+        return plan_of(noise, self.steps, self.sampler, self.schedule, strength, options)
 
     # The recipe in a picture
 
@@ -244,43 +254,40 @@ class Request(Record):
     def from_recipe(cls, recipe: Recipe, **changes: Any) -> Request:
         """The request that a recipe states, with these changes.
 
-        Another sampler brings its own schedule. An item that a change replaces may say anything.
-        The denoising strength of A1111's second pass ("Hires ...") is not this request's.
+        Another sampler brings its own schedule, and a given picture its own size. An item that a
+        change replaces may say anything.
 
         Raises:
             RequestError: an item says what cannot be.
         """
         known = specs(cls, changes)
-        replaced = {*changes, *(["schedule"] if "sampler" in changes else [])}
-        if any(key.startswith("Hires") for key in recipe.items):
-            replaced.add("strength")
-        stated: dict[str, Any] = {
-            "prompt": recipe.prompt,
-            "negative_prompt": recipe.negative_prompt or None,
-        }
-        for name, spec in known.items():
-            if spec.key in recipe.items and name not in replaced:
-                stated[name] = read(name, spec, recipe.items[spec.key])
-        if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", recipe.items.get("Size", "")):
-            stated |= {"width": int(size[1]), "height": int(size[2])}
-        return cls(**stated | changes)
+        replaced = {*changes}
+        replaced |= {"schedule"} if "sampler" in changes else set()
+        replaced |= {"width", "height"} if "image" in changes else set()
+        texts = {n: text for n, text in cls.stated(recipe).items() if n not in replaced}
+        values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
+        negative_prompt = recipe.negative_prompt or None
+        return cls(
+            **{"prompt": recipe.prompt, "negative_prompt": negative_prompt, **values, **changes}
+        )
 
+    @classmethod
+    def stated(cls, recipe: Recipe) -> dict[str, str]:
+        """What the items of a recipe say of the fields, by name, as text.
 
-@lru_cache(8)
-def _plan(
-    noise: tuple[tuple[str, Any], ...],
-    steps: int,
-    sampler: Any,
-    schedule: Any,
-    strength: float,
-    options: tuple[tuple[str, Any], ...],
-) -> Plan:
-    from sfumato.diffusion import make_plan, split_options, training_sigmas
+        The denoising strength of A1111's second pass ("Hires ...") is not this request's.
+        """
+        items = recipe.items
+        texts = {n: items[spec.key] for n, spec in specs(cls).items() if spec.key in items}
+        if size := SIZE.fullmatch(items.get("Size", "")):
+            texts |= {"width": size[1], "height": size[2]}
+        if any(key.startswith("Hires") for key in items):
+            texts.pop("strength", None)
+        return texts
 
-    training = training_sigmas(**dict(noise))
-    if steps > len(training):
-        raise RequestError.of("steps", f"be from 1 to {len(training)}", steps)
-    own, of_schedule = split_options(sampler, schedule, dict(options))
-    return make_plan(
-        training, steps, sampler, schedule, strength=strength, schedule_options=of_schedule, **own
-    )
+    @classmethod
+    def unread(cls, recipe: Recipe) -> dict[str, str]:
+        """The items of a recipe that no field reads."""
+        keys = {spec.key for spec in specs(cls).values()}
+        keys |= {"Size"} if SIZE.fullmatch(recipe.items.get("Size", "")) else set()
+        return {key: value for key, value in recipe.items.items() if key not in keys}

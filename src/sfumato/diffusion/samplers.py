@@ -41,7 +41,7 @@ class Sampler:
     function: Callable[..., methods.Result]
     schedule: str = "uniform"
     aliases: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     integer_timesteps: bool = False
     unit_variance: bool = False
 
