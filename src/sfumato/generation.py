@@ -104,7 +104,9 @@ def stream(
 
 def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
     """The noise of each picture; ``noise``: the start noise, in place of that of the seeds."""
-    shape = parts.model.latent_shape(singles[0].height, singles[0].width)
+    c, request = parts.model.autoencoder_config, singles[0]
+    h, w = ((size or 0) // c.downsampling for size in (request.height, request.width))
+    shape = (h, w, c.latent_channels)
     if noise is not None and noise.shape != (len(singles), *shape):
         must = f"have shape {shape}, or ({len(singles)}, ...) for {len(singles)} pictures"
         raise RequestError("noise", must, f"noise of shape {noise.shape}")
