@@ -7,7 +7,7 @@ seed and prompt of a shape.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -19,6 +19,7 @@ from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
+from sfumato.pictures.tiling import tiled as tiled
 
 ROWS = 1024  # evaluations that a table has room for, so that its shape says nothing about steps
 SIZES_WIDTH = 256  # of the sinusoids for each of XL's six sizes
@@ -155,46 +156,3 @@ def quantize(x: Tensor) -> Tensor:
 def encode(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
     """pictures (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
     return ops.cast(encoder(ops.cast(pictures, "float32") / 127.5 - 1), "float32")
-
-
-def tiled(function: Any, x: np.ndarray, tile: int, overlap: int, scale: float) -> np.ndarray:
-    """``function`` over overlapping tiles of x (1, h, w, C), blended by linear ramps.
-
-    Every tile has the same shape, so it is one executable whatever the size of the picture.
-
-    Args:
-        function: (1, t, u, C) -> (1, scale t, scale u, F).
-        x: NumPy array.
-        tile: side of a tile; an axis shorter than that is one tile.
-        overlap: the least overlap of neighbours, 0 < overlap < tile.
-        scale: size of the result by size of x, such as 8 for a decoder and 1 / 8 for an encoder.
-    """
-    _, h, w, _ = x.shape
-    grain = max(1, round(1 / scale))  # a tile of pixels begins where a latent does
-    total: Any = 0.0
-    weight: Any = 0.0
-    for top in offsets(h, tile, overlap, grain):
-        for left in offsets(w, tile, overlap, grain):
-            y = np.asarray(function(x[:, top : top + tile, left : left + tile]), "float32")
-            t, u = y.shape[1:3]
-            fade = round(overlap * scale)
-            ramp = ramp_weights(t, fade)[:, None, None] * ramp_weights(u, fade)[:, None]
-            before, after = (round(top * scale), round(left * scale)), (h * scale, w * scale)
-            edges = [(b, round(a) - b - n) for a, b, n in zip(after, before, (t, u), strict=True)]
-            total = total + np.pad(ramp * y, ((0, 0), *edges, (0, 0)))
-            weight = weight + np.pad(ramp, (*edges, (0, 0)))
-    return total / weight
-
-
-def offsets(size: int, tile: int, overlap: int, grain: int = 1) -> list[int]:
-    """Where tiles begin, in multiples of ``grain``, so that they cover ``size`` evenly."""
-    if size <= tile:
-        return [0]
-    count = -(-(size - overlap) // (tile - overlap))
-    return [grain * (i * (size - tile) // (count - 1) // grain) for i in range(count)]
-
-
-def ramp_weights(size: int, overlap: int) -> np.ndarray:
-    """Weights (size,) that rise over the first ``overlap`` positions and fall over the last."""
-    position = np.arange(size, dtype="float32") + 0.5
-    return np.clip(np.minimum(position, size - position) / max(overlap, 1), 0, 1)
