@@ -17,6 +17,10 @@ class Runner(common.Runner):
         import sfumato
 
         self.StableDiffusion = sfumato.StableDiffusion
+        if os.environ.get("SFUMATO_FUSED_NORMS") == "1":
+            from benchmarks import fused_norms
+
+            fused_norms.install()
 
     def load_model(self) -> None:
         """Only the object: the networks are loaded when they are first needed."""
@@ -137,7 +141,7 @@ class Runner(common.Runner):
         """Keep as little of convolutions as OpenVINO does where no memory is left."""
         from sfumato.runtime import openvino
 
-        openvino.memory_left = lambda: 0
+        openvino.limit_memory(0)
 
     def quantize(self, **options: Any) -> None:
         self.model.quantize("int8", **options)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from keras import ops
 
+from sfumato.kernels import store as give
 from sfumato.networks.layers import Conv3x3, group_norm, linear, project
-from sfumato.networks.network import give
 
 
 def built(layer: Any) -> Any:

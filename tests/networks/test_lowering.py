@@ -14,11 +14,11 @@ import jax
 import keras
 import pytest
 from jax import ShapeDtypeStruct as Shape
+from sfumato.networks.pallas_kernels import group_norm_silu
 
 from benchmarks.models import MODELS
 from sfumato import programs
 from sfumato.networks import kernels, layers
-from sfumato.networks.pallas_kernels import group_norm_silu
 from sfumato.networks.unet import UNet
 from sfumato.runtime.jax import Program
 

@@ -19,8 +19,8 @@ import pytest
 from keras import ops
 
 from sfumato import runtime
+from sfumato.kernels import store as give
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.network import give
 from sfumato.networks.unet import UNet
 
 CONFIG = UNetConfig(

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from keras import ops
 from openvino_cases import CONFIG, inputs, layer_types, small_unet, unet_result
+from sfumato._openvino import data_of
+from sfumato.runtime.int8 import constant_of
+from sfumato.runtime.passes import stored_kernel
 
 from sfumato import runtime
-from sfumato._openvino import data_of
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
+from sfumato.kernels import store as give
 from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention, Upsample
-from sfumato.networks.network import give, keys
+from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import winograd
-from sfumato.runtime.int8 import constant_of
 from sfumato.runtime.openvino import memory_left
-from sfumato.runtime.passes import stored_kernel
 
 
 def test_no_kernel_is_transposed() -> None:

@@ -13,8 +13,9 @@ from keras import ops
 from openvino_cases import inputs, layer_types, small_unet, unet_result
 
 from sfumato import runtime
+from sfumato.kernels import store as give
 from sfumato.networks.layers import SelfAttention
-from sfumato.networks.network import give, keys
+from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 from sfumato.runtime import int8
 from sfumato.stable_diffusion import StableDiffusion

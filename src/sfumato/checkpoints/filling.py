@@ -15,8 +15,9 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from sfumato import kernels
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
-from sfumato.networks.network import Block, give, keys
+from sfumato.networks.network import Block, keys
 
 FUSED = {
     ".to_qkv.": (".to_q.", ".to_k.", ".to_v."),
@@ -57,9 +58,8 @@ def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
     variables = {key: variable for part in networks for key, variable in keys(part).items()}
     jobs = [Job(variable, sources(key)) for key, variable in variables.items()]
     check(jobs, tensors, " and ".join(type(part).__name__ for part in networks))
-    shares = keras.backend.backend() == "openvino"
-    for variable, value in _views(jobs, tensors) if shares else _values(jobs, tensors):
-        give(variable, _tensor(value))
+    for variable, value in (_views if kernels.TAKES_VIEWS else _values)(jobs, tensors):
+        kernels.store(variable, value)
 
 
 def check(jobs: list[Job], tensors: Tensors, network: str) -> None:
@@ -140,11 +140,9 @@ def _values(jobs: list[Job], tensors: Tensors) -> Iterator[tuple[keras.Variable,
 
 
 def _room(variable: keras.Variable, arena: Arena) -> np.ndarray:
-    """Memory for a variable; of a kernel for PyTorch in the order of ``networks.network.give``."""
+    """Memory for a variable."""
     shape, dtype = tuple(variable.shape), np.dtype(_numpy_dtype(variable))
-    if keras.backend.backend() != "torch" or not is_kernel(variable):
-        return arena.empty(shape, dtype)
-    return np.moveaxis(arena.empty((shape[-1], *shape[:-1]), dtype), 0, -1)
+    return kernels.empty(shape, dtype, is_kernel(variable), arena.empty)
 
 
 def _value(value: np.ndarray, job: Job, tensors: Tensors) -> np.ndarray:
@@ -227,14 +225,3 @@ class Arena:
             self.free = np.frombuffer(piece, np.uint8)
         memory, self.free = self.free[:size], self.free[padded:]
         return memory.view(dtype).reshape(shape)
-
-
-def _tensor(value: np.ndarray) -> Any:
-    """The array as a tensor of the backend, without copying it where the backend allows that."""
-    if keras.backend.backend() != "torch":
-        return value
-    import torch
-
-    if value.dtype == ml_dtypes.bfloat16:  # numpy's is unknown to torch
-        return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(value)

@@ -10,10 +10,10 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
@@ -116,10 +116,10 @@ def save_animation(
     return _write(path, file.getvalue())
 
 
-def load(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a picture: uint8 (H, W, 3), turned upright, the first one of an animation.
+def load(path: str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a picture: uint8 (H, W, 3), turned upright, the first one of an animation.
 
-    What is transparent lies on white.
+    What is transparent lies on white. ``path`` may be an open file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -197,10 +197,13 @@ def _read_comment(exif: Image.Exif) -> str | None:
 
 
 @contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
-    """Opens a picture without decoding it; whatever is wrong with the file is a ValueError."""
-    path = Path(path)
-    with path.open("rb") as file, warnings.catch_warnings():
+def _opened(path: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """Open a picture without decoding it; whatever is wrong with the file is a ValueError."""
+    is_name = isinstance(path, (str, os.PathLike))
+    with (
+        Path(path).open("rb") if is_name else nullcontext(path) as file,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
         try:
             with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:

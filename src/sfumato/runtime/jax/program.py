@@ -12,7 +12,7 @@ import os
 import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import jax
 import keras
 from jax.experimental import serialize_executable
 
-from sfumato.runtime import cache, identity, values
+from sfumato.runtime import cache, static_key
+from sfumato.runtime.jax import identity, values
 
 PRECISION = "jax_default_matmul_precision"  # the setting that users change for single calls
 
@@ -36,39 +37,42 @@ class Program:
         self.traces = 0  # how often Python walked through the function: once per executable
         self.executables: dict[Any, Callable[..., Any]] = {}
 
-    def pure(self, given: list[jax.Array], *args: Any) -> Any:
+    def pure(self, given: list[jax.Array], *args: Any, **static: Any) -> Any:
         """The function with its variables as arguments, so that weights are not constants."""
         self.traces += 1
         with keras.StatelessScope(initialize_variables=False) as scope:
             # Not `state_mapping`, which would cast them back to the dtype of storage.
             for update in zip(self.variables, given, strict=True):
                 scope.add_update(update)
-            return self.function(*args)
+            return self.function(*args, **static)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **static: Any) -> Any:
         given = self.values()
         if not self.jit_compile:
-            return self.pure(given, *args)
+            return self.pure(given, *args, **static)
         leaves, structure = jax.tree.flatten(args)
         precision = getattr(jax.config, PRECISION)
-        key = (structure, precision, *((x.shape, x.dtype) for x in leaves))
+        shapes = [(x.shape, x.dtype) for x in leaves]
+        key = (static_key(static), structure, precision, *shapes)
         if key not in self.executables:
-            self.executables[key] = self.executable(key, given, args)
+            self.executables[key] = self.executable(key, given, args, static)
         return self.executables[key](given, *args)
 
-    def executable(self, key: Any, given: list[jax.Array], args: Any) -> Callable[..., Any]:
+    def executable(
+        self, key: Any, given: list[jax.Array], args: Any, static: dict[str, Any]
+    ) -> Callable[..., Any]:
         """From the disk, else compiled and kept there."""
-        run = jax.jit(self.pure)
+        run = jax.jit(partial(self.pure, **static))
         devices = {device for value in given for device in value.sharding.device_set}
         if len(devices) > 1:
             return run  # which follows the variables to where they are
         device = devices.pop() if devices else jax.devices()[0]
         path = self.path(key, given, device)
-        found = None if path is None else restore(path, device)
+        found = None if path is None else read(path, device)
         if found is None:
             found = run.lower(given, *args).compile()
             if path is not None:
-                keep(path, found)
+                write(path, found)
         return found
 
     def path(self, key: Any, given: list[jax.Array], device: Any) -> Path | None:
@@ -77,8 +81,8 @@ class Program:
         if folder is None or self.identity is None:
             return None
         kinds = [(x.shape, x.dtype) for x in given]
-        what = (self.identity, key, kinds, surroundings(device))
-        return folder / "jax" / hashlib.sha256(repr(what).encode()).hexdigest()
+        parts = (self.identity, key, kinds, surroundings(device))
+        return folder / "jax" / hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @cached_property
     def identity(self) -> Any:
@@ -96,7 +100,7 @@ def compile(
 
 
 def surroundings(device: Any) -> Any:
-    """What decides on the code of an executable beside the program: versions, device, switches."""
+    """What else decides on the code of an executable: versions, device, switches."""
     return (
         identity.surroundings(("jax", "jaxlib")),
         (device.platform, device.device_kind, device.client.platform_version, device.id),
@@ -111,14 +115,14 @@ def is_switch(name: str) -> bool:
     return name.startswith(("XLA_", "LIBTPU_", "NVIDIA_", "SFUMATO_")) and name != cache.FOLDER
 
 
-def keep(path: Path, executable: jax.stages.Compiled) -> None:
+def write(path: Path, executable: jax.stages.Compiled) -> None:
     """Write an executable, unless its platform cannot."""
     with suppress(ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
         cache.write(path, pickle.dumps(serialize_executable.serialize(executable)))
 
 
-def restore(path: Path, device: Any) -> Callable[..., Any] | None:
-    """The executable that ``keep`` wrote, or None when there is none that can be used."""
+def read(path: Path, device: Any) -> Callable[..., Any] | None:
+    """The executable that ``write`` wrote, or None when there is none that can be used."""
     content = cache.read(path)
     if content is None:
         return None

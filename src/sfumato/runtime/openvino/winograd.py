@@ -8,7 +8,6 @@ many matmuls over the channels between small linear maps along rows and columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -16,9 +15,21 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato._openvino import NEAREST, shareable
-from sfumato.runtime.int8 import constant_of, name_of, weights
-from sfumato.runtime.passes import FIRST, LAST, order_of, replace
+from sfumato.runtime.openvino.graph import (
+    FIRST,
+    LAST,
+    NEAREST,
+    cast,
+    constant_of,
+    integers,
+    kernel_of,
+    name_of,
+    order_of,
+    replace,
+    shaped,
+    shareable,
+    turn,
+)
 
 STRIP = 2**24  # numbers of a transformed map that are computed at a time
 BLOCK = 2**11  # 3x3 kernels that are transformed at a time: they stay in the caches
@@ -70,7 +81,7 @@ ENLARGED = filtering(
 
 
 class Kernel(NamedTuple):
-    """What an input of the model is to be: a convolution's kernel."""
+    """A convolution's kernel, which becomes an input of the model."""
 
     kernel: np.ndarray  # (F, C, 3, 3)
     name: str
@@ -98,7 +109,7 @@ def use_winograd(model: ov.Model, most: float) -> list[Kernel]:
     is_ready = sum(new) <= most
     kernels = []
     for node, way in ways:
-        given: Any = weights(node)
+        given: Any = kernel_of(node)
         kernels.append(Kernel(given, name_of(node.input_value(1)), way, is_ready))
         kernel = kernel_input(model, node, way, is_ready)
         x = channels_last(node.input_value(0))
@@ -113,7 +124,7 @@ def use_winograd(model: ov.Model, most: float) -> list[Kernel]:
 
 
 def shape_of(node: ov.Node, way: Filtering) -> tuple[int, int, int]:
-    """Of a convolution's kernel, transformed."""
+    """The shape (n n, F, C) of a convolution's kernel, transformed."""
     F, C, *_ = node.get_input_shape(1)
     return len(way.inputs) ** 2, F, C
 
@@ -133,13 +144,13 @@ def kernel_input(model: ov.Model, node: ov.Node, way: Filtering, is_ready: bool)
 
 
 def choose(node: ov.Node) -> Filtering | None:
-    """What is fastest, or None: to convolve directly.
+    """The fastest way, or None: to convolve directly.
 
     The transformed kernels of F(4 x 4) are four times as large as the kernels, so they are for
     large maps, whose kernels are small. Those of F(2 x 2) are 1.8 times as large, less than the two
     copies that OpenVINO keeps of a convolution's. Those of enlarged maps are as large as before.
     """
-    if node.get_type_name() != "Convolution" or weights(node) is None:
+    if node.get_type_name() != "Convolution" or kernel_of(node) is None:
         return None
     (_, C, H, W), (F, _, *kernel) = node.get_input_shape(0), node.get_input_shape(1)
     is_plain = (*kernel, *node.get_output_shape(0)[2:]) == (3, 3, H, W)  # neither stride nor edges
@@ -151,7 +162,7 @@ def choose(node: ov.Node) -> Filtering | None:
 
 
 def is_enlarged(node: ov.Node) -> bool:
-    """Whether this made a map (B, H, W, C) twice as large, as ``networks.kernels.enlarge`` does."""
+    """Whether this made a map (B, H, W, C) twice as large, as ``kernels.openvino`` does."""
     if node.get_type_name() != "Interpolate":
         return False
     B, H, W, C = node.get_input_shape(0)
@@ -167,7 +178,7 @@ def convolve(x: ov.Output, kernel: ov.Output, F: int, way: Filtering) -> ov.Outp
     h, w = -(-H // step), -(-W // step)
     height, width = step * h + 2, step * w + 2
     edges = [0, 1, 1, 0], [0, height - 1 - H, width - 1 - W, 0]
-    x = opset.pad(x, *map(axes, edges), "constant", opset.constant(np.float32(0))).output(0)
+    x = opset.pad(x, *map(integers, edges), "constant", opset.constant(np.float32(0))).output(0)
     x = shaped(x, -1, C)
     positions = np.arange(B * height * width, dtype="int32").reshape(B, height, width)
     windows = np.lib.stride_tricks.sliding_window_view(positions, (r, r), (1, 2))
@@ -178,7 +189,7 @@ def convolve(x: ov.Output, kernel: ov.Output, F: int, way: Filtering) -> ov.Outp
     y = found[0] if len(found) == 1 else opset.concat(found, 1).output(0)
     if (step * h, step * w) == (H, W):
         return y
-    return opset.slice(y, *map(axes, ([0, 0], [H, W], [1, 1], [1, 2]))).output(0)
+    return opset.slice(y, *map(integers, ([0, 0], [H, W], [1, 1], [1, 2]))).output(0)
 
 
 def convolve_strip(
@@ -188,7 +199,7 @@ def convolve_strip(
     (m, n), C = way.outputs.shape, x.get_shape()[1]
     B, h, w, r, _ = windows.shape
     order = np.ascontiguousarray(windows.transpose(3, 4, 0, 1, 2)).reshape(-1)
-    y = opset.gather(x, opset.constant(order), axes([0])).output(0)
+    y = opset.gather(x, opset.constant(order), integers([0])).output(0)
     y = linear(np.kron(way.inputs, way.inputs), shaped(y, r * r, B * h * w * C))
     y = opset.matmul(shaped(y, n * n, B * h * w, C), kernel, False, True).output(0)
     y = linear(np.kron(way.outputs, way.outputs), shaped(y, n * n, B * h * w * F))
@@ -205,7 +216,7 @@ _transformed: WeakValueDictionary[tuple[str, int], np.ndarray] = WeakValueDictio
 
 
 def array_of(given: Kernel) -> np.ndarray:
-    """What the input is, transformed (n n, F, C) or as it is stored (F C, 9)."""
+    """The array of the input, transformed (n n, F, C) or as it is stored (F C, 9)."""
     return transformed(given) if given.is_ready else shareable(given.kernel.reshape(-1, 9))
 
 
@@ -230,19 +241,3 @@ def channels_last(x: ov.Output) -> ov.Output:
     """x (B, C, H, W) -> (B, H, W, C)"""
     source = x.get_node()
     return source.input_value(0) if order_of(source) == FIRST else turn(x, LAST)
-
-
-def cast(x: ov.Output, kind: ov.Type) -> ov.Output:
-    return x if x.get_element_type() == kind else opset.convert(x, kind).output(0)
-
-
-def axes(values: Sequence[int]) -> ov.Node:
-    return opset.constant(np.array(values, "int64"))
-
-
-def shaped(x: ov.Output, *shape: int) -> ov.Output:
-    return opset.reshape(x, axes(shape), False).output(0)
-
-
-def turn(x: ov.Output, order: Sequence[int]) -> ov.Output:
-    return opset.transpose(x, opset.constant([*order], ov.Type.i32)).output(0)

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from sfumato.networks.pallas_kernels import WHOLE, group_norm_silu
 
 from sfumato.networks import kernels, layers, pallas_kernels
-from sfumato.networks.pallas_kernels import WHOLE, group_norm_silu
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
 

@@ -1,4 +1,4 @@
-"""What a program is, said without tracing it: by its code, its networks and where it runs.
+"""The identity of a program, found without tracing it: by its code, its networks and where it runs.
 
 Two programs with one identity compute the same from the same arguments. Code that was exchanged at
 run time has none (a function of one's own, a network with a layer of one's own): such a program is
@@ -25,6 +25,7 @@ import numpy as np
 
 PLAIN = (bool, int, float, str, type(None))
 KNOWN = ("sfumato.", "keras.")  # the packages whose code is known by its digest or its version
+SOURCES = Path(__file__).parents[2]  # the package
 WRAPPED = ("build", "quantize")  # methods that Keras wraps for every layer
 
 
@@ -86,10 +87,10 @@ def _name(code: Any) -> str:
 
 @lru_cache
 def surroundings(packages: Sequence[str]) -> Any:
-    """What else decides on the code of programs: versions, our sources, the processor."""
+    """Whatever else decides on the code of programs: versions, our sources, the processor."""
     versions = [(name, version(name)) for name in ("keras", "numpy", *packages)]
     sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+    for path in sorted(SOURCES.rglob("*.py")):
         sources.update(path.read_bytes())
     return sys.version, versions, sources.hexdigest(), platform.machine(), processor()
 

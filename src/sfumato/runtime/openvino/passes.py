@@ -1,4 +1,4 @@
-"""What is put right in a traced OpenVINO model before it is compiled."""
+"""Corrections of a traced OpenVINO model before it is compiled."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import Any
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato._openvino import constant, data_of
+from sfumato.runtime.openvino.graph import (
+    FIRST,
+    LAST,
+    constant,
+    data_of,
+    order_of,
+    replace,
+    shaped,
+    turn,
+)
 
-# Kernels, which `networks.openvino_kernels` stores in the order that OpenVINO wants
+# Kernels, which `kernels.openvino` stores in the order that OpenVINO wants
 
 
 def take_stored_kernels(model: ov.Model) -> None:
@@ -81,7 +90,6 @@ def convert(stored: ov.Output, kind: ov.Type) -> ov.Output:
 
 # Channels, which OpenVINO's convolutions have first and Keras has last
 
-FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 POINTWISE = {"Add": opset.add, "Multiply": opset.multiply, "Swish": opset.swish}
 
 
@@ -94,10 +102,12 @@ def keep_channels_first(model: ov.Model) -> None:
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         sources = node.input_values()
+
         if kind == "Convert" and node.get_element_type() == sources[0].get_element_type():
             replace(node, sources[0])  # Keras writes many of these
         if not any(untransposed(x) for x in sources) or len(node.output(0).get_shape()) != 4:
             continue
+
         if kind in POINTWISE:
             turned = POINTWISE[kind](*(channels_first(x) for x in sources))
         elif kind == "Concat":
@@ -108,27 +118,14 @@ def keep_channels_first(model: ov.Model) -> None:
             continue
         else:
             continue
-        back = opset.transpose(turned.output(0), opset.constant([*LAST], ov.Type.i32)).output(0)
-        replace(node, back)
 
-
-def replace(node: ov.Node, output: ov.Output) -> None:
-    """Let everything that reads the node read ``output`` instead."""
-    for reader in node.output(0).get_target_inputs():
-        reader.replace_source_output(output)
+        replace(node, turn(turned.output(0), LAST))
 
 
 def untransposed(output: ov.Output) -> ov.Output | None:
-    """What this is with its channels moved last, if it is that."""
+    """The map that this is with its channels moved last, if it is that."""
     node = output.get_node()
     return node.input_value(0) if order_of(node) == LAST else None
-
-
-def order_of(node: ov.Node) -> tuple[int, ...] | None:
-    """Of a transposition's axes; None for other nodes."""
-    if node.get_type_name() != "Transpose":
-        return None
-    return tuple(node.input_value(1).get_node().data)
 
 
 def channels_first(output: ov.Output) -> ov.Output:
@@ -141,5 +138,5 @@ def channels_first(output: ov.Output) -> ov.Output:
         return output
     if len(shape) < 4:
         shape = [1] * (4 - len(shape)) + shape
-        output = opset.reshape(output, opset.constant(shape, ov.Type.i32), False).output(0)
-    return opset.transpose(output, opset.constant([*FIRST], ov.Type.i32)).output(0)
+        output = shaped(output, *shape)
+    return turn(output, FIRST)

@@ -2,7 +2,8 @@
 
 XLA's own reads a map three times: for the mean, for the variance and for the result. These kernels,
 written in Pallas for its Triton lowering, read it twice, and small maps once. They are forward only
-and are used where ``kernels.fuses_norms`` says so.
+and a variant of ``benchmarks gpu``, which switches them on: Sfumato does without them until they
+have been measured.
 
 Maps are channels last, so that a program's loads are whole stretches of memory. Triton's blocks
 are powers of two; groups of 10, 20, 30, 40, 60 and 80 channels are masked.
@@ -17,12 +18,29 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
+from keras import ops
+
+from sfumato.networks import autoencoder, layers, unet
 
 Array = jax.Array
 
 WHOLE = 16384  # elements of a group that one program holds in registers
 TILE = 4096  # elements of a map that one program holds
 ROWS = 64  # positions of such a tile, at least
+
+
+def install() -> None:
+    """Let the networks use these kernels from now on in this process, where it has a GPU."""
+    if jax.default_backend() == "gpu":
+        for module in (layers, unet, autoencoder):
+            module.activate = activate
+
+
+def activate(norm: Any, x: Array, shift: Array | None = None) -> Array:
+    """As ``networks.layers.activate``: x (B, H, W, C), shift (B or 1, 1, 1, C)."""
+    gamma, beta = (ops.convert_to_tensor(v) for v in (norm.gamma, norm.beta))
+    offset = None if shift is None else shift[:, 0, 0]
+    return group_norm_silu(x, gamma, beta, norm.groups, norm.epsilon, offset)
 
 
 def group_norm_silu(

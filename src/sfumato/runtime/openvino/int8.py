@@ -15,47 +15,30 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 
-from sfumato._openvino import data_of
+from sfumato.runtime.openvino.graph import kernel_of, name_of
 
 LEVELS = 127  # on each side of zero
 
 
 def layers(model: ov.Model) -> list[ov.Node]:
-    """What is quantised: all with constant weights but the ends and what the time alone enters."""
+    """All layers with constant kernels but the ends and those that the time alone enters."""
     found = [
         node
         for node in model.get_ordered_ops()
-        if node.get_type_name() in ("Convolution", "MatMul") and weights(node) is not None
+        if node.get_type_name() in ("Convolution", "MatMul") and kernel_of(node) is not None
     ]
     ends = [node for node in found if node.get_type_name() == "Convolution"]
     ends = {node.get_friendly_name() for node in (*ends[:1], *ends[-1:])}
     return [n for n in found if n.get_friendly_name() not in ends and positions(n) > 1]
 
 
-def weights(node: ov.Node) -> np.ndarray | None:
-    """The kernel, outputs first, as it is stored, or None if it is not constant."""
-    source = constant_of(node.input_value(1))
-    return data_of(source) if source.get_type_name() == "Constant" else None
-
-
-def constant_of(output: ov.Output) -> Any:
-    """The node that holds what may then be cast."""
-    node = output.get_node()
-    return node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
-
-
-def name_of(output: ov.Output) -> str:
-    """Of the constant that holds the kernel, all of it if this is a part."""
-    return constant_of(output).get_friendly_name().partition("/")[0]
-
-
 def names(model: ov.Model) -> list[str]:
-    """Of the constants that hold the kernels of ``layers``."""
+    """The names of the constants that hold the kernels of ``layers``."""
     return [name_of(node.input_value(1)) for node in layers(model)]
 
 
 def positions(node: ov.Node) -> int:
-    """Of the input, in a picture: a map's pixels or a sequence's tokens."""
+    """The positions of a layer's input in a picture: a map's pixels or a sequence's tokens."""
     _, *shape = node.input_value(0).get_shape()
     channels = 0 if node.get_type_name() == "Convolution" else -1
     return math.prod(shape) // shape[channels]
@@ -75,7 +58,8 @@ def quantize(model: ov.Model, ranges: Mapping[str, float]) -> None:
         limit = ranges.get(name_of(node.input_value(1)), math.nan)
         if math.isnan(limit):  # never seen at work
             continue
-        kernel: Any = weights(node)
+
+        kernel: Any = kernel_of(node)
         node.input(0).replace_source_output(activation(node.input_value(0), limit))
         kind = node.get_output_element_type(0)
         node.input(1).replace_source_output(quantized(np.asarray(kernel, "float32"), kind))
