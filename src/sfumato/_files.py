@@ -48,9 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     if path.stat().st_size > MAX_JSON:
-        raise ValueError(
-            f"`{path.name}` must not be longer than {MAX_JSON} bytes. Received: {path}"
-        )
+        raise ValueError(f"`{path.name}` must have at most {MAX_JSON} bytes. Received: {path}")
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

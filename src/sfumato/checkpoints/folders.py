@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from sfumato._files import read_json
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.presets.table import WEIGHTS
 
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+Value = TypeVar("Value")
+
+PARTS = tuple(WEIGHTS)
 
 # Attention of the autoencoder as diffusers named it before version 0.15.
 OLD_ATTENTION = [
@@ -62,6 +65,16 @@ def native(part: str, tensors: Tensors) -> Tensors:
     if part == "vae":
         return {_new_attention(name): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def published(part: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Tensors, or what else is kept by their native names, by the names in a part's file."""
+    if not part.startswith("text_encoder"):
+        return dict(tensors)
+    return {
+        name if name.startswith("text_projection.") else f"text_model.{name}": value
+        for name, value in tensors.items()
+    }
 
 
 def _new_attention(name: str) -> str:

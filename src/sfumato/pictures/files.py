@@ -7,6 +7,7 @@ other, and looks at a picture's size before anything is decoded.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence

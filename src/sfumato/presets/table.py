@@ -22,6 +22,7 @@ WEIGHTS = {
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
+"""A model's parts, and the file of each one's weights without its ending."""
 SD = ("unet", "vae", "text_encoder")
 XL = (*SD, "text_encoder_2")
 
