@@ -23,9 +23,13 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path):
 
 
 def test_nothing_stays_of_a_file_that_fails(tmp_path):
-    with pytest.raises(RuntimeError), replacing(tmp_path / "x") as file:
-        file.write(b"half")
-        raise RuntimeError
+    def fail() -> None:
+        with replacing(tmp_path / "x") as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not list(tmp_path.iterdir())
 
 
