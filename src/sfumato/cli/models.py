@@ -41,11 +41,9 @@ def _list(entries: list[Entry], as_json: bool) -> int:
         pixels = str(facts["size"] or "")
         rows.append((entry.name, pixels, _place(entry), facts["license"], facts["description"]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        name, *rest = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        line = "  ".join(rest).rstrip()
-        style = "cyan" if number else "bold"
-        terminal.write(f"{terminal.paint(name, style)}  {line}")
+    for row in rows:
+        columns = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        terminal.write("  ".join(columns).rstrip())
     return 0
 
 
