@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +90,8 @@ class Interruption:
         self.asked = False
 
     def __enter__(self) -> Interruption:
+        import threading
+
         # Python delivers signals to the main thread and lets only that one listen.
         self._listening = threading.current_thread() is threading.main_thread()
         if self._listening:
