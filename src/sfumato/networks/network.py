@@ -33,7 +33,7 @@ class Block(keras.layers.Layer):
 
 def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers held by the attributes of ``layer``, as ("conv_in", ...), ("resnets.0", ...)."""
-    # Under the torch backend a layer is a torch module, which keeps its children apart.
+    # A layer may be a module of another framework, too, which keeps its children apart.
     for name, value in {**vars(layer), **getattr(layer, "_modules", {})}.items():
         if name.startswith("_"):
             continue
