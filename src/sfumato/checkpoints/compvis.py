@@ -113,13 +113,13 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
 
 
 def scheduler(tensors: Tensors) -> dict[str, Any]:
-    """What marks among the tensors tell of the training, in the words of diffusers' schedulers."""
-    told: dict[str, Any] = {}
+    """The training as marks among the tensors describe it, in the words of diffusers."""
+    settings: dict[str, Any] = {}
     if "v_pred" in tensors:
-        told["prediction_type"] = "v_prediction"
+        settings["prediction_type"] = "v_prediction"
     if "ztsnr" in tensors:
-        told["rescale_betas_zero_snr"] = True
-    return told
+        settings["rescale_betas_zero_snr"] = True
+    return settings
 
 
 def _take(tensors: Tensors, prefix: str) -> Tensors:

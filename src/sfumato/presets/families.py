@@ -41,9 +41,14 @@ class Family:
     """Whether no negative prompt means zeros instead of the empty prompt."""
     scaling_factor: float
     """Of the autoencoder."""
-    autoencoder_overflows: bool
+    overflows_in_float16: bool
     """Whether the autoencoder leaves the range of float16."""
     preview_factors: Factors
+
+    @property
+    def text_encoders(self) -> int:
+        """How many text encoders its models have."""
+        return len(self.pad_tokens)
 
     def heads(self, channels: tuple[int, ...]) -> tuple[int, ...]:
         """The number of attention heads at each level of the U-Net."""
@@ -81,7 +86,7 @@ FAMILIES = (
         penultimate=False,
         zero_negative=False,
         scaling_factor=0.18215,
-        autoencoder_overflows=False,
+        overflows_in_float16=False,
         preview_factors=SD_FACTORS,
     ),
     Family(
@@ -96,7 +101,7 @@ FAMILIES = (
         penultimate=False,  # a single file's last layer is cut off, a folder has none
         zero_negative=False,
         scaling_factor=0.18215,
-        autoencoder_overflows=False,
+        overflows_in_float16=False,
         preview_factors=SD_FACTORS,
     ),
     Family(
@@ -111,7 +116,7 @@ FAMILIES = (
         penultimate=True,
         zero_negative=True,
         scaling_factor=0.13025,
-        autoencoder_overflows=True,
+        overflows_in_float16=True,
         preview_factors=XL_FACTORS,
     ),
 )

@@ -10,7 +10,6 @@ every "!" as padding, which is not how those models were trained.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
+from sfumato._files import read_json, read_pad_token
 from sfumato.text import vocabulary
 from sfumato.text.vocabulary import END_OF_TEXT, START_OF_TEXT, WORD_END, Vocabulary
 
@@ -62,12 +62,12 @@ class Tokenizer:
         words = vocabulary.from_files(*files) if files[0].exists() else vocabulary.packaged()
         tokenizer = cls.__new__(cls)
         tokenizer._build(words, words.ids[END_OF_TEXT])
-        added = _read_json(folder / "added_tokens.json")
+        added = read_json(folder / "added_tokens.json")
         tokenizer.add_tokens(sorted(added, key=lambda token: str(added[token]).zfill(20)))
         ids = tokenizer.encoder
         if any(ids.get(token) != index for token, index in added.items()):
             raise ValueError(f"`added_tokens.json` must number on from the vocabulary: {added}")
-        pad = _pad_token(folder) or END_OF_TEXT
+        pad = read_pad_token(folder) or END_OF_TEXT
         if not isinstance(pad, str) or pad not in ids:
             raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
         tokenizer.pad_token = ids[pad]
@@ -206,23 +206,3 @@ class Tokenizer:
             self._added.append(token)
             known.add(token.lower())
         return len(self._added) - before
-
-
-def _pad_token(folder: Path) -> str | None:
-    config = _read_json(folder / "tokenizer_config.json")
-    if "added_tokens_decoder" not in config:  # older folders keep the last word in another file
-        config |= _read_json(folder / "special_tokens_map.json")
-    pad = config.get("pad_token")
-    return pad.get("content") if isinstance(pad, dict) else pad
-
-
-def _read_json(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"`{path.name}` must be JSON. Received: {path} ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"`{path.name}` must hold a JSON object. Received: {path}")
-    return content

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfumato.cli.help import UsageError
+from sfumato.checkpoints import hub
+from sfumato.checkpoints.checkpoint import open_checkpoint
+from sfumato.checkpoints.tensors import CheckpointError
 
 if TYPE_CHECKING:
     from huggingface_hub import CachedRevisionInfo, HFCacheInfo
-
-    from sfumato.checkpoints.hub import Address
-    from sfumato.presets import Preset
 
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -25,9 +24,7 @@ class Entry:
     """A model that may be on this machine."""
 
     name: str
-    address: Address
-    """On the Hub; without a repository: part of the package."""
-    preset: Preset | None
+    address: hub.Address
     path: Path | None
     """The complete files; None if they are not here."""
 
@@ -44,35 +41,19 @@ class Entry:
 
 
 def look_up(name: str) -> Entry:
-    """What is known of a preset or of a Hub repository, without asking the network.
+    """A preset or a repository of the Hub on this machine, without asking the network.
 
     Raises:
-        UsageError: `name` is neither.
+        ValueError: ``name`` is neither.
     """
-    from sfumato import presets
-    from sfumato.checkpoints import CheckpointError, hub
-
-    if preset := presets.find(name):
-        name, address = preset.name, hub.Address(preset.repository, preset.revision)
-    elif not (address := hub.parse(name)):
-        known = ", ".join(presets.PRESETS)
-        raise UsageError(f"MODEL must be one of {known}, or a Hub repository. Received: {name}")
+    address = hub.find_address(name)
+    if address is None:
+        raise ValueError(f"{hub.CHOICES}. Received: {name}")
     try:
-        # A folder that is called as the repository is another model, so `resolve` is not asked.
-        path = hub.cached(address, preset) if address.repository else hub.resolve(name).path
+        path = hub.cached(address) if address.repository else hub.download(address)
     except (FileNotFoundError, CheckpointError):  # nothing there, or damaged
         path = None
-    return Entry(name, address, preset, path)
-
-
-def fetch(entry: Entry) -> Path:
-    """The model's files, fetched from the Hub if they are not here."""
-    from sfumato.checkpoints import hub
-
-    if not entry.address.repository:
-        return hub.resolve(entry.name).path
-    variant = entry.preset.variant if entry.preset else None
-    return hub.download(entry.address, variant, preset=entry.preset)
+    return Entry(address.preset.name if address.preset else name, address, path)
 
 
 def has_files(entry: Entry) -> bool:
@@ -83,8 +64,6 @@ def has_files(entry: Entry) -> bool:
 
 def broken_folder(entry: Entry) -> Path | None:
     """The folder of a repository in the cache if the Hub's client cannot find its way in it."""
-    from sfumato.checkpoints import hub
-
     folder = hub.cache_folder(entry.address.repository)
     if not folder.is_dir() or folder.name in {each.repo_path.name for each in _scan().repos}:
         return None
@@ -120,8 +99,6 @@ def damaged(entry: Entry) -> list[str]:
 
 
 def _damaged_frame(folder: Path) -> list[str]:
-    from sfumato.checkpoints import CheckpointError, open_checkpoint
-
     try:
         open_checkpoint(folder)
     except CheckpointError as error:
