@@ -5,8 +5,8 @@
 `denoise(x, sigma)` asks the network for the clean data and may be called twice; the first time
 always for `x` at `step.sigma`. `noise()` draws a standard normal of x's shape, at most once after
 each answer. `old` is what the step before returned as its second result, `()` at first. Every step
-is linear in x, old, the answers and the noise, and uses nothing but + - * / between them and floats.
-So x may be any kind of array, or a symbol (see plan.py).
+is linear in x, old, the answers and the noise, and uses only + - * / between them and floats. So x
+may be any kind of array, or a symbol (see plan.py).
 
 Everything is in the variance-exploding convention `x = x0 + sigma * noise`, where the probability
 flow ODE is `dx / dsigma = (x - D(x, sigma)) / sigma`. `(x - D) / sigma` is the noise that the
