@@ -1,6 +1,7 @@
 """Sorts of values that a field may hold: how each is checked, read from text and written.
 
-A kind raises a bare ValueError; whoever knows the name of the field says what it must be.
+A kind raises a bare ValueError; whoever knows the name of the field says what it must be. Kinds are
+no dataclasses, because each of these would make the command line start later.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
 from typing import Any
 
 
@@ -51,13 +51,13 @@ class Kind:
         return self.check(value)
 
 
-@dataclass(frozen=True)
 class Whole(Kind):
     """Whole numbers of any type, from `least` to `most`."""
 
-    least: int
-    most: float = math.inf
     metavar = "N"
+
+    def __init__(self, least: int, most: float = math.inf) -> None:
+        self.least, self.most = least, most
 
     @property
     def must(self) -> str:
@@ -81,14 +81,13 @@ class Whole(Kind):
         return self.check(int(text))
 
 
-@dataclass(frozen=True)
 class Number(Kind):
     """Finite numbers from `least` to `most`; `above`: `least` itself is not one of them."""
 
-    least: float
-    most: float = math.inf
-    above: bool = False
     metavar = "X"
+
+    def __init__(self, least: float, most: float = math.inf, above: bool = False) -> None:
+        self.least, self.most, self.above = least, most, above
 
     @property
     def must(self) -> str:
@@ -120,7 +119,6 @@ class Number(Kind):
         return repr(value).removesuffix(".0")
 
 
-@dataclass(frozen=True)
 class Interval(Kind):
     """Two numbers, 0 <= first < second <= 1, written as "0.2:0.8"."""
 
@@ -150,12 +148,13 @@ class Interval(Kind):
         return list(value)
 
 
-@dataclass(frozen=True)
 class Choice(Kind):
     """One of a few words."""
 
-    words: tuple[str, ...]
     metavar = "WORD"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
 
     @property
     def must(self) -> str:
@@ -171,7 +170,6 @@ class Choice(Kind):
         return value
 
 
-@dataclass(frozen=True)
 class Options(Kind):
     """Numbers or words by name, written as "eta=0.5,order=3"."""
 

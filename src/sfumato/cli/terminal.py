@@ -12,22 +12,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-STYLES = {"bold": "1", "cyan": "36", "red": "31", "yellow": "33"}
-
-
-def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style if the stream (stdout) shows colours and the user wants them."""
-    stream = stream or sys.stdout
-    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if unwanted or stream is None or not stream.isatty():  # None: started without a terminal
-        return text
-    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
 def take_any_text() -> None:
@@ -48,11 +38,20 @@ def write(line: str) -> None:
     print(line, flush=True)
 
 
+@cache
+def console() -> Console:
+    """The console on stderr; rich itself obeys NO_COLOR and TERM."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
 def complain(message: str, style: str = "red") -> None:
     """One line to stderr."""
-    print(
-        f"{paint('sfumato:', style, sys.stderr)} {harmless(message)}", file=sys.stderr, flush=True
-    )
+    from rich.text import Text
+
+    line = Text.assemble(("sfumato:", style), " ", harmless(message))
+    console().print(line, soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -80,13 +79,6 @@ def one_line_warnings() -> Iterator[None]:
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show
         yield
-
-
-def console() -> Console:
-    """A rich console on stderr; rich itself obeys NO_COLOR and TERM."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
 
 
 class Interruption:
