@@ -111,18 +111,15 @@ class Runner(common.Runner):
         c, model, parts = self.case, self.model, self.model.parts
         guidance = {} if guided else {"guidance": 1.0}
         request = model.completed(common.PROMPT, count=c.batch, steps=steps, seed=1, **guidance)
-        singles, plan = request.singles(), request.plan(model.model)
-        draw = generation.drawing(parts, singles)
-        encoded = generation.encode(parts, [single.prompt for single in singles])
-        conditioning = generation.prepare(parts, singles, encoded)
-        x, aids, inpainting = generation.start(parts, singles, plan, draw)
+        loop = generation.begin(parts, request.singles())
+        conditioning, aids = loop.conditioning, loop.aids
         if shallow:
-            aids = aids._replace(deep=self.deep_features(conditioning.batch, x.shape))
+            aids = aids._replace(deep=self.deep_features(conditioning.batch, loop.x.shape))
 
-        state = tree.map_structure(ops.convert_to_tensor, generation.first_state(plan, x))
-        table = ops.convert_to_tensor(plan.table(model.model.prediction))
+        state = tree.map_structure(ops.convert_to_tensor, generation.first_state(loop.plan, loop.x))
+        table = ops.convert_to_tensor(loop.plan.table(model.model.prediction))
         scale = ops.convert_to_tensor([request.guidance, 0.0], "float32")
-        return state, table, ops.zeros(x.shape), scale, conditioning, aids, inpainting
+        return state, table, ops.zeros(loop.x.shape), scale, conditioning, aids, None
 
     def deep_features(self, batch: int, latents: tuple[int, ...]) -> Any:
         """Zeros in the place of what the deep part of the network gives."""
