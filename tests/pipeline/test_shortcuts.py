@@ -37,7 +37,6 @@ def test_switched_off_they_are_not_there(folder: Path, monkeypatch: pytest.Monke
     off = {"guidance_interval": (0.0, 1.0), "feature_reuse": 1, "token_merging": 0.0}
     assert np.array_equal(paint(model, **off), usual)
     assert model._step.traces == 1
-    assert model._step_variant.cache_info().misses == 0
     paint(model, **ALL)
     assert np.array_equal(paint(model), usual)
 
@@ -51,8 +50,7 @@ def test_one_executable_for_each_way_to_ask(folder: Path, monkeypatch: pytest.Mo
         {"sampler": "heun", "feature_reuse": 3, "seed": 6},
     ):
         paint(model, **{"feature_reuse": 2, "guidance_interval": (0.3, 1.0), **options})
-    assert model._step.traces == 2  # shallow: guided and not
-    assert model._step_variant(True, 0.0).traces == 2  # deep: guided and not
+    assert model._step.traces == 4  # shallow and deep, guided and not
 
 
 def test_features_that_do_not_matter_are_reused_without_loss(folder: Path) -> None:
