@@ -8,28 +8,6 @@ from typing import Any
 import tensorflow as tf
 
 from sfumato.kernels import common, xla
-from sfumato.kernels.common import (
-    TAKES_VIEWS,
-    TRAINS,
-    empty,
-    group_norm,
-    layer_norm,
-    split_linear,
-)
-
-__all__ = [
-    "TAKES_VIEWS",
-    "TRAINS",
-    "attention",
-    "conv3x3",
-    "conv3x3_enlarged",
-    "empty",
-    "group_norm",
-    "layer_norm",
-    "restore",
-    "split_linear",
-    "store",
-]
 
 Tensor = Any
 
