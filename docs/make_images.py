@@ -40,7 +40,7 @@ class Studio:
 
     def __init__(self, preset: str) -> None:
         self.model = sfumato.StableDiffusion.from_preset(preset)
-        self.training = training_sigmas(**self.model.checkpoint.noise)
+        self.training = training_sigmas(**self.model.model.noise)
         config = self.model.decoder.config
         h, w = (
             size // config.downsampling for size in (self.model.img_height, self.model.img_width)
@@ -65,7 +65,7 @@ class Studio:
             return ops.convert_to_numpy(unet.predict_on_batch(inputs))
 
         def denoise(x: np.ndarray, sigma: float) -> np.ndarray:
-            c_skip, c_out, c_in = scalings(self.model.checkpoint.prediction, sigma)
+            c_skip, c_out, c_in = scalings(self.model.model.prediction, sigma)
             y = guide(*(ask(c_in * x, sigma, context) for context in contexts), scale)
             return c_skip * x + c_out * y
 
