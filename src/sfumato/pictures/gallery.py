@@ -29,8 +29,8 @@ def plot_gallery(
     """Show pictures in rows and columns, or write them to a file.
 
     Args:
-        images: (N, H, W, 3), (N, H, W, 1) or (N, H, W), an array of any backend or a list of
-            pictures, which may differ in size.
+        images: (N, H, W, 3), (N, H, W, 1) or (N, H, W), an array of any backend, or a list of
+            such pictures or of `Picture`, which may differ in size.
         value_range: the values of black and white.
         rows, cols: shape of the grid; by default as square as possible. If both are given,
             pictures that do not fit are left out.
@@ -117,7 +117,7 @@ def _picture(image: Any, value_range: tuple[float, float]) -> np.ndarray:
     """uint8 (H, W, 3) or (H, W)."""
     if hasattr(image, "detach"):  # a PyTorch tensor, maybe on an accelerator
         image = image.detach().cpu()
-    image = np.asarray(image)
+    image = np.asarray(getattr(image, "pixels", image))
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):
