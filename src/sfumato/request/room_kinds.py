@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sfumato.kinds import Kind
+from sfumato.request.kinds import Kind
 
 
 class ModelName(Kind):
