@@ -82,10 +82,6 @@ class Pixels(Kind):
         self.mask = mask
 
     @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "data-url"}
-
-    @property
     def must(self) -> str:
         shape = "(H, W) of 0..1, or of 0..255 as uint8" if self.mask else "(H, W, 3) of 0..255"
         return f"be a picture file, one of Pillow's pictures or an array {shape}"
