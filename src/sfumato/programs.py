@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from sfumato.diffusion.denoisers import guide
+from sfumato.kernels import Tensor
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
 from sfumato.networks.text_encoder import TextEncoder
-
-Tensor = Any
 
 
 class State(NamedTuple):

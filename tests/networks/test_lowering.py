@@ -1,28 +1,26 @@
-"""What a step looks like to XLA on a GPU. Programs are lowered for one without having it: the
-denoisers have their true shapes and no values."""
+"""A step as XLA sees it on a GPU.
+
+Programs are lowered for one without having it: the denoisers have their true shapes and no values.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from functools import lru_cache, partial
-from importlib.util import find_spec
-from types import SimpleNamespace
 from typing import Any
 
 import jax
-import keras
 import pytest
 from jax import ShapeDtypeStruct as Shape
 
 from benchmarks.models import MODELS
 from sfumato import programs
-from sfumato.networks import kernels, layers
-from sfumato.networks.pallas_kernels import group_norm_silu
+from sfumato.kernels import jax as kernels
 from sfumato.networks.unet import UNet
 from sfumato.runtime.jax import Program
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+pytestmark = pytest.mark.backend("jax")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,11 +33,6 @@ def hopper() -> Any:
         patch.setattr(kernels, "capability", lambda: 9.0)
         patch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
         patch.setattr(cudnn, "check_compute_capability", lambda _: True)
-        if find_spec("jax._src.pallas.triton.gpu_info"):  # from JAX 0.11 on it asks the device
-            from jax._src.pallas.triton import gpu_info
-
-            device = SimpleNamespace(compute_capability=90)
-            patch.setattr(gpu_info, "get_gpu_info", lambda: device)
         yield
     step.cache_clear()
 
@@ -80,7 +73,7 @@ def test_no_weight_is_cast_at_every_step(model: str, dtype: str) -> None:
 
 
 def test_the_check_sees_weights_that_are_cast() -> None:
-    """As they were without ``runtime.values``."""
+    """As they were without ``runtime.jax.values``."""
     text, _, weights = step("tiny", "mixed_float16", stored="float32")
     assert cast(text) & weights
 
@@ -121,28 +114,3 @@ def test_convolutions_are_channels_last(model: str, dtype: str) -> None:
     attention = len(re.findall(r"custom_call @__cudnn", text))
     turned = re.findall(r"transpose %\d+#0, dims = \[0, 2, 1, 3\]", text)
     assert len(re.findall(r"stablehlo\.transpose", text)) == len(turned) == attention
-
-
-TRITON = pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
-
-
-def kernels_of(text: str) -> Counter[str]:
-    """The names of the Triton kernels in a program, and how often each is called."""
-    return Counter(re.findall(r"name = \"(\w+)\"", text))
-
-
-@TRITON
-def test_the_fused_norms_replace_xlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two in each residual block, and the last; those of the transformers remain."""
-    monkeypatch.setattr(layers, "fuses_norms", lambda: True)
-    text, _, _ = step("tiny", "bfloat16")
-    assert kernels_of(text) == {"whole_kernel": 2 * 8 + 1}
-
-
-@TRITON
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_a_large_map_takes_three_kernels(dtype: str) -> None:
-    x, vector = Shape((2, 64, 64, 320), dtype), Shape((320,), dtype)
-    traced = jax.jit(lambda *inputs: group_norm_silu(*inputs, 32, 1e-5)).trace(x, vector, vector)
-    text = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert kernels_of(text) == {"tile_kernel": 1, "group_kernel": 1, "result_kernel": 1}

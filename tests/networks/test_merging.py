@@ -16,6 +16,8 @@ from test_parity import loaded_unet
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.merging import TokenMerging, roles
 
+pytestmark = pytest.mark.backend("jax", "tensorflow", "torch")
+
 Layer = Callable[[np.ndarray], np.ndarray]
 
 

@@ -90,46 +90,13 @@ def text_encoder_order(layers: int) -> Names:
 
 
 def unet_order(c: UNetConfig) -> Names:
-    """Of a U-Net with one transformer block where there is any, as 1.x and 2.x are."""
     yield from _affine("", "time_embedding.linear_1", "conv_in", "time_embedding.linear_2")
-    skips, width = [c.channels[0]], c.channels[0]
-    last = len(c.channels) - 1
-    for level, (depths, out) in enumerate(zip(c.down, c.channels, strict=True)):
-        for index, depth in enumerate(depths):
-            yield from _unet_block(f"down_blocks.{level}.", index, depth, width != out)
-            width = out
-            skips.append(width)
-        if level < last:
-            yield from _affine(f"down_blocks.{level}.", "downsamplers.0.conv")
-            skips.append(width)
-    for index, depth in enumerate(c.mid):
-        yield from _unet_block("mid_block.", index, depth, False)
-    for level, (depths, out) in enumerate(zip(c.up, c.channels[::-1], strict=True)):
-        for index, depth in enumerate(depths):
-            yield from _unet_block(f"up_blocks.{level}.", index, depth, width + skips.pop() != out)
-            width = out
-        if level < last:
-            yield from _affine(f"up_blocks.{level}.", "upsamplers.0.conv")
+    for part in c.parts():
+        for layer in part.layers():
+            yield f"{part.name}.{layer}.weight"
+            if not layer.endswith((".to_q", ".to_k", ".to_v")):
+                yield f"{part.name}.{layer}.bias"
     yield from _affine("", "conv_norm_out", "conv_out")
-
-
-def _unet_block(prefix: str, index: int, depth: int, shortcut: bool) -> Names:
-    resnet = f"{prefix}resnets.{index}."
-    yield from _affine(resnet, "norm1", "conv1", "time_emb_proj", "norm2", "conv2")
-    yield from _affine(resnet, *["conv_shortcut"] * shortcut)
-    if not depth:
-        return
-    transformer = f"{prefix}attentions.{index}."
-    yield from _affine(transformer, "norm", "proj_in")
-    for block in range(depth):
-        inner = f"{transformer}transformer_blocks.{block}."
-        for number in (1, 2):
-            yield from _affine(inner, f"norm{number}")
-            for part in ("to_q", "to_k", "to_v"):
-                yield f"{inner}attn{number}.{part}.weight"
-            yield from _affine(inner, f"attn{number}.to_out.0")
-        yield from _affine(inner, "norm3", "ff.net.0.proj", "ff.net.2")
-    yield from _affine(transformer, "proj_out")
 
 
 def image_encoder_order(c: AutoencoderConfig) -> Names:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from sfumato._files import replacing
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, map_file, view
 
 MAX_HEADER = 4 * 2**20
@@ -81,21 +80,6 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little") + text)
         for array in tensors.values():
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write, which appears under its name when it is complete."""
-    path = Path(path)
-    partial = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from sfumato.kernels import Tensor, attention
 from sfumato.networks.configs import AutoencoderConfig
-from sfumato.networks.kernels import Tensor, attention
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-Tensor = Any
+from sfumato.kernels import Tensor
 
 
 class Memory(NamedTuple):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from sfumato.networks.kernels import Tensor
+from sfumato.kernels import Tensor
 
 
 class Match(NamedTuple):

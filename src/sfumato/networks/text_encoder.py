@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from sfumato.kernels import Tensor, attention
 from sfumato.networks.configs import TextEncoderConfig
-from sfumato.networks.kernels import Tensor, attention
-from sfumato.networks.layers import known, layer_norm, linear, merge_heads, split_heads
+from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
 from sfumato.networks.network import Block, Network
 
 END_OF_TEXT = 49407
@@ -18,8 +18,8 @@ END_OF_TEXT = 49407
 class Embeddings(Block):
     def __init__(self, c: TextEncoderConfig) -> None:
         super().__init__()
-        self.token_embedding = known(keras.layers.Embedding(c.vocabulary, c.width), None)
-        self.position_embedding = known(keras.layers.Embedding(c.length, c.width), None)
+        self.token_embedding = sized(keras.layers.Embedding(c.vocabulary, c.width), None)
+        self.position_embedding = sized(keras.layers.Embedding(c.length, c.width), None)
 
     def call(self, tokens: Tensor) -> Tensor:
         T = tokens.shape[1]

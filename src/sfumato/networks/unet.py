@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from keras import ops
 
-from sfumato.networks.configs import UNetConfig
+from sfumato.kernels import Tensor
+from sfumato.networks.configs import UNetConfig, UNetPart
 from sfumato.networks.denoiser import Aids, Conditioning, Memory, Prediction
-from sfumato.networks.kernels import Tensor
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,
@@ -61,51 +63,38 @@ class UNet(Network):
     def compose(self, config: UNetConfig) -> None:
         c = config
         time_width = 4 * c.channels[0]
-        top = c.channels[-1]
 
-        def resnet(width_in: int, width: int) -> ResnetBlock:
-            return ResnetBlock(width_in, width, c.groups, 1e-5, time_width)
+        def level(parts: list[UNetPart]) -> Level:
+            resnets = [
+                ResnetBlock(part.width_in, part.width, c.groups, 1e-5, time_width)
+                for part in parts
+                if part.kind == "resnets"
+            ]
+            transformers = {
+                part.index: Transformer(
+                    part.width, c.context_width, part.heads, part.depth, c.groups
+                )
+                for part in parts
+                if part.kind == "attentions"
+            }
+            made = Level(resnets, [transformers.get(index) for index in range(len(resnets))])
+            made.downsamplers = [Downsample(p.width) for p in parts if p.kind == "downsamplers"]
+            made.upsamplers = [Upsample(p.width) for p in parts if p.kind == "upsamplers"]
+            return made
 
-        def transformer(width: int, heads: int, depth: int) -> Transformer | None:
-            return Transformer(width, c.context_width, heads, depth, c.groups) if depth else None
+        levels = {
+            name: level(list(parts)) for name, parts in groupby(c.parts(), attrgetter("level"))
+        }
 
         self.conv_in = Conv3x3(c.in_channels, c.channels[0])
         self.time_embedding = TimestepEmbedding(c.channels[0], time_width)
         if c.added_width:
             self.add_embedding = TimestepEmbedding(c.added_width, time_width)
 
-        skips = [c.channels[0]]
-        self.down_blocks = []
-        for width, heads, depths in zip(c.channels, c.heads, c.down, strict=True):
-            widths_in = [skips[-1]] + [width] * (len(depths) - 1)
-            level = Level(
-                [resnet(width_in, width) for width_in in widths_in],
-                [transformer(width, heads, depth) for depth in depths],
-            )
-            skips += [width] * len(depths)
-            if len(self.down_blocks) < len(c.channels) - 1:
-                level.downsamplers = [Downsample(width)]
-                skips.append(width)
-            self.down_blocks.append(level)
-
+        self.down_blocks = [level for name, level in levels.items() if name.startswith("down")]
         if c.mid:
-            self.mid_block = Level(
-                [resnet(top, top) for _ in c.mid],
-                [transformer(top, c.heads[-1], depth) for depth in c.mid],
-            )
-
-        self.up_blocks = []
-        below = top
-        for width, heads, depths in zip(c.channels[::-1], c.heads[::-1], c.up, strict=True):
-            widths_in = [below] + [width] * (len(depths) - 1)
-            level = Level(
-                [resnet(width_in + skips.pop(), width) for width_in in widths_in],
-                [transformer(width, heads, depth) for depth in depths],
-            )
-            if len(self.up_blocks) < len(c.channels) - 1:
-                level.upsamplers = [Upsample(width)]
-            self.up_blocks.append(level)
-            below = width
+            self.mid_block = levels["mid_block"]
+        self.up_blocks = [level for name, level in levels.items() if name.startswith("up")]
 
         self.conv_norm_out = group_norm(c.channels[0], c.groups, 1e-5)
         self.conv_out = Conv3x3(c.channels[0], c.out_channels)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from sfumato.presets.families import Factors, Prediction
 
 TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
 WEIGHTS = {
@@ -21,6 +22,7 @@ WEIGHTS = {
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
+"""A model's parts, and the file of each one's weights without its ending."""
 SD = ("unet", "vae", "text_encoder")
 XL = (*SD, "text_encoder_2")
 
@@ -42,11 +44,13 @@ class Preset:
     sampler: str = "dpmpp_2m"
     schedule: str | None = None
     """None: the sampler's own."""
-    prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    prediction: Prediction = "epsilon"
     aliases: tuple[str, ...] = ()
     license: str = "CreativeML Open RAIL-M"
     shares: str = ""
     """The bundled preset whose networks complete this one's."""
+    preview_factors: Factors | None = None
+    """Latents to colours, where the autoencoder is not the family's."""
 
     @property
     def folder(self) -> Path | None:

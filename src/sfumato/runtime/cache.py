@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from sfumato._files import replacing
 
 FOLDER = "SFUMATO_COMPILE_CACHE"  # the variable of the environment
 OFF = ("0", "off", "no", "false", "")
@@ -59,15 +60,9 @@ def write(path: Path, content: bytes) -> None:
     """
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)  # of this user alone
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_digest(path.name, content))
-                file.write(content)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with replacing(path, mode=0o600, durable=False) as file:  # of this user alone
+            file.write(_digest(path.name, content))
+            file.write(content)
         prune(path.parent)
 
 
