@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sfumato import arguments, checkpoints, generation, presets, runtime
+from sfumato import checkpoints, generation, presets, runtime
 from sfumato.generation import NotFiniteError, Step
-from sfumato.kerascv import KerasCVMethods
-from sfumato.own_kinds import ModelName
+from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
 from sfumato.pictures.picture import Picture
 from sfumato.request import Request, RequestError
+from sfumato.request.room_kinds import ModelName
 
 __all__ = [
     "NotFiniteError",

@@ -48,16 +48,16 @@ def test_each_combination_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_equal_values_of_other_types_are_other_values() -> None:
-    keys = [runtime.static_key({"x": x}) for x in (1, 1.0, True, "1", (1,), (True,), None)]
-    assert len({*keys, runtime.static_key({})}) == 8
+    keys = [runtime.static_key({"x": x}) for x in (1, 1.0, True, "1", None)]
+    assert len({*keys, runtime.static_key({})}) == 6
     assert runtime.static_key({"a": 1, "b": 2}) == runtime.static_key({"b": 2, "a": 1})
 
 
 @pytest.mark.parametrize(
     "value",
-    [[1], np.ones(2), {"a": 1}, (1, [2]), object()],
-    ids=["list", "array", "dict", "nested", "object"],
+    [[1], np.ones(2), {"a": 1}, (1, 2), object()],
+    ids=["list", "array", "dict", "tuple", "object"],
 )
-def test_values_must_be_plain(value: Any) -> None:
-    with pytest.raises(TypeError, match="`x` must be a plain value"):
+def test_other_values_are_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="`x` must be a number, a string or None"):
         runtime.compile(Traced(), [], True)(X, x=value)

@@ -15,8 +15,8 @@ from sfumato.cli.sizes import RATIOS, read_size
 
 def _generate() -> Parser:
     """The command's own options, and one for each field of a request."""
-    from sfumato.fields import read, specs
     from sfumato.request import Request
+    from sfumato.request.fields import read, specs
 
     parser = Parser(
         "generate",
@@ -64,7 +64,7 @@ def _generate() -> Parser:
 
 def _typed(read: Callable[..., Any], *known: Any) -> Callable[[str], Any]:
     """`read(*known, text)` for argparse, which then says what is wrong with the text."""
-    from sfumato.fields import RequestError
+    from sfumato.request.fields import RequestError
 
     def read_text(text: str) -> Any:
         try:

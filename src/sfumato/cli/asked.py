@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sfumato.cli.help import UsageError
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
-from sfumato.fields import RequestError, specs
 from sfumato.request import Request
+from sfumato.request.fields import RequestError, specs
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model

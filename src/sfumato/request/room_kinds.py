@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sfumato.kinds import Kind
+from sfumato.request.kinds import Kind
 
 
 class ModelName(Kind):
@@ -80,10 +80,6 @@ class Pixels(Kind):
 
     def __init__(self, mask: bool = False) -> None:
         self.mask = mask
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "data-url"}
 
     @property
     def must(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from sfumato.kinds import Kind
+from sfumato.request.kinds import Kind
 
 
 class RequestError(ValueError):

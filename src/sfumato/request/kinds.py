@@ -19,11 +19,6 @@ class Kind:
     metavar = "TEXT"
 
     @property
-    def schema(self) -> dict[str, Any]:
-        """In words of JSON Schema."""
-        return {"type": "string"}
-
-    @property
     def must_read(self) -> str:
         """As `must`, of the text that `read` takes."""
         return self.must
@@ -63,10 +58,6 @@ class Whole(Kind):
     def must(self) -> str:
         return f"be a whole number {_span(self.least, self.most)}"
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "integer"} | _bounds(self.least, self.most)
-
     def check(self, value: Any) -> int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ValueError
@@ -95,10 +86,6 @@ class Number(Kind):
             return f"be a number in ({self.least}, {self.most}]"
         return f"be a number {_span(self.least, self.most)}"
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "number"} | _bounds(self.least, self.most)
-
     def check(self, value: Any) -> float:
         if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
             raise ValueError
@@ -124,11 +111,6 @@ class Interval(Kind):
 
     must = "be two numbers, 0 <= first < second <= 1, such as 0.2:0.8"
     metavar = "A:B"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        part = {"type": "number", "minimum": 0, "maximum": 1}
-        return {"type": "array", "items": part, "minItems": 2, "maxItems": 2}
 
     def check(self, value: Any) -> tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -160,10 +142,6 @@ class Choice(Kind):
     def must(self) -> str:
         return f"be one of {', '.join(self.words)}"
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.words)}
-
     def check(self, value: Any) -> str:
         if not isinstance(value, str) or value not in self.words:
             raise ValueError
@@ -175,10 +153,6 @@ class Options(Kind):
 
     must = "be options with their values, such as eta=0.5,order=3"
     metavar = "K=V,.."
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
 
     def check(self, value: Any) -> dict[str, Any]:
         options = dict(value) if hasattr(value, "keys") else None
@@ -212,11 +186,6 @@ class Options(Kind):
 
 def _span(least: float, most: float) -> str:
     return f"from {least}" + (f" to {most}" if most < math.inf else "")
-
-
-def _bounds(least: float, most: float) -> dict[str, float]:
-    bounds = {"minimum": least, "maximum": most}
-    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def _number(text: str) -> int | float | str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from sfumato.diffusion import Plan, make_plan, split_options, training_sigmas
-from sfumato.fields import RequestError
+from sfumato.request.fields import RequestError
 
 
 @lru_cache(8)
