@@ -20,7 +20,7 @@ from recipes.mini import linear
 from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.stream import batches
-from recipes.mini.training import Trainer, fuse_group_norm, load_average, start
+from recipes.mini.training import Trainer, load_average, start
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,6 @@ def build(config: Configuration) -> dict[str, Any]:
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> dict[str, Any]:
     """Train from the last checkpoint on; returns the networks with their averaged weights."""
-    fuse_group_norm()
     if config.linear_encoder and not (work / "components.npz").exists():
         fit_components(config, work)
     networks = build(config)
@@ -142,7 +141,6 @@ def trained_encoder(config: Configuration, work: Path) -> Callable[[np.ndarray],
     """pictures (B, H, W, 3) in -1..1 -> latents (B, h, w, C) of variance one."""
     if config.linear_encoder:
         return linear.load(work / "components.npz").encode
-    fuse_group_norm()
     encoder = ImageEncoder(config.autoencoder, config.dtype)
     load_average(work / "autoencoder" / "checkpoint.npz", {"encoder": encoder})
     scale = json.loads((work / "autoencoder" / "measured.json").read_text())["scale"]

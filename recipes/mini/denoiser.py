@@ -16,7 +16,7 @@ from keras import ops
 
 from recipes.mini.bank import Bank, make_bank, read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.training import Trainer, fuse_group_norm, start
+from recipes.mini.training import Trainer, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.layers import timestep_embedding
@@ -109,7 +109,6 @@ def build(config: Configuration, bank: Bank) -> dict[str, Any]:
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
     """Train from the last checkpoint on; the bank is made when it is not there."""
-    fuse_group_norm()
     made = (work / "bank.npz").exists()
     bank = read_bank(work / "bank.npz") if made else make_bank(config, work)
     networks = build(config, bank)

@@ -207,22 +207,3 @@ def torch_step(trainer: Trainer) -> Callable[[Sequence[np.ndarray]], dict]:
         return {name: float(value.detach()) for name, value in report.items()}
 
     return step
-
-
-def fuse_group_norm() -> None:
-    """Let PyTorch normalise groups by its own kernel, which is several times as fast."""
-    if keras.backend.backend() != "torch":
-        return
-    import torch
-
-    def call(self: Any, x: Any) -> Any:
-        y = torch.nn.functional.group_norm(
-            x.movedim(-1, 1),
-            self.groups,
-            self.gamma.value.to(x.dtype),
-            self.beta.value.to(x.dtype),
-            self.epsilon,
-        )
-        return y.movedim(1, -1)
-
-    keras.layers.GroupNormalization.call = call

@@ -18,7 +18,7 @@ from keras import ops
 from recipes.mini.bank import Bank, read_bank
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
-from recipes.mini.training import Trainer, fuse_group_norm, load_average
+from recipes.mini.training import Trainer, load_average
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
@@ -81,7 +81,6 @@ def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
     """Train from the last checkpoint on, at first from the denoiser's averaged weights."""
-    fuse_group_norm()
     bank, trained = read_bank(work / "bank.npz"), work / "denoiser" / "checkpoint.npz"
     student = build(config, bank)["unet"]
     teacher, text_encoder = build(config, bank).values()

@@ -59,6 +59,18 @@ class Step:
         return None if self.factors is None else latents_to_rgb(self.latents(), self.factors)
 
 
+class Loop(NamedTuple):
+    """All that the denoising loop of a batch needs."""
+
+    request: Request
+    plan: Plan
+    x: np.ndarray  # (B, h, w, C) at the first noise level
+    draw: Draw
+    conditioning: Conditioning
+    aids: Aids
+    inpainting: Inpainting | None
+
+
 class Encoded(NamedTuple):
     """Texts as the denoiser reads them."""
 
@@ -88,18 +100,28 @@ def stream(
         NotFiniteError: a number overflowed, as it may in float16.
     """
     singles = [single for request in requests for single in request.singles()]
+    latents = yield from denoise(parts, begin(parts, singles, encoded, noise))
+    for single, x in zip(singles, latents, strict=True):
+        yield Picture(covered(single, decode(parts, x)), single)
+
+
+def begin(
+    parts: Parts,
+    singles: Sequence[Request],
+    encoded: Encoded | None = None,
+    noise: np.ndarray | None = None,
+) -> Loop:
+    """Do everything that comes before the loop; the arguments are those of ``stream``."""
     first = singles[0]
     if any(single.batch_key != first.batch_key for single in singles):
-        raise RequestError("requests", "differ in words, seeds and pictures only", f"{requests}")
+        raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
     plan = first.plan(parts.model)
     draw = drawing(parts, singles, noise)
 
-    encoded = encode(parts, [single.prompt for single in singles]) if encoded is None else encoded
+    encoded = encoded or encode(parts, [single.prompt for single in singles])
     conditioning = prepare(parts, singles, encoded)
     x, aids, inpainting = start(parts, singles, plan, draw)
-    latents = yield from denoise(parts, first, plan, x, draw, conditioning, aids, inpainting)
-    for single, x in zip(singles, latents, strict=True):
-        yield Picture(covered(single, decode(parts, x)), single)
+    return Loop(first, plan, x, draw, conditioning, aids, inpainting)
 
 
 def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
@@ -185,17 +207,9 @@ def start(
     return x, Aids(channels=channels), Inpainting(mask, latents)
 
 
-def denoise(
-    parts: Parts,
-    request: Request,
-    plan: Plan,
-    x: np.ndarray,
-    draw: Draw,
-    conditioning: Conditioning,
-    aids: Aids,
-    inpainting: Inpainting | None,
-) -> Generator[Step, None, np.ndarray]:
-    """Denoise x (B, h, w, C) and return the latents; waits for the device only to report."""
+def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
+    """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
+    request, plan, x, draw, conditioning, aids, inpainting = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     guidance = np.array([request.guidance, request.guidance_rescale], "float32")

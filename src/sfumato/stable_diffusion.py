@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sfumato import arguments, checkpoints, generation, presets, runtime
+from sfumato import checkpoints, generation, presets, runtime
 from sfumato.generation import NotFiniteError, Step
-from sfumato.kerascv import KerasCVMethods
+from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
 from sfumato.pictures.picture import Picture
 from sfumato.request import Request, RequestError
+from sfumato.request.room_kinds import ModelName
 
 __all__ = [
     "NotFiniteError",
@@ -151,14 +152,15 @@ class StableDiffusion(KerasCVMethods):
 
     def _check_own(self, request: Request, own: dict[str, str | None]) -> None:
         """A request that names another model, or another precision, is not for this one."""
-        policy = self.parts.dtype_policy.name
+        asked = {name: getattr(request, name) for name in own}
+        if request.dtype == self.parts.dtype_policy.name:
+            asked["dtype"] = None
+        if request.model:
+            is_ours = presets.find(request.model) is self.model.preset
+            asked["model"] = None if is_ours else ModelName().write(request.model)
         for name, mine in own.items():
-            asked = getattr(request, name)
-            is_mine = asked in (None, mine) or (name == "dtype" and asked == policy)
-            if name == "model" and asked and presets.find(asked):
-                is_mine = is_mine or presets.find(asked) is self.model.preset
-            if not is_mine:
-                raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked)
+            if asked[name] not in (None, mine):
+                raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])
 
     def quantize(
         self,

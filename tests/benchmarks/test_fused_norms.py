@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from functools import partial
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+from jax import ShapeDtypeStruct as Shape
 from keras import ops
-from sfumato.networks.pallas_kernels import WHOLE, group_norm_silu
 
-from sfumato.networks import kernels, layers, pallas_kernels
+from benchmarks import fused_norms
+from benchmarks.fused_norms import WHOLE, group_norm_silu
+from benchmarks.models import MODELS
+from sfumato.networks import autoencoder, layers, unet
+from sfumato.runtime.jax import Program
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+pytestmark = pytest.mark.backend("jax")
 
 # Maps (H, W, C) of one or two samples: small and held whole, large and in tiles; odd sizes; groups
 # of 10, 20, 30, 40, 60 and 80 channels as the denoisers have them, and the autoencoder's 4.
@@ -91,13 +100,20 @@ def test_the_groups_must_divide() -> None:
         group_norm_silu(jnp.zeros((1, 2, 2, 4)), jnp.ones(4), jnp.zeros(4), 3, 1e-5)
 
 
-def test_it_is_off_unless_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "platform", lambda: "gpu")
-    assert not kernels.fuses_norms()
-    monkeypatch.setenv("SFUMATO_FUSED_NORMS", "1")
-    assert kernels.fuses_norms()
-    monkeypatch.setattr(kernels, "platform", lambda: "cpu")
-    assert not kernels.fuses_norms()
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks, to be put back as they are."""
+    for module in (layers, unet, autoencoder):
+        monkeypatch.setattr(module, "activate", module.activate)
+
+
+@pytest.mark.usefixtures("networks")
+def test_networks_use_it_where_it_is_installed_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused_norms.install()
+    assert layers.activate is not fused_norms.activate
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    fused_norms.install()
+    assert layers.activate is unet.activate is autoencoder.activate is fused_norms.activate
 
 
 def test_a_block_with_it_is_the_block_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +125,51 @@ def test_a_block_with_it_is_the_block_without(monkeypatch: pytest.MonkeyPatch) -
     x = ops.cast(random.standard_normal((2, 6, 5, 64)), "float32")
     shift = ops.cast(random.standard_normal((1, 1, 1, 96)), "float32")
     expected = block(x, shift)
-    monkeypatch.setattr(layers, "fuses_norms", lambda: True)
-    monkeypatch.setattr(pallas_kernels, "group_norm_silu", partial(group_norm_silu, interpret=True))
+    monkeypatch.setattr(layers, "activate", fused_norms.activate)
+    monkeypatch.setattr(fused_norms, "group_norm_silu", partial(group_norm_silu, interpret=True))
     assert np.abs(block(x, shift) - expected).max() < 1e-4
+
+
+# Lowered for a GPU that is not there
+
+TRITON = pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU as far as Triton is concerned; from JAX 0.11 on it asks the device."""
+    if find_spec("jax._src.pallas.triton.gpu_info"):
+        from jax._src.pallas.triton import gpu_info
+
+        device = SimpleNamespace(compute_capability=90)
+        monkeypatch.setattr(gpu_info, "get_gpu_info", lambda: device)
+
+
+def kernels_of(function: Any, *inputs: Any) -> Counter[str]:
+    """The names of the Triton kernels in a program, and how often each is called."""
+    lowered = jax.jit(function).trace(*inputs).lower(lowering_platforms=("cuda",))
+    return Counter(re.findall(r"name = \"(\w+)\"", lowered.as_text()))
+
+
+@TRITON
+@pytest.mark.usefixtures("hopper")
+def test_the_fused_norms_replace_xlas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two in each residual block, and the last; those of the transformers remain."""
+    for module in (layers, unet):
+        monkeypatch.setattr(module, "activate", fused_norms.activate)
+    network = unet.UNet(MODELS["tiny"].unet, "bfloat16")
+    program = Program(lambda *inputs: network(list(inputs)), [network], True)
+    weights = [Shape(v.shape, "bfloat16") for v in program.variables]
+    config = network.config
+    shapes = (1, 8, 8, 4), (1, config.channels[0]), (1, 77, config.context_width)
+    found = kernels_of(program.pure, weights, *(Shape(shape, "bfloat16") for shape in shapes))
+    assert found == {"whole_kernel": 2 * 8 + 1}
+
+
+@TRITON
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_large_map_takes_three_kernels(dtype: str) -> None:
+    x, vector = Shape((2, 64, 64, 320), dtype), Shape((320,), dtype)
+    found = kernels_of(lambda *inputs: group_norm_silu(*inputs, 32, 1e-5), x, vector, vector)
+    assert found == {"tile_kernel": 1, "group_kernel": 1, "result_kernel": 1}

@@ -19,11 +19,10 @@ from keras import ops
 from sfumato import programs, runtime
 from sfumato.networks.autoencoder import ImageDecoder
 from sfumato.networks.configs import AutoencoderConfig
-from sfumato.runtime import cache, identity
+from sfumato.runtime import cache
+from sfumato.runtime.jax import identity
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the executables of JAX; OpenVINO has its own"
-)
+pytestmark = pytest.mark.backend("jax")  # OpenVINO's executables have tests of their own
 X = np.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
 PICTURE = np.clip(np.round(X * 127.5 + 127.5), 0, 255).astype("uint8")
 DECODER = AutoencoderConfig(channels=(8,), layers=1, groups=4)
@@ -151,7 +150,7 @@ def test_another_version_or_setting_has_entries_of_its_own(
     if what == "version":
         monkeypatch.setattr(identity, "version", lambda name: "99")
     elif what == "sources":
-        monkeypatch.setattr(identity, "__file__", __file__)
+        monkeypatch.setattr(identity, "SOURCES", Path(__file__).parent)
     elif what == "flags":
         monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     identity.surroundings.cache_clear()

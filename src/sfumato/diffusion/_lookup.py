@@ -52,7 +52,7 @@ def check_options(owner: str, names: Collection[str], options: Mapping[str, Any]
 
 
 def _within(value: Any, low: float, high: float) -> bool:
-    kind = Integral if isinstance(low, int) else Real
+    kind: Any = Integral if isinstance(low, int) else Real
     return isinstance(value, kind) and not isinstance(value, bool) and bool(low <= value <= high)
 
 

@@ -4,9 +4,9 @@
 
 `denoise(x, sigma)` asks the network for the clean data and may be called twice; the first time
 always for `x` at `step.sigma`. `noise()` draws a standard normal of x's shape, at most once after
-each answer. `old` is what the step before returned for itself, `()` at first. Every step is
-linear in x, old, the answers and the noise, and uses nothing but + - * / between them and floats:
-any kind of array will do, and so will symbols (see plan.py).
+each answer. `old` is what the step before returned as its second result, `()` at first. Every step
+is linear in x, old, the answers and the noise, and uses only + - * / between them and floats. So x
+may be any kind of array, or a symbol (see plan.py).
 
 Everything is in the variance-exploding convention `x = x0 + sigma * noise`, where the probability
 flow ODE is `dx / dsigma = (x - D(x, sigma)) / sigma`. `(x - D) / sigma` is the noise that the
@@ -119,7 +119,7 @@ def dpmpp_2s_a(
 def dpmpp_2s(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
     """DPM-Solver++(2S) over pairs of steps: Lu et al. 2022 (arXiv 2211.01095), algorithm 1.
 
-    One question a step: an even one is Euler's, an odd one goes over both intervals at once.
+    One evaluation a step: an even step is Euler's, an odd one covers both intervals at once.
     """
     denoised = denoise(x, step.sigma)
     if step.index % 2 == 0 or step.next == 0:

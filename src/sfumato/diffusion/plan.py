@@ -22,7 +22,7 @@ import numpy as np
 from sfumato.diffusion._trace import REGISTERS, matrices_of, trace_step
 from sfumato.diffusion.denoisers import scalings
 from sfumato.diffusion.samplers import DEFAULT_SAMPLER, Sampler, find_sampler, schedule_of
-from sfumato.diffusion.schedules import sigma_to_timestep, training_sigmas
+from sfumato.diffusion.schedules import Schedule, sigma_to_timestep, training_sigmas
 from sfumato.diffusion.step import Denoise, Noise, Step
 
 TABLE_LENGTH = 1024  # evaluations that a table has room for, at least
@@ -80,7 +80,7 @@ def make_plan(
     training: np.ndarray,
     steps: int,
     sampler: str | Sampler = DEFAULT_SAMPLER,
-    schedule: str | None = None,
+    schedule: str | Schedule | None = None,
     *,
     strength: float = 1.0,
     schedule_options: dict[str, Any] | None = None,

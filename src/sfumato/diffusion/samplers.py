@@ -1,4 +1,4 @@
-"""The table of samplers, and finding one by any name it goes by.
+"""The table of samplers, found by any of their names.
 
 A sampler is a step function (methods.py) with the settings that make it what other programs call by
 that name.
@@ -25,7 +25,7 @@ class Sampler:
 
     Attributes:
         name: the canonical name.
-        label: A1111's label, which also goes into metadata.
+        label: A1111's label, which is written into recipes.
         function: the step function (methods.py).
         schedule: name of the schedule used unless another is asked for.
         aliases: further names, in A1111, k-diffusion, ComfyUI, stable-diffusion.cpp and diffusers.
@@ -185,11 +185,10 @@ def split_label(label: str) -> tuple[str, str | None]:
     try:
         return find_sampler(label).name, None
     except ValueError:
-        words = label.split(" ")
-        for place in range(len(words) - 1, 0, -1):  # "SGM Uniform" is two words
-            sampler, schedule = " ".join(words[:place]), " ".join(words[place:])
+        for words in (1, 2, 3):  # of the schedule, such as "Align Your Steps"
+            sampler, *schedule = label.rsplit(" ", words)
             with suppress(ValueError):
-                return find_sampler(sampler).name, find_schedule(schedule).name
+                return find_sampler(sampler).name, find_schedule(" ".join(schedule)).name
         raise
 
 

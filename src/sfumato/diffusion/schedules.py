@@ -188,7 +188,7 @@ class Schedule:
 
     Attributes:
         name: the canonical name.
-        label: A1111's label, which also goes into metadata.
+        label: A1111's label, which is written into recipes.
         function: one of the functions above.
         aliases: further names.
         chooses_timesteps: `function` chooses timesteps; otherwise it chooses sigmas.

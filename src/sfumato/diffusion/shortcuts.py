@@ -8,7 +8,7 @@ from sfumato.diffusion.plan import Plan
 
 
 class Evaluation(NamedTuple):
-    """How the network is run once."""
+    """One run of the network."""
 
     guided: bool
     """For the negative prompt too."""
@@ -19,13 +19,13 @@ class Evaluation(NamedTuple):
 def evaluations(
     plan: Plan, guided: bool, interval: tuple[float, float] = (0.0, 1.0), reuse: int = 1
 ) -> list[Evaluation]:
-    """How each evaluation of a plan is done.
+    """Say of each evaluation of a plan whether it is guided and whether it is shallow.
 
     Args:
         plan: of a picture.
         guided: whether there is guidance at all.
         interval: the part of the steps that is guided (Kynkäänniemi et al. 2024, arXiv 2404.07724):
-            those whose middle is in it. All evaluations of a step are done alike.
+            those whose middle is in it. All evaluations of a step are alike.
         reuse: the deep features are computed at every ``reuse``-th evaluation, and again where
             guidance begins or ends (Ma et al. 2023, arXiv 2312.00858, uniform 1:N).
     """

@@ -1,22 +1,25 @@
 """The operations that a backend computes better than Keras does, and how it stores a weight.
 
-Each is one function here and one in the file of the backend in use. The networks call these and
-name no backend. Maps and sequences are channels last; weights have the shapes of Keras' layers.
+Each is one function here and one in the file of the backend in use or, where that has none, in
+``common``. The networks call these and name no backend. Maps and sequences are channels last, and
+weights have the shapes of Keras' layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
+from sfumato.kernels import common
 from sfumato.runtime import backend_module
 
 Tensor = Any
 
-_backend: Any = backend_module(__name__)
+_backend: Any = SimpleNamespace(**{**vars(common), **vars(backend_module(__name__))})
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:

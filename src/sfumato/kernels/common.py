@@ -1,4 +1,4 @@
-"""What the kernels of several backends share, in ``keras.ops``."""
+"""Kernels in ``keras.ops``, for backends without their own, and parts that several share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from keras import ops
 
 Tensor = Any
 
+
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    return ops.dot_product_attention(q, k, v, is_causal=causal)
+
+
 # Convolutions
 
 
 def conv3x3(
     x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1, padding: tuple[int, int] = (1, 1)
 ) -> Tensor:
-    """By Keras' convolution."""
     if stride == 1:
         return ops.conv(x, kernel, 1, "same", "channels_last") + bias
     # "same" would choose the edges by the size of the map.
@@ -90,7 +94,7 @@ def conv3x3_by_differences(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def differences(x: Tensor, axis: int) -> list[Tensor]:
-    """What lies between the edges of an axis, and its differences to what is before and behind."""
+    """The positions between the edges of an axis, and their differences to those next to them."""
     n, rest = x.shape[axis] - 2, (slice(None),) * axis
     before, on, behind = (x[(*rest, slice(i, i + n))] for i in range(3))
     return [on, on - before, behind - on]

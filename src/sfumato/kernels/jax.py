@@ -10,30 +10,6 @@ import keras
 from keras import ops
 
 from sfumato.kernels import xla
-from sfumato.kernels.common import (
-    TAKES_VIEWS,
-    TRAINS,
-    empty,
-    group_norm,
-    layer_norm,
-    restore,
-    split_linear,
-    store,
-)
-
-__all__ = [
-    "TAKES_VIEWS",
-    "TRAINS",
-    "attention",
-    "conv3x3",
-    "conv3x3_enlarged",
-    "empty",
-    "group_norm",
-    "layer_norm",
-    "restore",
-    "split_linear",
-    "store",
-]
 
 Tensor = Any
 

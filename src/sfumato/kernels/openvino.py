@@ -17,28 +17,9 @@ from keras import ops
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor, get_ov_output
 
 from sfumato.kernels import common
-from sfumato.kernels.common import conv3x3, empty, is_kernel, restore
 from sfumato.runtime.openvino.graph import NEAREST, constant
 
-__all__ = [
-    "TAKES_VIEWS",
-    "TRAINS",
-    "attention",
-    "conv3x3",
-    "conv3x3_enlarged",
-    "empty",
-    "group_norm",
-    "layer_norm",
-    "restore",
-    "split_linear",
-    "store",
-]
-
 Tensor = Any
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    return ops.dot_product_attention(q, k, v, is_causal=causal)
 
 
 def conv3x3_enlarged(
@@ -47,7 +28,7 @@ def conv3x3_enlarged(
     """The enlargement is one operation, so that ``runtime.openvino.winograd`` can find it."""
     scales, axes = opset.constant([2.0, 2.0], ov.Type.f32), opset.constant([1, 2], ov.Type.i32)
     large = opset.interpolate(get_ov_output(x), scales, axes=axes, **NEAREST).output(0)
-    return conv3x3(common.cut(x, OpenVINOKerasTensor(large), height, width), kernel, bias)
+    return common.conv3x3(common.cut(x, OpenVINOKerasTensor(large), height, width), kernel, bias)
 
 
 def split_linear(x: Tensor, kernel: Tensor, bias: Tensor | None, count: int) -> list[Tensor]:
@@ -92,7 +73,7 @@ def store(variable: Any, value: Any) -> Any:
         return common.store(variable, value)
     previous = variable._value
     dtype = keras.backend.standardize_dtype(variable.dtype)
-    variable._value = weight(value, dtype, is_kernel(variable))
+    variable._value = weight(value, dtype, common.is_kernel(variable))
     return previous
 
 

@@ -16,29 +16,10 @@ from keras import ops
 from torch.nn import functional
 
 from sfumato.kernels import common
-from sfumato.kernels.common import TAKES_VIEWS, TRAINS, is_kernel, layer_norm
-
-__all__ = [
-    "TAKES_VIEWS",
-    "TRAINS",
-    "attention",
-    "conv3x3",
-    "conv3x3_enlarged",
-    "empty",
-    "group_norm",
-    "layer_norm",
-    "restore",
-    "split_linear",
-    "store",
-]
 
 Tensor = torch.Tensor
 
 MATMUL = 64  # positions of a map up to which a 3x3 convolution is a matmul on a CPU
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    return ops.dot_product_attention(q, k, v, is_causal=causal)
 
 
 def conv3x3(
@@ -89,7 +70,7 @@ def store(variable: Any, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tensor_of(value)
     value = ops.convert_to_tensor(value, dtype=variable.dtype)
-    if is_kernel(variable):
+    if common.is_kernel(variable):
         value = value.movedim(-1, 0).contiguous().movedim(0, -1)
     if variable._value is None:
         common.initialize(variable, value)

@@ -38,7 +38,8 @@ def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
     """The result of the linear ``layer`` in ``count`` equal parts: (..., C) -> (..., F / count)."""
     if layer.quantization_mode:  # by Keras, with a scale aside
         return ops.split(layer(x), count, axis=-1)
-    return kernels.split_linear(x, *tensors(layer.kernel, layer.bias), count)
+    kernel, bias = tensors(layer.kernel, layer.bias)
+    return kernels.split_linear(x, kernel, bias, count)
 
 
 class Conv3x3(keras.layers.Conv2D):
@@ -67,7 +68,8 @@ class GroupNorm(keras.layers.GroupNormalization):
 class LayerNorm(keras.layers.LayerNormalization):
     def call(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> the same"""
-        return kernels.layer_norm(x, *tensors(self.gamma, self.beta), self.epsilon)
+        gamma, beta = tensors(self.gamma, self.beta)
+        return kernels.layer_norm(x, gamma, beta, self.epsilon)
 
 
 def group_norm(width: int, groups: int, epsilon: float) -> Any:
@@ -84,8 +86,11 @@ def activate(norm: Any, x: Tensor, shift: Tensor | None = None) -> Tensor:
 
 
 def repeated(x: Tensor, like: Tensor) -> Tensor:
-    """x (B, ...) as often as ``like`` (n B, ...) has its batch: the questions about x are the same
-    until they meet the text, so that much of a guided pair is computed once."""
+    """Repeat x (B, ...) to the batch of ``like`` (n B, ...): -> (n B, ...).
+
+    The questions about x are the same until they meet the text, so that much of a guided pair is
+    computed once.
+    """
     B, asked = x.shape[0], like.shape[0]
     if None in (B, asked) or asked <= B:
         return x
@@ -112,8 +117,8 @@ class ResnetBlock(Block):
             self.conv_shortcut = linear(width_in, width)
 
     def call(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        y = self.conv1(activate(self.norm1, x))  # (B, H, W, C)
-        y = self.conv2(activate(self.norm2, y, shift))
+        y = self.conv1(activate(self.norm1, x))  # (B, H, W, F)
+        y = self.conv2(activate(self.norm2, y, shift))  # (B, H, W, F)
         return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
@@ -144,9 +149,8 @@ class CrossAttention(Block):
 
     def embed(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """context (B, T, C) -> keys and values (B, T, N, D)."""
-        return split_heads(self.to_k(context), self.heads), split_heads(
-            self.to_v(context), self.heads
-        )
+        k, v = self.to_k(context), self.to_v(context)  # (B, T, C)
+        return split_heads(k, self.heads), split_heads(v, self.heads)
 
     def call(self, x: Tensor, memories: list[Memory]) -> Tensor:
         """x (n B, T, C) or, with other texts for the same x, (B, T, C) -> (n B, T, C)."""
@@ -171,7 +175,7 @@ class GEGLU(Block):
         self.proj = linear(width, 2 * width_out)
 
     def call(self, x: Tensor) -> Tensor:
-        x, gate = project(self.proj, x, 2)
+        x, gate = project(self.proj, x, 2)  # (B, T, F) each
         return x * ops.gelu(gate, approximate=False)
 
 
@@ -198,8 +202,8 @@ class TransformerBlock(Block):
         self, x: Tensor, memories: list[Memory], merging: TokenMerging | None = None
     ) -> Tensor:
         attn1 = partial(merging, self.attn1) if merging else self.attn1
-        x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (B, T, C)
-        x = x + self.attn2(self.norm2(x), memories)
+        x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (n B, T, C)
+        x = x + self.attn2(self.norm2(x), memories)  # (n B, T, C)
         return x + self.ff(self.norm3(x))
 
 
@@ -225,7 +229,7 @@ class Transformer(Block):
         merging = merging if merging and (merging.height, merging.width) == (H, W) else None
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
         for block, of_block in zip(self.transformer_blocks, memories, strict=True):
-            y = block(y, of_block, merging=merging)
+            y = block(y, of_block, merging=merging)  # (n B, T, C)
         return repeated(x, y) + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 

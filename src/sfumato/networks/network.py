@@ -1,4 +1,4 @@
-"""What every network is: layers in attributes, named as in the checkpoint, without values at first.
+"""The base of every network: layers in attributes, named as in the checkpoint, without values yet.
 
 An attribute's name is the layer's Keras name and its key in the checkpoint. Every layer knows the
 width of its input from the start, so a network builds without being called, and it builds without
@@ -33,7 +33,7 @@ class Block(keras.layers.Layer):
 
 def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers held by the attributes of ``layer``, as ("conv_in", ...), ("resnets.0", ...)."""
-    # Under the torch backend a layer is a torch module, which keeps its children apart.
+    # A layer may be a module of another framework, too, which keeps its children apart.
     for name, value in {**vars(layer), **getattr(layer, "_modules", {})}.items():
         if name.startswith("_"):
             continue

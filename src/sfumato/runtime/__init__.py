@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 import keras
 
-PLAIN = (bool, int, float, str, type(None))
-
 
 class Program(Protocol):
     """A function that runs on the device.
@@ -20,9 +18,8 @@ class Program(Protocol):
     It takes trees of arrays of NumPy or of the backend and returns trees of the backend's
     (OpenVINO: of NumPy's). None stands for an input that is absent.
 
-    Keywords are static: plain values (numbers, strings, None and tuples of these) that the function
-    sees as they are. Each combination of them is an executable of its own, and so is each pattern
-    of absent inputs, shapes and dtypes.
+    Keywords are static: numbers, strings or None, which the function sees as they are. Each
+    combination of them is an executable of its own, and so is each pattern of absent inputs.
     """
 
     def __call__(self, *args: Any, **static: Any) -> Any: ...
@@ -74,12 +71,12 @@ def static_key(static: Mapping[str, Any]) -> str:
     """The keywords of a program as a string that only the same values of the same types have.
 
     Raises:
-        TypeError: a value is not plain.
+        TypeError: a value is neither a number nor a string nor None.
     """
     for name, value in static.items():
-        if not _is_plain(value):
+        if not isinstance(value, (bool, int, float, str, type(None))):
             raise TypeError(
-                f"`{name}` must be a plain value, as all keywords of programs. "
+                f"`{name}` must be a number, a string or None, as all keywords of programs. "
                 f"Received: {name}={value!r}"
             )
     return repr(sorted(static.items())) if static else ""
@@ -94,7 +91,3 @@ def backend_module(package: str) -> Any:
             f"Received: KERAS_BACKEND={name!r}"
         )
     return import_module(f"{package}.{name}")
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, PLAIN) or (isinstance(value, tuple) and all(map(_is_plain, value)))

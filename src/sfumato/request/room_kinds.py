@@ -6,11 +6,10 @@ Each room is imported when the first value is checked.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfumato.kinds import Kind
+from sfumato.request.kinds import Kind
 
 
 class ModelName(Kind):
@@ -30,7 +29,6 @@ class ModelName(Kind):
         return value
 
 
-@dataclass(frozen=True)
 class Name(Kind):
     """The name of a row of a table of `diffusion`: "sampler" or "schedule".
 
@@ -38,8 +36,10 @@ class Name(Kind):
     row of one's own stands for itself.
     """
 
-    table: str
     metavar = "NAME"
+
+    def __init__(self, table: str) -> None:
+        self.table = table
 
     @property
     def must(self) -> str:
@@ -73,16 +73,13 @@ class Name(Kind):
         return self.row(value).name
 
 
-@dataclass(frozen=True)
 class Pixels(Kind):
     """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
 
-    mask: bool = False
     metavar = "FILE"
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "format": "data-url"}
+    def __init__(self, mask: bool = False) -> None:
+        self.mask = mask
 
     @property
     def must(self) -> str:

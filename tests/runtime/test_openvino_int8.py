@@ -1,4 +1,4 @@
-"""The cases of ``test_openvino`` about int8."""
+"""OpenVINO in int8."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import openvino as ov
 import openvino.opset16 as opset
 import pytest
 from keras import ops
-from openvino_cases import inputs, layer_types, small_unet, unet_result
+from openvino_networks import inputs, layer_types, small_unet, unet_result
 
 from sfumato import runtime
-from sfumato.kernels import store as give
+from sfumato.kernels import store
 from sfumato.networks.layers import SelfAttention
 from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
-from sfumato.runtime import int8
+from sfumato.runtime.openvino import int8
 from sfumato.stable_diffusion import StableDiffusion
+
+pytestmark = pytest.mark.backend("openvino")
 
 
 def quantized_unet(unet: UNet) -> Any:
@@ -47,7 +49,6 @@ def test_int8_is_measured_once_for_weights_and_settings(folder: Path) -> None:
     assert first.traces == 1
     program = runtime.compile(lambda *x: unet(list(x)), [unet], True)
     runtime.quantize([program], lambda: pytest.fail("measured again"), "one call")
-    np.testing.assert_array_equal(program.ranges, first.ranges)
     np.testing.assert_array_equal(program(*inputs()), first(*inputs()))
     called = []
     runtime.quantize([program], lambda: called.append(program(*inputs())), "another call")
@@ -69,7 +70,7 @@ def test_int8_of_two_programs_is_measured_by_one_run_in_float32(folder: Path) ->
     runtime.quantize([first, second], run, "both")
     for result in found:
         np.testing.assert_allclose(result, expected, atol=1e-4 * np.abs(expected).max())
-    np.testing.assert_array_equal(first.ranges, second.ranges)
+    np.testing.assert_array_equal(first(*inputs()), second(*inputs()))
 
 
 def test_a_run_that_fails_leaves_float32(folder: Path) -> None:
@@ -77,14 +78,14 @@ def test_a_run_that_fails_leaves_float32(folder: Path) -> None:
     program = quantized_unet(unet)
     with pytest.raises(ZeroDivisionError):
         runtime.quantize([program], lambda: 1 / 0, "never")
-    assert program.ranges is None
-    assert program.seen is None
+    assert not program.is_int8
+    assert program.observed() is None
 
 
 def test_half_precision_in_files_is_quantised_under_a_mixed_policy(folder: Path) -> None:
     unet = small_unet("mixed_float16")
     for variable in unet.variables:
-        give(variable, ops.convert_to_numpy(variable).astype("float16"))
+        store(variable, ops.convert_to_numpy(variable).astype("float16"))
     program = quantized_unet(unet)
     program(*inputs())
     found = layer_types(next(iter(program.executables.values())).run)
@@ -113,17 +114,16 @@ def test_pictures_in_int8(folder: Path) -> None:
     options = {"num_steps": 4, "seed": 3, "verbose": False}
     expected = model.text_to_image("a red apple", **options)
     model.quantize("int8", ["a blue heart"], 4, decoder=True)
-    assert model.last_seed == 3
     found = model.text_to_image("a red apple", **options)
     error = np.mean((found.astype("float64") - expected) ** 2)
     assert 0 < error < 65  # 30 dB
-    assert model._decode.ranges is not None
+    assert model.parts.decode.is_int8
     reused = model.text_to_image("a red apple", feature_reuse=2, token_merging=0.5, **options)
     assert np.any(reused != found)
-    keeping = model._step_variant(True, 0.5)
-    for program in (model._step, keeping):  # those of shallow steps are among the first's
-        kinds = layer_types(next(reversed(program.executables.values())).run)
-        assert kinds["Convolution _i8"] > 4
+    kinds = [layer_types(found.run) for found in model.parts.evaluate.executables.values()]
+    ways = {key.static for key in model.parts.evaluate.executables}
+    assert len(ways) == 3  # as it is; merging; merging and keeping
+    assert all(kind["Convolution _i8"] > 4 for kind in kinds)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_layers_that_keras_quantised_keep_their_scale(folder: Path) -> None:
     layer = SelfAttention(32, 4)
     layer.build()
     for variable in layer.variables:
-        give(variable, np.random.default_rng(1).standard_normal(variable.shape, "float32") / 6)
+        store(variable, np.random.default_rng(1).standard_normal(variable.shape, "float32") / 6)
     x = np.random.default_rng(2).standard_normal((1, 5, 32), "float32")
     expected = runtime.compile(layer, [layer], True)(x)
     layer.to_qkv.quantize("int8")

@@ -7,8 +7,11 @@ import pytest
 import torch
 from keras import ops
 
-from sfumato.networks import kernels
+from sfumato import kernels
+from sfumato.kernels import common, xla
 from sfumato.networks.layers import Upsample
+
+pytestmark = pytest.mark.backend("jax", "tensorflow", "torch")
 
 
 def plain(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool = False) -> np.ndarray:
@@ -24,7 +27,7 @@ def plain(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool = False) -> 
 def test_attention_in_blocks_is_exact(
     tokens: tuple[int, int], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "SCORES", limit)
+    monkeypatch.setattr(xla, "SCORES", limit)
     T, S = tokens
     random = np.random.default_rng(0)
     q, k, v = (3 * random.standard_normal((2, n, 3, 8)) for n in (T, S, S))
@@ -42,12 +45,11 @@ def test_causal_attention() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 12, 4096, 97 * 101])
-def test_blocks_fit_and_are_few(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "platform", lambda: "cpu")
-    blocks = kernels.count_blocks(tokens, 16 * tokens)
+def test_blocks_fit_and_are_few(tokens: int) -> None:
+    blocks = xla.count_blocks(tokens, 16 * tokens, on_cpu=True)
     rows = -(-tokens // blocks)
-    assert rows == 1 or rows * 16 * tokens <= kernels.SCORES
-    assert blocks == 1 or (rows + 1) * 16 * tokens > kernels.SCORES / 2
+    assert rows == 1 or rows * 16 * tokens <= xla.SCORES
+    assert blocks == 1 or (rows + 1) * 16 * tokens > xla.SCORES / 2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (8, 8)], ids=str)
@@ -56,7 +58,7 @@ def test_convolution_as_a_matmul(size: tuple[int, int]) -> None:
     x = random.standard_normal((2, *size, 4)).astype("float32")
     kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
     expected = ops.convert_to_numpy(ops.conv(x, kernel, padding="same"))
-    found = ops.convert_to_numpy(kernels.convolve_3x3(x, kernel))
+    found = ops.convert_to_numpy(common.conv3x3_by_matmul(x, kernel))
     assert np.abs(found - expected).max() < 1e-5
 
 
@@ -85,5 +87,5 @@ def test_convolution_of_an_enlarged_map(size: tuple[int, int]) -> None:
     kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
     enlarged = x.repeat(2, axis=1).repeat(2, axis=2)
     expected = ops.convert_to_numpy(ops.conv(enlarged, kernel, padding="same"))
-    found = ops.convert_to_numpy(kernels.convolve_enlarged(x, kernel))
+    found = ops.convert_to_numpy(common.conv3x3_by_differences(x, kernel))
     assert np.abs(found - expected).max() < 1e-5

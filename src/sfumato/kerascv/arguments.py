@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sfumato.fields import RequestError, specs
 from sfumato.pictures.pixels import as_image, as_mask
 from sfumato.request import Request
+from sfumato.request.fields import RequestError, specs
 
 KERASCV = {
     "steps": "num_steps",
@@ -82,7 +82,8 @@ def requests(
         negatives *= len(texts)
 
     if pictures:
-        texts, negatives = ([x for x in each for _ in range(count)] for each in (texts, negatives))
+        texts = [text for text in texts for _ in range(count)]
+        negatives = [negative for negative in negatives for _ in range(count)]
         count = 1
     return [
         Request(

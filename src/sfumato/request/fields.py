@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from sfumato.kinds import Kind
+from sfumato.request.kinds import Kind
 
 
 class RequestError(ValueError):
@@ -37,8 +36,7 @@ class RequestError(ValueError):
         return cls(name, must, f"{name}={value!r}")
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """The declaration of a field, besides its name and type."""
 
     kind: Kind

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from sfumato import generation
 from sfumato.diffusion import run
 from sfumato.networks.layers import timestep_embedding
 from sfumato.stable_diffusion import StableDiffusion
@@ -36,8 +37,7 @@ def test_switched_off_they_are_not_there(folder: Path, monkeypatch: pytest.Monke
     usual = paint(model)
     off = {"guidance_interval": (0.0, 1.0), "feature_reuse": 1, "token_merging": 0.0}
     assert np.array_equal(paint(model, **off), usual)
-    assert model._step.traces == 1
-    assert model._step_variant.cache_info().misses == 0
+    assert model.parts.evaluate.traces == 1
     paint(model, **ALL)
     assert np.array_equal(paint(model), usual)
 
@@ -51,8 +51,7 @@ def test_one_executable_for_each_way_to_ask(folder: Path, monkeypatch: pytest.Mo
         {"sampler": "heun", "feature_reuse": 3, "seed": 6},
     ):
         paint(model, **{"feature_reuse": 2, "guidance_interval": (0.3, 1.0), **options})
-    assert model._step.traces == 2  # shallow: guided and not
-    assert model._step_variant(True, 0.0).traces == 2  # deep: guided and not
+    assert model.parts.evaluate.traces == 4  # shallow and deep, each guided and not
 
 
 def test_features_that_do_not_matter_are_reused_without_loss(folder: Path) -> None:
@@ -71,7 +70,8 @@ def test_features_that_do_not_matter_are_reused_without_loss(folder: Path) -> No
 
 def by_hand(model: StableDiffusion, start: np.ndarray, guided: list[bool], sampler: str) -> Any:
     """Latents after a plan that is followed in NumPy, one call of the network for each prompt."""
-    plan = model._plan(6, 1.0, {"sampler": sampler, "schedule": "karras"})
+    request = model.completed(PROMPT, steps=6, sampler=sampler, schedule="karras")
+    plan = request.plan(model.model)
     contexts = model.encode_text([PROMPT, NEGATIVE])
     ways = iter(zip(plan.timestep, guided, strict=True))
 
@@ -101,7 +101,8 @@ def by_hand(model: StableDiffusion, start: np.ndarray, guided: list[bool], sampl
 )
 def test_guidance_in_the_middle(model: StableDiffusion, sampler: str, guided: list[bool]) -> None:
     start = np.random.default_rng(0).standard_normal((1, 8, 6, 4), "float32")
-    expected = model._paint(by_hand(model, start, guided, sampler))
+    (latents,) = by_hand(model, start, guided, sampler)
+    expected = generation.decode(model.parts, latents)[None]
     settings = {"seed": None, "diffusion_noise": start, "sampler": sampler, "schedule": "karras"}
     got = paint(model, guidance_interval=(1 / 3, 2 / 3), **settings)
     assert distance(got, expected) <= 1

@@ -1,6 +1,7 @@
 """Sorts of values that a field may hold: how each is checked, read from text and written.
 
-A kind raises a bare ValueError; whoever knows the name of the field says what it must be.
+A kind raises a bare ValueError; whoever knows the name of the field says what it must be. Kinds are
+no dataclasses, because each of these would make the command line start later.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
 from typing import Any
 
 
@@ -17,11 +17,6 @@ class Kind:
 
     must = "be text"
     metavar = "TEXT"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """In words of JSON Schema."""
-        return {"type": "string"}
 
     @property
     def must_read(self) -> str:
@@ -51,21 +46,17 @@ class Kind:
         return self.check(value)
 
 
-@dataclass(frozen=True)
 class Whole(Kind):
     """Whole numbers of any type, from `least` to `most`."""
 
-    least: int
-    most: float = math.inf
     metavar = "N"
+
+    def __init__(self, least: int, most: float = math.inf) -> None:
+        self.least, self.most = least, most
 
     @property
     def must(self) -> str:
         return f"be a whole number {_span(self.least, self.most)}"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "integer"} | _bounds(self.least, self.most)
 
     def check(self, value: Any) -> int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -81,24 +72,19 @@ class Whole(Kind):
         return self.check(int(text))
 
 
-@dataclass(frozen=True)
 class Number(Kind):
     """Finite numbers from `least` to `most`; `above`: `least` itself is not one of them."""
 
-    least: float
-    most: float = math.inf
-    above: bool = False
     metavar = "X"
+
+    def __init__(self, least: float, most: float = math.inf, above: bool = False) -> None:
+        self.least, self.most, self.above = least, most, above
 
     @property
     def must(self) -> str:
         if self.above:
             return f"be a number in ({self.least}, {self.most}]"
         return f"be a number {_span(self.least, self.most)}"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "number"} | _bounds(self.least, self.most)
 
     def check(self, value: Any) -> float:
         if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
@@ -120,17 +106,11 @@ class Number(Kind):
         return repr(value).removesuffix(".0")
 
 
-@dataclass(frozen=True)
 class Interval(Kind):
     """Two numbers, 0 <= first < second <= 1, written as "0.2:0.8"."""
 
     must = "be two numbers, 0 <= first < second <= 1, such as 0.2:0.8"
     metavar = "A:B"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        part = {"type": "number", "minimum": 0, "maximum": 1}
-        return {"type": "array", "items": part, "minItems": 2, "maxItems": 2}
 
     def check(self, value: Any) -> tuple[float, float]:
         if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -150,20 +130,17 @@ class Interval(Kind):
         return list(value)
 
 
-@dataclass(frozen=True)
 class Choice(Kind):
     """One of a few words."""
 
-    words: tuple[str, ...]
     metavar = "WORD"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
 
     @property
     def must(self) -> str:
         return f"be one of {', '.join(self.words)}"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.words)}
 
     def check(self, value: Any) -> str:
         if not isinstance(value, str) or value not in self.words:
@@ -171,16 +148,11 @@ class Choice(Kind):
         return value
 
 
-@dataclass(frozen=True)
 class Options(Kind):
     """Numbers or words by name, written as "eta=0.5,order=3"."""
 
     must = "be options with their values, such as eta=0.5,order=3"
     metavar = "K=V,.."
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
 
     def check(self, value: Any) -> dict[str, Any]:
         options = dict(value) if hasattr(value, "keys") else None
@@ -214,11 +186,6 @@ class Options(Kind):
 
 def _span(least: float, most: float) -> str:
     return f"from {least}" + (f" to {most}" if most < math.inf else "")
-
-
-def _bounds(least: float, most: float) -> dict[str, float]:
-    bounds = {"minimum": least, "maximum": most}
-    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def _number(text: str) -> int | float | str:

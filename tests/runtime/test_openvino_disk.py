@@ -1,4 +1,4 @@
-"""The cases of ``test_openvino`` about executables on disk."""
+"""Executables of OpenVINO on disk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino_cases
+import openvino_networks
 import pytest
-from openvino_cases import dense, result_of, unet_result
+from openvino_networks import dense, result_of, unet_result
+
+pytestmark = pytest.mark.backend("openvino")
 
 
 def test_second_process_imports(tmp_path: Path, folder: Path, counts: Counter[str]) -> None:
     result = unet_result()
     assert counts == {"compile_model": 1}
     out = tmp_path / "second.npz"
-    subprocess.run([sys.executable, "-W", "error", openvino_cases.__file__, out], check=True)
+    subprocess.run([sys.executable, "-W", "error", openvino_networks.__file__, out], check=True)
     with np.load(out) as second:
         assert dict(zip(second["names"], second["counts"], strict=True)) == {"import_model": 1}
         np.testing.assert_array_equal(second["result"], result)
@@ -67,9 +69,9 @@ def test_other_weights_are_another_entry(folder: Path) -> None:
 
 
 def test_large_networks_are_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sfumato.runtime import openvino
+    from sfumato.runtime.openvino import disk
 
-    monkeypatch.setattr(openvino, "LARGE", 10)
+    monkeypatch.setattr(disk, "LARGE", 10)
     result_of(dense())
     assert not folder.exists()
 

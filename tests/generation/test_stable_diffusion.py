@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import small_pipelines
 
-from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, StepEvent
+from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, Step
 
 PROMPT = "a red apple"
 
@@ -36,10 +36,11 @@ def test_one_executable_serves_all_settings(folder: Path, monkeypatch: pytest.Mo
         {"sampler": "unipc", "num_steps": 40},
     ):
         paint(model, **options)
-    assert model._step.traces == 1
+    parts = model.parts
+    assert parts.evaluate.traces == 1
     paint(model, unconditional_guidance_scale=1.0)  # half the batch is another shape
-    assert model._step.traces == 2
-    assert model._decode.traces == model._encode_text.traces == 1
+    assert parts.evaluate.traces == 2
+    assert parts.decode.traces == parts.encode_text.traces == 1
 
 
 def test_a_used_pipeline_and_a_fresh_one_give_the_same_bytes(
@@ -101,7 +102,7 @@ def test_the_progress_bar(model: StableDiffusion) -> None:
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "heun"])
 def test_events(model: StableDiffusion, sampler: str) -> None:
-    events: list[StepEvent] = []
+    events: list[Step] = []
     paint(model, num_steps=4, sampler=sampler, on_step=events.append)
     assert [(event.step, event.steps) for event in events] == [(i, 4) for i in (1, 2, 3, 4)]
     assert events[0].latents().shape == (1, 8, 6, 4)
@@ -111,7 +112,7 @@ def test_cancelling_leaves_the_pipeline_usable(model: StableDiffusion) -> None:
     before = paint(model)
     seen = []
 
-    def cancel(event: StepEvent) -> None:
+    def cancel(event: Step) -> None:
         seen.append(event.step)
         if event.step == 2:
             raise KeyboardInterrupt
@@ -138,8 +139,10 @@ def test_numbers_that_are_not_finite_name_the_step_and_the_remedy(folder: Path) 
 def test_seeds(model: StableDiffusion) -> None:
     state = np.random.get_state()[1].copy()  # noqa: NPY002  it must not be touched
     drawn = paint(model, seed=None)
-    assert model.last_seed is not None
-    assert np.array_equal(paint(model, seed=model.last_seed), drawn)
+    with pytest.warns(DeprecationWarning, match=r"generate.*request\.seed"):
+        seed = model.last_seed
+    assert seed is not None
+    assert np.array_equal(paint(model, seed=seed), drawn)
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
@@ -234,7 +237,7 @@ def test_wrong_settings_are_told_before_anything_is_loaded(folder: Path) -> None
             paint(model, **options)
     with pytest.raises(ValueError, match="`image` must have"):
         model.image_to_image(PROMPT, np.zeros((8, 8, 3)))
-    assert not {"text_encoder", "diffusion_model"} & vars(model).keys()
+    assert not {"text_encoder", "diffusion_model"} & vars(model.parts).keys()
 
 
 def test_tokens_that_a_folder_adds(folder: Path, tmp_path: Path) -> None:
@@ -311,13 +314,13 @@ def test_the_decoder_of_xl_stays_out_of_float16(tmp_path: Path) -> None:
 
 def test_what_the_files_do_not_tell_can_be_told(folder: Path) -> None:
     told = StableDiffusion.from_preset(str(folder), prediction="v_prediction")
-    assert told.checkpoint.prediction == "v_prediction"
+    assert told.model.prediction == "v_prediction"
     assert (told.img_height, told.img_width) == (64, 64)  # the U-Net's sample size
-    assert StableDiffusion.from_preset(str(folder)).checkpoint.prediction == "epsilon"
+    assert StableDiffusion.from_preset(str(folder)).model.prediction == "epsilon"
 
 
 def test_int8_says_which_backend_it_needs():
     model = StableDiffusion(64, 64, preset="mini")
     with pytest.raises(ValueError, match="must be 'openvino' for pictures in int8"):
         model.quantize("int8")
-    assert "diffusion_model" not in vars(model)  # nothing was loaded to find out
+    assert "diffusion_model" not in vars(model.parts)  # nothing was loaded to find out

@@ -10,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from sfumato import arguments, generation
+from sfumato import generation
 from sfumato.checkpoints import Model
 from sfumato.generation import Encoded, Step
+from sfumato.kerascv import arguments
 from sfumato.parts import Parts
 from sfumato.pictures.picture import Picture
 from sfumato.request import Request

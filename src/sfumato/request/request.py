@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfumato.fields import Record, RequestError, declared, read, specs
-from sfumato.kinds import Choice, Interval, Kind, Number, Options, Whole
-from sfumato.own_kinds import ModelName, Name, Pixels
+from sfumato.request.fields import Record, RequestError, declared, read, specs
+from sfumato.request.kinds import Choice, Interval, Kind, Number, Options, Whole
+from sfumato.request.room_kinds import ModelName, Name, Pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +231,7 @@ class Request(Record):
 
     def plan(self, model: Model) -> Plan:
         """What the sampler does with a completed request, evaluation by evaluation."""
-        from sfumato.planning import plan_of
+        from sfumato.request.planning import plan_of
 
         options = tuple(self.sampler_options.items())
         noise = tuple(sorted(model.noise.items()))
