@@ -71,6 +71,21 @@ class Preset:
         )
 
 
+# By `pictures.fit_factors`, from pictures of its own. Its autoencoder is nearly linear, and most of
+# its channels have nothing to say of a block's mean colour.
+NO_COLOUR = (0.0, 0.0, 0.0)
+MINI_FACTORS = (
+    (0.1199, 0.1302, 0.1331),
+    (-0.1087, 0.0007, 0.0973),
+    NO_COLOUR,
+    (-0.0022, 0.0033, -0.0017),
+    (0.043, -0.0893, 0.0487),
+    NO_COLOUR,
+    (-0.0024, -0.0015, -0.0012),
+    *(9 * [NO_COLOUR]),
+    (0.7222, 0.6597, 0.6327),
+)
+
 ROWS = (
     Preset(
         "mini",
@@ -83,6 +98,7 @@ ROWS = (
         # of the steps where there is nothing to see.
         schedule="trailing",
         license="Apache-2.0",
+        preview_factors=MINI_FACTORS,
     ),
     Preset(
         "mini-turbo",
@@ -96,6 +112,7 @@ ROWS = (
         schedule="trailing",
         variant="",
         license="Apache-2.0",
+        preview_factors=MINI_FACTORS,
     ),
     Preset(
         "sd1.4",
