@@ -117,10 +117,10 @@ class Request(Record):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, str):
-            self._split_label(self.sampler)
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
             object.__setattr__(self, "schedule", None)  # A1111: the sampler's own
+        if isinstance(self.sampler, str):
+            self._split_label(self.sampler)
         super().__post_init__()
 
     def _split_label(self, label: str) -> None:
