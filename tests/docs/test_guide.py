@@ -170,8 +170,8 @@ def test_training_trains_what_the_denoiser_is_asked(model: str, tmp_path: Path) 
     pairs = zip(trained.weights, before.weights, strict=True)
     assert any(np.any(np.array(a) != np.array(b)) for a, b in pairs)
     kept = StableDiffusion.from_preset("my-model")
-    assert kept.checkpoint.prediction == names["model"].checkpoint.prediction
-    assert kept.checkpoint.noise == names["model"].checkpoint.noise
+    assert kept.model.prediction == names["model"].model.prediction
+    assert kept.model.noise == names["model"].model.noise
     for a, b in zip(trained.weights, kept.diffusion_model.weights, strict=True):
         assert np.allclose(a, b, rtol=1e-3, atol=1e-6)  # float16
     if model == "mini":  # knows its own pictures, if it is asked in the way it has learnt
