@@ -276,7 +276,7 @@ def test_a_new_field_is_one_declaration(sfumato, model, monkeypatch):
     assert "new:\n  -m, --magic X             how much of it [0.5]\n" in text
     done = sfumato("generate", "a", "--magic", "2")
     assert (done.code, model.loaded) == (2, [])
-    assert "--magic: must be a number from 0 to 1. Received: 2" in done.err
+    assert "--magic/-m must be a number from 0 to 1. Received: 2" in done.err
 
     entry = json.loads(sfumato("generate", "a", "-m", "0.25", "-o", "a.png", "--json").out)
     assert entry["magic"] == 0.25
@@ -393,10 +393,10 @@ class TestMisuse:
             (("a", "--guidance", "-1"), "a number from 0. Received: -1"),
             (("a", "--seed", "-1"), "a whole number from 0 to 18446744073709551615. Received: -1"),
             (("a", "--seed", str(2**64)), "Received: 18446744073709551616"),
-            (("a", "--dtype", "float8"), "--dtype: must be one of float32, mixed_float16"),
+            (("a", "--dtype", "float8"), "--dtype must be one of float32, mixed_float16"),
             (("a", "--sampler", "magic"), "--sampler must be one of euler, euler_a"),
             (("a", "--schedule", "magic"), "--schedule must be one of uniform, leading"),
-            (("a", "-o", "apple.gif"), "--out: must be a folder or end in .png, .jpg"),
+            (("a", "-o", "apple.gif"), "-o/--out must be a folder or end in .png, .jpg"),
             (("a", "--colour"), "--colour"),
         ],
     )

@@ -526,8 +526,8 @@ def test_a_model_for_inpainting():
 def test_batches_keep_their_seeds():
     request = Request(prompt="a", seed=5, count=5)
     assert [(part.seed, part.count) for part in request.batches(2)] == [(5, 2), (7, 2), (9, 1)]
-    assert request.batches(9) == [request]
-    assert request.singles() == request.batches(1)
+    assert [*request.batches(9)] == [request]
+    assert request.singles() == [*request.batches(1)]
     assert [single.seed for single in request.singles()] == [5, 6, 7, 8, 9]
 
 

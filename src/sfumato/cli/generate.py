@@ -48,10 +48,9 @@ def run(options: argparse.Namespace) -> int:
             for prompt in asked.prompts:
                 for batch in replace(request, prompt=prompt).batches(options.batch):
                     interruption.check()
-                    progress.doing(_title(batch))
                     start = time.perf_counter()
-                    pictures = _painted(model, batch, progress, film, interruption)
-                    for number, picture in enumerate(pictures):
+                    painted = _painted(model, batch, progress, film, interruption)
+                    for number, picture in enumerate(painted):
                         path = _save(picture, options)
                         film.keep(number, picture)
                         seconds = (time.perf_counter() - start) / batch.count
@@ -81,6 +80,7 @@ def _painted(
     """The pictures of a batch; shows each step on the way."""
     from sfumato.pictures import Picture
 
+    progress.doing(_title(request))
     for event in model.stream(request):
         if isinstance(event, Picture):
             yield event
