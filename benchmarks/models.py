@@ -127,7 +127,7 @@ MODELS = {row.name: row for row in ROWS}
 
 
 def cache_folder() -> Path:
-    """Where the checkpoints are: ``SFUMATO_BENCHMARK_CACHE`` or the user's cache."""
+    """The folder of the checkpoints: ``SFUMATO_BENCHMARK_CACHE`` or the user's cache."""
     if chosen := os.environ.get("SFUMATO_BENCHMARK_CACHE"):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path

@@ -1,4 +1,4 @@
-"""What a network computes, counted from its configuration: every operation with its shape.
+"""The operations of a network, counted from its configuration: each one with its shape.
 
 A multiplication with its addition is two operations. Only convolutions, matmuls and attention are
 counted, as everyone does; norms and activations are listed (without operations), because time goes
@@ -47,7 +47,7 @@ def total(operations: Iterable[Operation]) -> int:
 
 
 def tally(operations: Iterable[Operation]) -> Counter[Operation]:
-    """How often each distinct operation occurs."""
+    """Count how often each distinct operation occurs."""
     return Counter(operations)
 
 

@@ -17,6 +17,7 @@ from jax import ShapeDtypeStruct as Shape
 from benchmarks.models import MODELS
 from sfumato import programs
 from sfumato.kernels import jax as kernels
+from sfumato.networks.denoiser import Aids
 from sfumato.networks.unet import UNet
 from sfumato.runtime.jax import Program
 
@@ -39,20 +40,20 @@ def hopper() -> Any:
 
 @lru_cache
 def step(model: str, dtype: str, stored: str | None = None) -> tuple[str, Any, set[str]]:
-    """The lowered step of a model, what ``condition`` gives it, and the shapes of its weights."""
+    """The lowered ``evaluate`` of a model, its conditioning, and the shapes of its weights."""
     unet = UNet(MODELS[model].unet, dtype)
     width = MODELS[model].size // 8
-    program = Program(partial(programs.step, unet), [unet], True)
+    program = Program(partial(programs.evaluate, unet), [unet], True)
     given = [Shape(v.shape, stored or unet.compute_dtype) for v in program.variables]
-    xl = MODELS[model].is_xl
     texts = Shape((2, 77, unet.config.context_width), "float32")
-    added = (Shape((2, 1280), "float32"), Shape((2, 6), "float32")) if xl else (None, None)
-    condition = Program(partial(programs.condition, unet), [unet], True)
-    conditioning = jax.eval_shape(condition.pure, given, texts, *added)
+    added = (Shape((2, 1280), "float32"), Shape((2, 6), "float32")) if unet.takes_sizes else ()
+    prepare = Program(partial(UNet.prepare, unet), [unet], True)
+    conditioning = jax.eval_shape(prepare.pure, given, texts, *added)
     x, registers = (1, width, width, 4), 3
     state = programs.State(Shape((), "int32"), Shape((registers, *x), "float32"))
-    table = Shape((programs.ROWS, 4 + registers * (registers + 2)), "float32")
-    inputs = (state, table, Shape(x, "float32"), Shape((2,), "float32"), conditioning, None)
+    table = Shape((1024, 4 + registers * (registers + 2)), "float32")
+    noise, guidance = Shape(x, "float32"), Shape((2,), "float32")
+    inputs = (state, table, noise, guidance, conditioning, Aids(), None)
     lowered = jax.jit(program.pure).trace(given, *inputs).lower(lowering_platforms=("cuda",))
     shapes = {"x".join(map(str, value.shape)) for value in given if len(value.shape) > 1}
     return lowered.as_text(), conditioning, shapes
@@ -83,7 +84,8 @@ def test_keys_and_values_of_the_text_come_from_outside(model: str, dtype: str) -
     """No matmul takes 77 tokens, and the text itself is no input."""
     text, conditioning, _ = step(model, dtype)
     half = "bfloat16" if dtype == "bfloat16" else "float16"
-    assert {x.dtype for pair in conditioning.texts for x in pair} == {jax.numpy.dtype(half)}
+    arrays = jax.tree.leaves(conditioning.memories)
+    assert {x.dtype for x in arrays} == {jax.numpy.dtype(half)}
     products = re.findall(r"dot_general.*", text)
     assert products
     assert not [line for line in products if "tensor<2x77x" in line]

@@ -53,7 +53,7 @@ def drawing(folder: Path) -> dict:
     return {
         "files": sorted(digests),
         "size": model.img_height,
-        "prediction": model.checkpoint.prediction,
+        "prediction": model.model.prediction,
         "shape": list(pictures.shape),
         "contrast": float(pictures.std()),
         "weight_error": float(np.abs(kernel - wanted).max()),

@@ -114,15 +114,14 @@ def test_pictures_in_int8(folder: Path) -> None:
     options = {"num_steps": 4, "seed": 3, "verbose": False}
     expected = model.text_to_image("a red apple", **options)
     model.quantize("int8", ["a blue heart"], 4, decoder=True)
-    assert model.last_seed == 3
     found = model.text_to_image("a red apple", **options)
     error = np.mean((found.astype("float64") - expected) ** 2)
     assert 0 < error < 65  # 30 dB
-    assert model._decode.is_int8
+    assert model.parts.decode.is_int8
     reused = model.text_to_image("a red apple", feature_reuse=2, token_merging=0.5, **options)
     assert np.any(reused != found)
-    kinds = [layer_types(found.run) for found in model._step.executables.values()]
-    ways = {key.static for key in model._step.executables}
+    kinds = [layer_types(found.run) for found in model.parts.evaluate.executables.values()]
+    ways = {key.static for key in model.parts.evaluate.executables}
     assert len(ways) == 3  # as it is; merging; merging and keeping
     assert all(kind["Convolution _i8"] > 4 for kind in kinds)
 

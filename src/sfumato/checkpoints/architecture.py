@@ -148,12 +148,12 @@ def text_encoder_config(
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
-    """How many numbered members follow the prefix: one more than the highest number."""
+    """Count the numbered members that follow the prefix: one more than the highest number."""
     pattern = re.compile(re.escape(prefix) + r"(\d{1,3})\.")
     return max((int(m[1]) + 1 for name in names if (m := pattern.match(name))), default=0)
 
 
 def shape_of(shapes: Shapes, name: str) -> tuple[int, ...]:
     if name not in shapes:
-        raise CheckpointError(f"The checkpoint lacks `{name}`, which tells the architecture.")
+        raise CheckpointError(f"The checkpoint lacks `{name}`, which is read for its shape.")
     return shapes[name]

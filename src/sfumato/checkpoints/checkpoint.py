@@ -34,11 +34,11 @@ class Checkpoint:
     parts: dict[str, Tensors]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     prediction: Prediction | None = None
-    """What the U-Net predicts, where the files say it; 2.x in a single file does not."""
+    """The kind of the U-Net's answer, where the files say it; 2.x in a single file does not."""
 
     @cached_property
     def family(self) -> Family:
-        """What the model shares with its kin: the row of 1.x, 2.x or XL."""
+        """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
         unet = self._unet_config if "unet" in self.parts else UNetConfig()
         sizes = unet.added_width > 0 or "text_encoder_2" in self.parts
         return find_family(unet.context_width, sizes)

@@ -23,7 +23,7 @@ OPENCLIP = "cond_stage_model.model."  # 2.x
 XL_CLIP = "conditioner.embedders.0.transformer."
 XL_OPENCLIP = "conditioner.embedders.1.model."
 
-# What a checkpoint may hold beside the weights of the networks: the training's noise tables, its
+# Tensors of a checkpoint that are no weights of the networks: the training's noise tables, its
 # losses and averaged copies, CLIP's temperature, and marks of the kind of the model.
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"

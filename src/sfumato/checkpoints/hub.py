@@ -199,7 +199,7 @@ def is_complete(folder: Path, preset: Preset | None = None) -> bool:
 
 
 def cache_folder(repository: str) -> Path:
-    """Where the Hub's client keeps what it has of a repository."""
+    """The folder in which the Hub's client keeps the files of a repository."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")

@@ -1,6 +1,6 @@
 """The order of the arrays in KerasCV's .h5 files, and so their native names.
 
-The files of the four networks are told apart by how many arrays they hold. The order is that of
+The number of arrays in a file says which of the four networks it holds. The order is that of
 the layers in KerasCV's code, except that the U-Net, a functional model, is sorted by depth: the
 first convolution comes between the two time layers.
 """

@@ -26,7 +26,7 @@ PADS = {"!": EXCLAMATION, "<|endoftext|>": END_OF_TEXT}
 
 @dataclass(frozen=True)
 class Model:
-    """What ``StableDiffusion`` needs to know of a model; networks are made when asked for."""
+    """A model's files, its settings, and its networks, which are made when they are asked for."""
 
     checkpoint: Checkpoint
     preset: Preset = CUSTOM
@@ -37,7 +37,7 @@ class Model:
 
     @property
     def family(self) -> Family:
-        """What the model shares with its kin: the row of 1.x, 2.x or XL."""
+        """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
         return self.checkpoint.family
 
     @property
@@ -65,7 +65,7 @@ class Model:
 
     @property
     def prediction(self) -> Prediction:
-        """What the U-Net predicts: as the user says, or the files, or the preset; else epsilon."""
+        """The kind of the U-Net's answer: the user's word, the files', the preset's, or epsilon."""
         return self.given_prediction or self.checkpoint.prediction or self.preset.prediction
 
     @property

@@ -83,7 +83,7 @@ def write_safetensors(
 
 
 def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:
-    """Where the tensors begin, and what the header says of them."""
+    """The offset of the first tensor, and the entries of the header."""
     if raw.size < 8:
         raise ValueError("it ends within the header's length")
     length = int.from_bytes(raw[:8].tobytes(), "little")

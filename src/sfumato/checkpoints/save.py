@@ -127,7 +127,7 @@ def file_shapes(network: Block) -> dict[str, tuple[int, ...]]:
 
 
 def quantize_embeddings(tensors: Tensors) -> Tensors:
-    """The tensors with every embedding as int8 and the scales of its rows beside it."""
+    """The tensors with every embedding as int8, and another tensor with the scales of its rows."""
     found: Tensors = {}
     for name, tensor in tensors.items():
         if not name.endswith("embedding.weight"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sfumato.cli.help import Parser
 from sfumato.cli.names import ANIMATIONS, OTHER_PICTURES, PICTURES
@@ -119,8 +118,7 @@ def _info() -> Parser:
     return parser
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command's one-line summary and the maker of its parser."""
 
     summary: str

@@ -98,7 +98,7 @@ def _save(picture: Picture, options: argparse.Namespace) -> Path:
 
 
 def _title(request: Request, width: int = 32) -> str:
-    """What is being painted, short enough to leave room for the bar."""
+    """The title of a picture that is being painted, short enough to leave room for the bar."""
     words = " ".join(request.prompt.split())
     words = words if len(words) <= width else f"{words[: width - 1]}…"
     last = (request.seed or 0) + request.count - 1

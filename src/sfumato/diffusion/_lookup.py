@@ -1,4 +1,4 @@
-"""What the tables of samplers and schedules share: names in any spelling, options in range."""
+"""Lookup in the tables of samplers and schedules: names in any spelling, options in range."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ START_OF_TEXT, END_OF_TEXT = 49406, 49407
 """The tokens of CLIP's vocabulary that begin and end a prompt."""
 
 SIZES = 6
-"""Numbers that XL is told: height and width of the original, offsets and size of the crop."""
+"""Numbers that XL takes: height and width of the original, the crop's place, and its size."""
 
 RESNET = ("norm1", "conv1", "time_emb_proj", "norm2", "conv2")
 TRANSFORMER_BLOCK = (
@@ -32,17 +32,17 @@ class UNetPart:
     index: int
     """Among the parts of its kind and level."""
     compvis: str
-    """Where CompVis keeps it, such as ``input_blocks.4.1``."""
+    """Its place in CompVis' names, such as ``input_blocks.4.1``."""
     width_in: int
     """The skip connection included."""
     width: int
     heads: int = 0
     depth: int = 0
-    """How many transformer blocks it has."""
+    """The number of its transformer blocks."""
 
     @property
     def name(self) -> str:
-        """Where the network's attributes and diffusers keep it: ``down_blocks.1.attentions.0``."""
+        """Its place in the native names, such as ``down_blocks.1.attentions.0``."""
         return f"{self.level}.{self.kind}.{self.index}"
 
     def layers(self) -> Iterator[str]:
@@ -82,7 +82,7 @@ class UNetConfig:
     """Width of the sinusoids for each of the ``SIZES`` in the added conditioning."""
     groups: int = 32
     linear_projection: bool = False
-    """How ``proj_in`` and ``proj_out`` are stored: as linear layers or as 1x1 convolutions."""
+    """Whether files have ``proj_in`` and ``proj_out`` as linear layers, not as 1x1 convolutions."""
 
     def __post_init__(self) -> None:
         sides = (self.down, self.up, self.heads)

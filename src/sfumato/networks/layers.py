@@ -86,8 +86,11 @@ def activate(norm: Any, x: Tensor, shift: Tensor | None = None) -> Tensor:
 
 
 def repeated(x: Tensor, like: Tensor) -> Tensor:
-    """x (B, ...) as often as ``like`` (n B, ...) has its batch: the questions about x are the same
-    until they meet the text, so that much of a guided pair is computed once."""
+    """Repeat x (B, ...) to the batch of ``like`` (n B, ...): -> (n B, ...).
+
+    The questions about x are the same until they meet the text, so that much of a guided pair is
+    computed once.
+    """
     B, asked = x.shape[0], like.shape[0]
     if None in (B, asked) or asked <= B:
         return x
@@ -114,8 +117,8 @@ class ResnetBlock(Block):
             self.conv_shortcut = linear(width_in, width)
 
     def call(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        y = self.conv1(activate(self.norm1, x))  # (B, H, W, C)
-        y = self.conv2(activate(self.norm2, y, shift))
+        y = self.conv1(activate(self.norm1, x))  # (B, H, W, F)
+        y = self.conv2(activate(self.norm2, y, shift))  # (B, H, W, F)
         return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
@@ -146,9 +149,8 @@ class CrossAttention(Block):
 
     def embed(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """context (B, T, C) -> keys and values (B, T, N, D)."""
-        return split_heads(self.to_k(context), self.heads), split_heads(
-            self.to_v(context), self.heads
-        )
+        k, v = self.to_k(context), self.to_v(context)  # (B, T, C)
+        return split_heads(k, self.heads), split_heads(v, self.heads)
 
     def call(self, x: Tensor, memories: list[Memory]) -> Tensor:
         """x (n B, T, C) or, with other texts for the same x, (B, T, C) -> (n B, T, C)."""
@@ -173,7 +175,7 @@ class GEGLU(Block):
         self.proj = linear(width, 2 * width_out)
 
     def call(self, x: Tensor) -> Tensor:
-        x, gate = project(self.proj, x, 2)
+        x, gate = project(self.proj, x, 2)  # (B, T, F) each
         return x * ops.gelu(gate, approximate=False)
 
 
@@ -200,8 +202,8 @@ class TransformerBlock(Block):
         self, x: Tensor, memories: list[Memory], merging: TokenMerging | None = None
     ) -> Tensor:
         attn1 = partial(merging, self.attn1) if merging else self.attn1
-        x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (B, T, C)
-        x = x + self.attn2(self.norm2(x), memories)
+        x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (n B, T, C)
+        x = x + self.attn2(self.norm2(x), memories)  # (n B, T, C)
         return x + self.ff(self.norm3(x))
 
 
@@ -227,7 +229,7 @@ class Transformer(Block):
         merging = merging if merging and (merging.height, merging.width) == (H, W) else None
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
         for block, of_block in zip(self.transformer_blocks, memories, strict=True):
-            y = block(y, of_block, merging=merging)
+            y = block(y, of_block, merging=merging)  # (n B, T, C)
         return repeated(x, y) + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 

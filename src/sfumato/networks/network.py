@@ -1,4 +1,4 @@
-"""What every network is: layers in attributes, named as in the checkpoint, without values at first.
+"""The base of every network: layers in attributes, named as in the checkpoint, without values yet.
 
 An attribute's name is the layer's Keras name and its key in the checkpoint. Every layer knows the
 width of its input from the start, so a network builds without being called, and it builds without

@@ -34,7 +34,8 @@ class CausalAttention(Block):
         self.out_proj = linear(width, width)
 
     def call(self, x: Tensor) -> Tensor:
-        q, k, v = ops.split(split_heads(self.qkv_proj(x), 3 * self.heads), 3, axis=2)
+        qkv = split_heads(self.qkv_proj(x), 3 * self.heads)  # (B, T, 3 N, D)
+        q, k, v = ops.split(qkv, 3, axis=2)
         return self.out_proj(merge_heads(attention(q, k, v, causal=True)))
 
 
@@ -46,7 +47,7 @@ class MLP(Block):
         self.fc2 = linear(c.mlp_width, c.width)
 
     def call(self, x: Tensor) -> Tensor:
-        x = self.fc1(x)
+        x = self.fc1(x)  # (B, T, 4 C)
         x = x * ops.sigmoid(1.702 * x) if self.quick else ops.gelu(x, approximate=False)
         return self.fc2(x)
 
@@ -84,13 +85,14 @@ class TextEncoder(Network):
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
-        x = self.embeddings(tokens)
+        x = self.embeddings(tokens)  # (B, T, C)
         before_last = x
         for layer in self.encoder.layers:
             before_last, x = x, layer(x)
         x = self.final_layer_norm(x)
+
         ends = ops.argmax(ops.cast(tokens == END_OF_TEXT, "int32"), axis=1)
-        pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)
+        pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)  # (B, C)
         if self.config.projection:
             pooled = self.text_projection(pooled)
         return before_last if self.config.penultimate else x, pooled

@@ -8,7 +8,7 @@ from typing import Literal
 from sfumato.networks.configs import END_OF_TEXT
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
-"""What a denoiser predicts: the noise, the velocity or the picture."""
+"""The answer of a denoiser: the noise, the velocity or the picture."""
 Factors = tuple[tuple[float, float, float], ...]
 """Latents to colours: a row for each channel and one for the constant; see ``latents_to_rgb``."""
 
@@ -18,23 +18,23 @@ EXCLAMATION = 0
 
 @dataclass(frozen=True)
 class Family:
-    """What distinguishes the models of a family, where their files leave it open."""
+    """The properties that the models of a family share, where their files leave them open."""
 
     name: str
     context_width: int
     """Of the text that the U-Net attends to; it tells 1.x from 2.x."""
     size_embedding: int
-    """Width of the sinusoids for each of XL's sizes; 0: the U-Net is told no sizes."""
+    """Width of the sinusoids for each of XL's sizes; 0: the U-Net takes no sizes."""
     head_width: int | None
     """Width of an attention head of the U-Net; None: there are eight heads, whatever the width."""
     prediction: Prediction | None
-    """What the U-Net predicts; None: the family has both kinds, of the same shapes."""
+    """Of the U-Net; None: the family has models of both kinds, of the same shapes."""
     size: int
     """Height and width in pixels of the pictures that its models were trained on."""
     v_size: int
     """The same where the U-Net predicts the velocity."""
     pad_tokens: tuple[int, ...]
-    """What fills up a prompt, for each text encoder."""
+    """The tokens that fill up a prompt, one for each text encoder."""
     penultimate: bool
     """Whether the text encoders give their last but one layer's output."""
     zero_negative: bool
@@ -47,7 +47,7 @@ class Family:
 
     @property
     def text_encoders(self) -> int:
-        """How many text encoders its models have."""
+        """The number of text encoders that its models have."""
         return len(self.pad_tokens)
 
     def heads(self, channels: tuple[int, ...]) -> tuple[int, ...]:
@@ -123,9 +123,9 @@ FAMILIES = (
 
 
 def find_family(context_width: int = 0, sizes: bool = False) -> Family:
-    """The family of a U-Net by the width of its text and by whether it is told sizes, as XL's is.
+    """The family of a U-Net, by the width of its text and by whether it takes sizes, as XL's does.
 
-    What is as wide as none of them counts as the first of its kind.
+    A width of no family counts as that of the first one that takes sizes, or takes none.
     """
     kin = [family for family in FAMILIES if bool(family.size_embedding) == sizes]
     return next((family for family in kin if family.context_width == context_width), kin[0])

@@ -32,27 +32,29 @@ def plan_of(
     try:
         own, of_schedule = split_options(sampler, schedule, dict(options))
     except ValueError as error:
-        raise _of("sampler_options", error) from error
+        must, received = _parts_of(error, "sampler_options")
+        raise RequestError("sampler_options", must, received) from error
+    kept = {"strength": strength, "schedule_options": of_schedule}
     try:
-        return make_plan(
-            training,
-            steps,
-            sampler,
-            schedule,
-            strength=strength,
-            schedule_options=of_schedule,
-            **own,
-        )
+        return make_plan(training, steps, sampler, schedule, **kept, **own)
     except ValueError as error:
-        raise _of("steps", error) from error
+        must, _ = _parts_of(error, "n")  # as schedules call the number of steps
+        raise RequestError.of("steps", must, steps) from error
 
 
-def _of(name: str, error: ValueError) -> RequestError:
-    """What `diffusion` refuses ("`x` must be ... Received: ..."), as the error of a field."""
+def _parts_of(error: ValueError, name: str) -> tuple[str, str]:
+    """The words of an error of `diffusion` ("`x` must be ... Received: ...") for one of a field.
+
+    Args:
+        name: what `diffusion` calls the field.
+
+    Returns:
+        What the field must be, and what came.
+    """
     text, _, received = str(error).partition(". Received: ")
     subject, be, rest = text.partition(" must be ")
-    if not be:
-        return RequestError(name, f"suit sampler and schedule ({text})", received)
-    if subject in (f"`{name}`", "`n`"):  # schedules count `n` steps
-        return RequestError(name, f"be {rest}", received.replace("n=", f"{name}="))
-    return RequestError(name, f"have {subject} {rest}", received)
+    if subject == f"`{name}`":
+        return f"be {rest}", received
+    if be and name == "sampler_options":  # one of them
+        return f"have {subject} {rest}", received
+    return f"suit sampler and schedule ({text})", received

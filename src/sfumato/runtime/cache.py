@@ -1,4 +1,4 @@
-"""Where compiled programs are kept on disk, so that the next process starts warm.
+"""Compiled programs on disk, so that the next process starts warm.
 
 An entry is a file whose name is a digest of all that its content depends on. It begins with a
 digest of that name and the content, so what is damaged, cut short or from elsewhere is not read,
@@ -35,7 +35,7 @@ def directory() -> Path | None:
 
 
 def read(path: Path) -> bytes | None:
-    """What ``write`` wrote there, or None when there is nothing or something else.
+    """The content that ``write`` wrote there, or None when there is nothing or something else.
 
     An entry of another user is something else, wherever the system knows of users.
     """

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 PLAIN = (bool, int, float, str, type(None))
-KNOWN = ("sfumato.", "keras.")  # the packages whose code is known by its digest or its version
+PACKAGES = ("sfumato.", "keras.")  # the packages whose code is known by its digest or its version
 SOURCES = Path(__file__).parents[2]  # the package
 WRAPPED = ("build", "quantize")  # methods that Keras wraps for every layer
 
@@ -80,14 +80,14 @@ def _name(code: Any) -> str:
     found: Any = sys.modules.get(code.__module__)
     for part in code.__qualname__.split("."):
         found = getattr(found, part, None)
-    if found is not code or not code.__module__.startswith(KNOWN):
+    if found is not code or not code.__module__.startswith(PACKAGES):
         raise UnknownError(f"{code.__module__}.{code.__qualname__}")
     return f"{code.__module__}.{code.__qualname__}"
 
 
 @lru_cache
 def surroundings(packages: Sequence[str]) -> Any:
-    """Whatever else decides on the code of programs: versions, our sources, the processor."""
+    """The rest that decides on the code of programs: versions, our sources, the processor."""
     versions = [(name, version(name)) for name in ("keras", "numpy", *packages)]
     sources = hashlib.sha256()
     for path in sorted(SOURCES.rglob("*.py")):

@@ -100,7 +100,7 @@ def compile(
 
 
 def surroundings(device: Any) -> Any:
-    """What else decides on the code of an executable: versions, device, switches."""
+    """The rest that decides on the code of an executable: versions, device, switches."""
     return (
         identity.surroundings(("jax", "jaxlib")),
         (device.platform, device.device_kind, device.client.platform_version, device.id),

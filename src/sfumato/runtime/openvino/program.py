@@ -36,7 +36,7 @@ SHARE = 1 / 3  # of the memory that is left, which transformed kernels may take 
 
 
 class Key(NamedTuple):
-    """What an executable is for."""
+    """The purpose of an executable."""
 
     static: str  # the values of the keywords, "" for none
     shapes: tuple[Any, ...]  # and dtypes of the inputs, None for one that is absent
