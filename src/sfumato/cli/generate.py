@@ -20,7 +20,7 @@ from sfumato.cli.terminal import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sfumato.pictures import Picture
+    from sfumato.picture import Picture
     from sfumato.request import Request
     from sfumato.stable_diffusion import StableDiffusion
 
@@ -78,7 +78,7 @@ def _painted(
     interruption: Interruption,
 ) -> Iterator[Picture]:
     """The pictures of a batch; shows each step on the way."""
-    from sfumato.pictures import Picture
+    from sfumato.picture import Picture
 
     progress.doing(_title(request))
     for event in model.stream(request):
