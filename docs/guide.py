@@ -144,9 +144,7 @@ for made in model.stream("a heart", steps=16, seed=5):
         picture = made
 chosen = [0, 2, 4, 6, 9, 15]
 images = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
-plot_gallery(
-    images, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen]
-)
+plot_gallery(images, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen])
 
 # %% [markdown]
 # Everything that happens while a picture is made is a loop around this stream: a progress bar

@@ -1,7 +1,7 @@
 """The guides as notebooks and, run, as pages.
 
     python docs/make_guide.py          guide.py -> guide.ipynb, without outputs; random_walks too
-    python docs/make_guide.py --run    also run them, and write guide.md with what they print and plot
+    python docs/make_guide.py --run    also run them: guide.md has what they print and plot
 
 A guide is a script in cells: `# %% [markdown]` begins text, `# %%` begins code. Pages are made on
 JAX, because the comparison in the guide needs it, unless KERAS_BACKEND says otherwise.

@@ -129,11 +129,7 @@ def words(studio: Studio) -> Figure:
 def guidance(studio: Studio) -> Figure:
     """Too little, enough, too much."""
     prompts, scales = ("a car", "a green frog"), (1.0, 2.0, 3.0, 5.0, 8.0, 15.0)
-    pictures = [
-        studio.paint(prompt, guidance=scale)
-        for prompt in prompts
-        for scale in scales
-    ]
+    pictures = [studio.paint(prompt, guidance=scale) for prompt in prompts for scale in scales]
     titles = [f"guidance {scale:g}" for scale in scales] + [""] * len(scales)
     return gallery(pictures, titles, rows=2)
 

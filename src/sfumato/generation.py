@@ -14,27 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from sfumato.autoencoding import check_finite, decode, encode_picture
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.networks.denoiser import Aids, Conditioning
 from sfumato.parts import Parts
-from sfumato.pictures.picture import Picture
+from sfumato.picture import Picture
 from sfumato.pictures.preview import latents_to_rgb
-from sfumato.pictures.tiling import tiled
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
-TILED_ABOVE = 1536 * 1536  # pixels of a picture, beyond which the autoencoder works in tiles
-TILE = 768  # pixels, a sixth of which overlap
 
 Draw = Callable[[int], np.ndarray]
 """Draw k of every picture's own noise, float32 (B, h, w, C); 0 is the start noise."""
-
-
-class NotFiniteError(ArithmeticError):
-    """A number overflowed while denoising or decoding."""
 
 
 @dataclass(frozen=True)
@@ -256,43 +250,6 @@ def report(
     check_finite(is_finite, f"The latents of step {step} of {plan.steps} are")
     if plan.ends_step[evaluation]:
         yield Step(step, plan.steps, denoised, parts.model.preview_factors)
-
-
-def check_finite(is_finite: Any, what: str) -> None:
-    """Raise a NotFiniteError that says what is not finite, and the remedy."""
-    if not ops.convert_to_numpy(is_finite):
-        raise NotFiniteError(
-            f"{what} not finite. Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
-        )
-
-
-def decode(parts: Parts, latents: np.ndarray) -> np.ndarray:
-    """latents (h, w, C) -> pixels (H, W, 3) uint8, large ones tile by tile."""
-
-    def run(x: np.ndarray) -> np.ndarray:
-        pixels, is_finite = parts.decode(x)
-        check_finite(is_finite, "The decoder's picture is")
-        return ops.convert_to_numpy(pixels)
-
-    x = latents[None].astype("float32")
-    scale = parts.model.autoencoder_config.downsampling
-    if x.shape[1] * x.shape[2] * scale**2 <= TILED_ABOVE:
-        return run(x)[0]
-    tile = TILE // scale
-    return np.round(tiled(run, x, tile, tile // 6, scale)).astype("uint8")[0]
-
-
-def encode_picture(parts: Parts, pixels: np.ndarray) -> np.ndarray:
-    """pixels (H, W, 3) of 0..255 -> latents (h, w, C), large ones tile by tile."""
-
-    def run(x: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(parts.encode_picture(x))
-
-    x = pixels[None].astype("float32")
-    if x.shape[1] * x.shape[2] <= TILED_ABOVE:
-        return run(x)[0]
-    scale = 1 / parts.model.autoencoder_config.downsampling
-    return tiled(run, x, TILE, TILE // 6, scale)[0]
 
 
 def coverage(request: Request) -> np.ndarray:

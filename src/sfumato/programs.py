@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 
 class Inpainting(NamedTuple):
-    """What is known of the picture, at the size of the latents."""
+    """The known part of the picture, at the size of the latents."""
 
     mask: Tensor  # (B, h, w, 1), 1: repaint
     latents: Tensor  # (B, h, w, C)

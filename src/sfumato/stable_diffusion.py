@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sfumato import checkpoints, generation, presets, runtime
-from sfumato.generation import NotFiniteError, Step
+from sfumato.autoencoding import NotFiniteError
+from sfumato.generation import Step
 from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
-from sfumato.pictures.picture import Picture
+from sfumato.picture import Picture
 from sfumato.request import Request, RequestError
 from sfumato.request.room_kinds import ModelName
 

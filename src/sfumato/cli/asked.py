@@ -49,7 +49,7 @@ class Asked:
 
 
 def read_arguments(options: argparse.Namespace) -> Asked:
-    """What the arguments ask for; what they leave open says the recipe of `--from`.
+    """The request of the arguments; the recipe of `--from` says what they leave open.
 
     The recipe may be a stranger's. Nothing is fetched, and no file opened, because it says so.
     """

@@ -1,4 +1,4 @@
-"""Where the command line talks: results to stdout, progress and complaints to stderr."""
+"""The voice of the command line: results to stdout, progress and complaints to stderr."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def warn(message: str) -> None:
 
 
 def in_one_line(error: BaseException, limit: int = 1500) -> str:
-    """What went wrong, without line breaks and without the tail of a compiler's report."""
+    """The text of an error without line breaks and the tail of a compiler's report."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else f"{text[:limit]} ... (SFUMATO_DEBUG=1 shows all)"
 

@@ -33,7 +33,7 @@ def joined(x: Tensor, skip: Tensor) -> Tensor:
     return ops.concatenate([x, repeated(skip, x)], axis=-1)
 
 
-class Level(Block):
+class UNetLevel(Block):
     """The blocks of one level of the U; the network walks through them itself."""
 
     def __init__(self, resnets: list[ResnetBlock], attentions: list[Transformer | None]) -> None:
@@ -64,7 +64,7 @@ class UNet(Network):
         c = config
         time_width = 4 * c.channels[0]
 
-        def level(parts: list[UNetPart]) -> Level:
+        def level(parts: list[UNetPart]) -> UNetLevel:
             resnets = [
                 ResnetBlock(part.width_in, part.width, c.groups, 1e-5, time_width)
                 for part in parts
@@ -77,7 +77,7 @@ class UNet(Network):
                 for part in parts
                 if part.kind == "attentions"
             }
-            made = Level(resnets, [transformers.get(index) for index in range(len(resnets))])
+            made = UNetLevel(resnets, [transformers.get(index) for index in range(len(resnets))])
             made.downsamplers = [Downsample(p.width) for p in parts if p.kind == "downsamplers"]
             made.upsamplers = [Upsample(p.width) for p in parts if p.kind == "upsamplers"]
             return made
@@ -104,7 +104,7 @@ class UNet(Network):
         """Whether ``prepare`` takes pooled text and sizes, as XL's does."""
         return self.config.added_width > 0
 
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[UNetLevel]:
         """All levels in the order in which the data passes them."""
         middle = [self.mid_block] if self.config.mid else []
         return [*self.down_blocks, *middle, *self.up_blocks]

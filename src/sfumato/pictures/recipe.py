@@ -43,7 +43,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what a file's text cannot hold
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a picture was made, as text.
+    """The making of a picture, as text.
 
     Attributes:
         prompt, negative_prompt: any text.

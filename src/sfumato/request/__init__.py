@@ -1,4 +1,4 @@
-"""What is asked for: `Request`, whose fields are declared once."""
+"""The request for pictures: one value, whose fields are declared once."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Record:
         return {name: value for name, (value, spec) in values.items() if not _is(value, spec)}
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults, in JSON's types; pictures are PNG data URLs."""
+        """The values that are not the defaults, in JSON's types; pictures are PNG data URLs."""
         kinds = specs(type(self))
         return {name: kinds[name].kind.to_json(value) for name, value in self.given().items()}
 
@@ -114,7 +114,7 @@ class Record:
         return cls(**{name: _taken(name, known[name], value) for name, value in values.items()})
 
     def items(self) -> dict[str, str]:
-        """What differs from the defaults, as the items of a picture's recipe."""
+        """The values that are not the defaults, as the items of a picture's recipe."""
         known = specs(type(self))
         given = ((known[name], value) for name, value in self.given().items())
         return {spec.key: spec.kind.write(value) for spec, value in given if spec.key}

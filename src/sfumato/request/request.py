@@ -1,4 +1,4 @@
-"""What is asked for: one frozen value, whoever asks.
+"""The request for pictures: one frozen value, whoever asks.
 
 Python, the command line, HTTP, a recipe in a picture and a row of a table all make a `Request`.
 Each field is declared once, with its type, default, range, help and key in the recipe. What is
@@ -8,7 +8,7 @@ wrong with a request is found here, before anything is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -117,10 +117,10 @@ class Request(Record):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, str):
-            self._split_label(self.sampler)
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
             object.__setattr__(self, "schedule", None)  # A1111: the sampler's own
+        if isinstance(self.sampler, str):
+            self._split_label(self.sampler)
         super().__post_init__()
 
     def _split_label(self, label: str) -> None:
@@ -144,7 +144,7 @@ class Request(Record):
 
     @property
     def shape_key(self) -> tuple[Any, ...]:
-        """What an executable depends on: completed requests of one key run on the same ones."""
+        """The fields an executable depends on: completed requests of one key share them."""
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.mask is not None, self.feature_reuse > 1, self.token_merging),
@@ -152,19 +152,18 @@ class Request(Record):
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        """What pictures of one denoising loop share: all but words, seeds and pictures."""
+        """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
         own = ("prompt", "negative_prompt", "seed", "count", "image", "mask")
         return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed."""
-        return self.batches(1)
+        return [*self.batches(1)]
 
-    def batches(self, size: int) -> list[Request]:
+    def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
-        seed = self.seed or 0
-        starts = range(0, self.count, size)
-        return [replace(self, seed=seed + i, count=min(size, self.count - i)) for i in starts]
+        for i in range(0, self.count, size):
+            yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
 
     # The completed request
 
@@ -230,7 +229,7 @@ class Request(Record):
                 raise RequestError(name, f"have shape {shape}", f"{name} of shape {pixels.shape}")
 
     def plan(self, model: Model) -> Plan:
-        """What the sampler does with a completed request, evaluation by evaluation."""
+        """The plan of the sampler for a completed request, evaluation by evaluation."""
         from sfumato.request.planning import plan_of
 
         options = tuple(self.sampler_options.items())
@@ -241,7 +240,7 @@ class Request(Record):
     # The recipe in a picture
 
     def recipe(self) -> Recipe:
-        """What a picture's file says of it, in A1111's words."""
+        """The recipe for a picture's file, in A1111's words."""
         from sfumato import __version__
         from sfumato.pictures import Recipe
 
@@ -273,7 +272,7 @@ class Request(Record):
 
     @classmethod
     def stated(cls, recipe: Recipe) -> dict[str, str]:
-        """What the items of a recipe say of the fields, by name, as text.
+        """The texts that the items of a recipe state of the fields, by name.
 
         The denoising strength of A1111's second pass ("Hires ...") is not this request's.
         """
