@@ -23,11 +23,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
 
 
 def conv3x3(*args: Any) -> Tensor:
-    return xla.conv3x3(*args, on_cpu())
+    return xla.conv3x3(*args, on_cpu=on_cpu())
 
 
 def conv3x3_enlarged(*args: Any) -> Tensor:
-    return xla.conv3x3_enlarged(*args, on_cpu())
+    return xla.conv3x3_enlarged(*args, on_cpu=on_cpu())
 
 
 # How a weight is stored: graphs hold on to TensorFlow's variable, so it stays where it is. What it

@@ -37,7 +37,8 @@ def project(layer: Any, x: Tensor, count: int) -> list[Tensor]:
     """The result of the linear ``layer`` in ``count`` equal parts: (..., C) -> (..., F / count)."""
     if layer.quantization_mode:  # by Keras, with a scale aside
         return ops.split(layer(x), count, axis=-1)
-    return kernels.split_linear(x, *tensors(layer.kernel, layer.bias), count)
+    kernel, bias = tensors(layer.kernel, layer.bias)
+    return kernels.split_linear(x, kernel, bias, count)
 
 
 class Conv3x3(keras.layers.Conv2D):
@@ -66,7 +67,8 @@ class GroupNorm(keras.layers.GroupNormalization):
 class LayerNorm(keras.layers.LayerNormalization):
     def call(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> the same"""
-        return kernels.layer_norm(x, *tensors(self.gamma, self.beta), self.epsilon)
+        gamma, beta = tensors(self.gamma, self.beta)
+        return kernels.layer_norm(x, gamma, beta, self.epsilon)
 
 
 def group_norm(width: int, groups: int, epsilon: float) -> Any:
