@@ -73,7 +73,7 @@ _TINY_VAE = AutoencoderConfig(channels=(16, 16, 32, 32), layers=1, groups=8)
 _TINY_TEXT = TextEncoderConfig(32, 3, 4, 64)
 _TINY_TEXT_2 = TextEncoderConfig(32, 3, 4, 64, "gelu", projection=32, penultimate=True)
 
-ROWS = (
+SHAPES = (
     ModelShape("sd1.5", UNetConfig(), AutoencoderConfig(), (CLIP_L,), 512),
     ModelShape(
         "sd2.1",
@@ -123,7 +123,7 @@ ROWS = (
         ("<|endoftext|>", "!"),
     ),
 )
-MODELS = {row.name: row for row in ROWS}
+MODELS = {row.name: row for row in SHAPES}
 
 
 def cache_folder() -> Path:

@@ -37,7 +37,7 @@ __all__ = [
 
 # Where each public name lives; "" says that the name is itself a module.
 _HOMES = {
-    "Picture": "stable_diffusion",
+    "Picture": "picture",
     "Request": "request",
     "StableDiffusion": "stable_diffusion",
     "StableDiffusionV2": "stable_diffusion",

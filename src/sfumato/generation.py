@@ -20,7 +20,7 @@ from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.networks.denoiser import Aids, Conditioning
 from sfumato.parts import Parts
-from sfumato.pictures.picture import Picture
+from sfumato.picture import Picture
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError

@@ -10,7 +10,7 @@ from sfumato.autoencoding import NotFiniteError
 from sfumato.generation import Step
 from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
-from sfumato.pictures.picture import Picture
+from sfumato.picture import Picture
 from sfumato.request import Request, RequestError
 from sfumato.request.room_kinds import ModelName
 

@@ -11,7 +11,7 @@ import pytest
 
 from fake_models import FakeSettings
 from sfumato.cli import generate, main
-from sfumato.pictures import Picture
+from sfumato.picture import Picture
 from sfumato.request import Request
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from PIL import Image, ImageSequence
 
 from sfumato.pictures import Recipe, load, load_recipe, save
 from sfumato.request import Request
+from sfumato.request.fields import declared
+from sfumato.request.kinds import Number
 
 
 def test_a_picture_on_disk_and_its_path_on_stdout(sfumato, model):
@@ -260,6 +262,29 @@ def test_json_of_a_picture_from_a_picture_leaves_the_given_one_out(sfumato, mode
     assert entry["strength"] == 0.8
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Wider(Request):
+    """A request with a field of a later version."""
+
+    magic: float = declared(0.5, Number(0, 1), "Magic", "how much of it [0.5]", "-m", group="new")
+
+
+def test_a_new_field_is_one_declaration(sfumato, model, monkeypatch):
+    monkeypatch.setattr("sfumato.request.Request", Wider)
+    monkeypatch.setattr("sfumato.cli.asked.Request", Wider)
+    text = sfumato("generate", "--help").out
+    assert "new:\n  -m, --magic X             how much of it [0.5]\n" in text
+    done = sfumato("generate", "a", "--magic", "2")
+    assert (done.code, model.loaded) == (2, [])
+    assert "--magic/-m must be a number from 0 to 1. Received: 2" in done.err
+
+    entry = json.loads(sfumato("generate", "a", "-m", "0.25", "-o", "a.png", "--json").out)
+    assert entry["magic"] == 0.25
+    assert load_recipe("a.png").items["Magic"] == "0.25"
+    assert sfumato("generate", "--from", "a.png").code == 0
+    assert [request.magic for request in model.requests] == [0.25, 0.25]
+
+
 class TestFilm:
     """`--preview` is rewritten after each step; `--gif` keeps all of it."""
 
@@ -368,10 +393,10 @@ class TestMisuse:
             (("a", "--guidance", "-1"), "a number from 0. Received: -1"),
             (("a", "--seed", "-1"), "a whole number from 0 to 18446744073709551615. Received: -1"),
             (("a", "--seed", str(2**64)), "Received: 18446744073709551616"),
-            (("a", "--dtype", "float8"), "--dtype: must be one of float32, mixed_float16"),
+            (("a", "--dtype", "float8"), "--dtype must be one of float32, mixed_float16"),
             (("a", "--sampler", "magic"), "--sampler must be one of euler, euler_a"),
             (("a", "--schedule", "magic"), "--schedule must be one of uniform, leading"),
-            (("a", "-o", "apple.gif"), "--out: must be a folder or end in .png, .jpg"),
+            (("a", "-o", "apple.gif"), "-o/--out must be a folder or end in .png, .jpg"),
             (("a", "--colour"), "--colour"),
         ],
     )

@@ -105,6 +105,18 @@ def test_several_pictures(pair: Any) -> None:
     compare(pair, "dpmpp_2m", count=2, negative=NEGATIVE)
 
 
+def test_sizes_of_another_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The width of the sinusoids of XL's sizes is that of the folder, not always 256."""
+    width = {
+        "addition_time_embed_dim": 16,
+        "projection_class_embeddings_input_dim": small_pipelines.TEXT_WIDTH + 6 * 16,
+    }
+    monkeypatch.setitem(small_pipelines.KINDS, "xl", small_pipelines.KINDS["xl"] | width)
+    folder = small_pipelines.save("xl", tmp_path)
+    ours = StableDiffusion(64, 48, preset=str(folder))
+    compare((small_pipelines.pipeline("xl"), ours), "euler", negative=NEGATIVE)
+
+
 def cut_off(pair: Any, step: int) -> Any:
     """diffusers' own callback, which ends guidance after a step."""
     xl = pair[1].text_encoder_2 is not None

@@ -62,9 +62,9 @@ def _order(count: int) -> tuple[str, list[str]]:
     names = list(text_encoder_order((count - 4) // 16))
     if count > 4 and len(names) == count:
         return "text_encoder", names
-    known = {part: len(names) for part, names in orders.items()}
+    counts = {part: len(names) for part, names in orders.items()}
     raise CheckpointError(
-        f"A KerasCV .h5 file must have {known} arrays, or 16 per layer and 4 (text encoder). "
+        f"A KerasCV .h5 file must have {counts} arrays, or 16 per layer and 4 (text encoder). "
         f"Received: {count} arrays"
     )
 

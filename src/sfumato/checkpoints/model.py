@@ -114,11 +114,11 @@ class Model:
     def preview_factors(self) -> np.ndarray | None:
         """Latents to colours (C + 1, 3), for ``latents_to_rgb``; None: not known."""
         config = self.autoencoder_config
-        is_usual = replace(config, scaling_factor=AutoencoderConfig.scaling_factor)
-        factors = self.preset.preview_factors
-        if factors is None and is_usual == AutoencoderConfig():
-            factors = self.family.preview_factors
-        return None if factors is None else np.array(factors, "float32")
+        usual = replace(config, scaling_factor=AutoencoderConfig.scaling_factor)
+        own = self.family.preview_factors if usual == AutoencoderConfig() else ()
+        factors = self.preset.preview_factors or own
+        fits = len(factors) == config.latent_channels + 1
+        return np.array(factors, "float32") if fits else None
 
     @cached_property
     def sees_masks(self) -> bool:

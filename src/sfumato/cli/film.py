@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sfumato.generation import Step
-    from sfumato.pictures import Picture
+    from sfumato.picture import Picture
 
 
 class Film:

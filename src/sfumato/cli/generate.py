@@ -20,7 +20,7 @@ from sfumato.cli.terminal import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sfumato.pictures import Picture
+    from sfumato.picture import Picture
     from sfumato.request import Request
     from sfumato.stable_diffusion import StableDiffusion
 
@@ -48,10 +48,9 @@ def run(options: argparse.Namespace) -> int:
             for prompt in asked.prompts:
                 for batch in replace(request, prompt=prompt).batches(options.batch):
                     interruption.check()
-                    progress.doing(_title(batch))
                     start = time.perf_counter()
-                    pictures = _painted(model, batch, progress, film, interruption)
-                    for number, picture in enumerate(pictures):
+                    painted = _painted(model, batch, progress, film, interruption)
+                    for number, picture in enumerate(painted):
                         path = _save(picture, options)
                         film.keep(number, picture)
                         seconds = (time.perf_counter() - start) / batch.count
@@ -79,8 +78,9 @@ def _painted(
     interruption: Interruption,
 ) -> Iterator[Picture]:
     """The pictures of a batch; shows each step on the way."""
-    from sfumato.pictures import Picture
+    from sfumato.picture import Picture
 
+    progress.doing(_title(request))
     for event in model.stream(request):
         if isinstance(event, Picture):
             yield event

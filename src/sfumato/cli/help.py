@@ -50,6 +50,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
         raise UsageError(f"{message} (`{self.prog} --help`)")
 
     def print_help(self, file: Any = None) -> None:

@@ -24,6 +24,8 @@ _CHOICES = {"family": ("sd", "sdxl")}
 
 def find_row(name: str, table: Mapping[str, Row], kind: str) -> Row:
     """The row of a name: canonical, a label or an alias, in any case and spacing."""
+    if name in table:
+        return table[name]
     for row in table.values():
         if _plain(name) in {_plain(spelling) for spelling in (row.name, row.label, *row.aliases)}:
             return row

@@ -15,7 +15,7 @@ from sfumato.checkpoints import Model
 from sfumato.generation import Encoded, Step
 from sfumato.kerascv import arguments
 from sfumato.parts import Parts
-from sfumato.pictures.picture import Picture
+from sfumato.picture import Picture
 from sfumato.request import Request
 
 OnStep = Callable[[Step], None]

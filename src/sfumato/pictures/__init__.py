@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from sfumato.pictures.files import encode, load, load_recipe, save, save_animation
 from sfumato.pictures.gallery import plot_gallery, plot_image_gallery
-from sfumato.pictures.picture import Picture
 from sfumato.pictures.preview import fit_factors, latents_to_rgb
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
 __all__ = [
-    "Picture",
     "Recipe",
     "encode",
     "fit_factors",

@@ -16,48 +16,7 @@ EXCLAMATION = 0
 """The token of "!", with which OpenCLIP fills up a prompt."""
 
 
-@dataclass(frozen=True)
-class Family:
-    """The properties that the models of a family share, where their files leave them open."""
-
-    name: str
-    context_width: int
-    """Of the text that the U-Net attends to; it tells 1.x from 2.x."""
-    size_embedding: int
-    """Width of the sinusoids for each of XL's sizes; 0: the U-Net takes no sizes."""
-    head_width: int | None
-    """Width of an attention head of the U-Net; None: there are eight heads, whatever the width."""
-    prediction: Prediction | None
-    """Of the U-Net; None: the family has models of both kinds, of the same shapes."""
-    size: int
-    """Height and width in pixels of the pictures that its models were trained on."""
-    v_size: int
-    """The same where the U-Net predicts the velocity."""
-    pad_tokens: tuple[int, ...]
-    """The tokens that fill up a prompt, one for each text encoder."""
-    penultimate: bool
-    """Whether the text encoders give their last but one layer's output."""
-    zero_negative: bool
-    """Whether no negative prompt means zeros instead of the empty prompt."""
-    scaling_factor: float
-    """Of the autoencoder."""
-    overflows_in_float16: bool
-    """Whether the autoencoder leaves the range of float16."""
-    preview_factors: Factors
-
-    @property
-    def text_encoders(self) -> int:
-        """The number of text encoders that its models have."""
-        return len(self.pad_tokens)
-
-    def heads(self, channels: tuple[int, ...]) -> tuple[int, ...]:
-        """The number of attention heads at each level of the U-Net."""
-        return tuple(
-            8 if self.head_width is None else max(1, width // self.head_width) for width in channels
-        )
-
-
-# The factors are ComfyUI's, which give -1 to 1, brought to 0 to 1.
+# ComfyUI's factors, which give colours of -1 to 1, brought to 0 to 1.
 SD_FACTORS = (
     (0.1756, 0.11485, 0.16135),
     (0.1625, 0.2487, 0.1175),
@@ -73,43 +32,66 @@ XL_FACTORS = (
     (0.5542, 0.49125, 0.49945),
 )
 
+
+@dataclass(frozen=True)
+class Family:
+    """The properties that the models of a family share, where their files leave them open.
+
+    The defaults are those of 1.x.
+    """
+
+    name: str
+    context_width: int = 768
+    """Of the text that the U-Net attends to; it tells 1.x from 2.x."""
+    size_embedding: int = 0
+    """Width of the sinusoids for each of XL's sizes; 0: the U-Net takes no sizes."""
+    head_width: int | None = None
+    """Width of an attention head of the U-Net; None: there are eight heads, whatever the width."""
+    prediction: Prediction | None = "epsilon"
+    """Of the U-Net; None: the family has models of both kinds, of the same shapes."""
+    size: int = 512
+    """Height and width in pixels of the pictures that its models were trained on."""
+    v_size: int = 768
+    """The same where the U-Net predicts the velocity."""
+    pad_tokens: tuple[int, ...] = (END_OF_TEXT,)
+    """The tokens that fill up a prompt, one for each text encoder."""
+    penultimate: bool = False
+    """Whether the text encoders give their last but one layer's output."""
+    zero_negative: bool = False
+    """Whether no negative prompt means zeros instead of the empty prompt."""
+    scaling_factor: float = 0.18215
+    """Of the autoencoder."""
+    overflows_in_float16: bool = False
+    """Whether the autoencoder leaves the range of float16."""
+    preview_factors: Factors = SD_FACTORS
+
+    @property
+    def text_encoders(self) -> int:
+        """The number of text encoders that its models have."""
+        return len(self.pad_tokens)
+
+    def heads(self, channels: tuple[int, ...]) -> tuple[int, ...]:
+        """The number of attention heads at each level of the U-Net."""
+        if self.head_width is None:
+            return (8,) * len(channels)
+        return tuple(max(1, width // self.head_width) for width in channels)
+
+
 FAMILIES = (
-    Family(
-        "1.x",
-        context_width=768,
-        size_embedding=0,
-        head_width=None,
-        prediction="epsilon",
-        size=512,
-        v_size=768,
-        pad_tokens=(END_OF_TEXT,),
-        penultimate=False,
-        zero_negative=False,
-        scaling_factor=0.18215,
-        overflows_in_float16=False,
-        preview_factors=SD_FACTORS,
-    ),
+    Family("1.x"),
     Family(
         "2.x",
         context_width=1024,
-        size_embedding=0,
         head_width=64,
         prediction=None,
-        size=512,
-        v_size=768,
+        # Its text encoder gives the last but one layer's output, too: the last one is not loaded.
         pad_tokens=(EXCLAMATION,),
-        penultimate=False,  # a single file's last layer is cut off, a folder has none
-        zero_negative=False,
-        scaling_factor=0.18215,
-        overflows_in_float16=False,
-        preview_factors=SD_FACTORS,
     ),
     Family(
         "XL",
         context_width=2048,
         size_embedding=256,
         head_width=64,
-        prediction="epsilon",
         size=1024,
         v_size=1024,
         pad_tokens=(END_OF_TEXT, EXCLAMATION),

@@ -28,7 +28,7 @@ XL = (*SD, "text_encoder_2")
 
 # Fitted to pictures of mini by `python -m recipes.mini.preview`. The latents are principal
 # components of small patches: most of them say nearly nothing about the mean colour.
-MINI_FACTORS = (
+_MINI_FACTORS = (
     (0.1118, 0.1206, 0.1233),
     (-0.1004, 0.0008, 0.0895),
     (-0.0002, -0.0003, 0.0002),
@@ -93,6 +93,21 @@ class Preset:
         )
 
 
+# By `pictures.fit_factors`, from pictures of its own. Its autoencoder is nearly linear, and most of
+# its channels have nothing to say of a block's mean colour.
+_NO_COLOUR = (0.0, 0.0, 0.0)
+_MINI_FACTORS = (
+    (0.1199, 0.1302, 0.1331),
+    (-0.1087, 0.0007, 0.0973),
+    _NO_COLOUR,
+    (-0.0022, 0.0033, -0.0017),
+    (0.043, -0.0893, 0.0487),
+    _NO_COLOUR,
+    (-0.0024, -0.0015, -0.0012),
+    *(9 * [_NO_COLOUR]),
+    (0.7222, 0.6597, 0.6327),
+)
+
 _ROWS = (
     Preset(
         "mini",
@@ -105,7 +120,7 @@ _ROWS = (
         # of the steps where there is nothing to see.
         schedule="trailing",
         license="Apache-2.0",
-        preview_factors=MINI_FACTORS,
+        preview_factors=_MINI_FACTORS,
     ),
     Preset(
         "mini-turbo",
@@ -119,7 +134,7 @@ _ROWS = (
         schedule="trailing",
         variant="",
         license="Apache-2.0",
-        preview_factors=MINI_FACTORS,
+        preview_factors=_MINI_FACTORS,
     ),
     Preset(
         "sd1.4",

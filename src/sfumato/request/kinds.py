@@ -51,7 +51,7 @@ class Whole(Kind):
 
     metavar = "N"
 
-    def __init__(self, least: int, most: float = math.inf) -> None:
+    def __init__(self, least: float, most: float = math.inf) -> None:
         self.least, self.most = least, most
 
     @property
@@ -61,7 +61,10 @@ class Whole(Kind):
     def check(self, value: Any) -> int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise ValueError
-        number = operator.index(value)
+        try:
+            number = operator.index(value)
+        except TypeError as error:  # an array of several
+            raise ValueError from error
         if not self.least <= number <= self.most:
             raise ValueError
         return number
@@ -173,8 +176,8 @@ class Options(Kind):
             value = _number(self.word(value))
             if isinstance(value, str):
                 return value
-        is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
-        return operator.index(value) if is_whole else Number(-math.inf).check(value)
+        kind = Whole if hasattr(value, "__index__") else Number
+        return kind(-math.inf).check(value)
 
     def read(self, text: str) -> dict[str, Any]:
         pairs = (item.partition("=") for item in text.split(",") if item.strip())

@@ -8,7 +8,7 @@ wrong with a request is found here, before anything is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -117,10 +117,10 @@ class Request(Record):
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.sampler, str):
-            self._split_label(self.sampler)
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
             object.__setattr__(self, "schedule", None)  # A1111: the sampler's own
+        if isinstance(self.sampler, str):
+            self._split_label(self.sampler)
         super().__post_init__()
 
     def _split_label(self, label: str) -> None:
@@ -158,13 +158,12 @@ class Request(Record):
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed."""
-        return self.batches(1)
+        return [*self.batches(1)]
 
-    def batches(self, size: int) -> list[Request]:
+    def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
-        seed = self.seed or 0
-        starts = range(0, self.count, size)
-        return [replace(self, seed=seed + i, count=min(size, self.count - i)) for i in starts]
+        for i in range(0, self.count, size):
+            yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
 
     # The completed request
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from sfumato.pictures import files
-
-if TYPE_CHECKING:
-    from sfumato.request import Request
+from sfumato.request import Request
 
 
 @dataclass(frozen=True, eq=False)
