@@ -149,8 +149,8 @@ plot_gallery(images, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}
 # %% [markdown]
 # Everything that happens while a picture is made is a loop around this stream: a progress bar
 # (`made.step` of `made.steps`), an animation, or a stop, since leaving the loop cancels the rest.
-# `made.preview()` makes a small picture without the decoder. It needs the colours of the model's
-# latents, which are known for the families of Stable Diffusion; otherwise it is `None`.
+# `made.preview()` makes a picture as small as the latents, without the decoder. It needs to know the
+# colours of the model's latents, and is `None` where it does not.
 #
 # Four parts work together:
 #
@@ -281,9 +281,9 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 
 # %% [markdown]
 # The table is this machine's; its first line says where it ran. (If you read this as a page: that
-# was JAX on two CPU cores, which may have been busy with other work, too. Your own run says more.)
-# The first call includes loading and compiling, or reading from disk what was compiled before:
-# XLA's program is that of the first pictures above. To read the rest, it helps to know:
+# machine was busy with other work, too. Your own run says more.) The first call includes loading
+# and compiling, or reading from disk what was compiled before: with JAX, XLA's program is that of
+# the first pictures above. To read the rest, it helps to know:
 #
 # - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
 #   keeps them fed. Run the script on yours to see what that comes to.
