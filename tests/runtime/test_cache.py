@@ -90,6 +90,15 @@ def test_every_shape_is_an_entry(folder: Path) -> None:
     assert traces() == traces(X[:2]) == 0
 
 
+def test_every_combination_of_static_values_is_an_entry(folder: Path) -> None:
+    for known in (False, True):
+        for axis, shape in ((0, (1, 3, 4)), (1, (3, 1, 4)), (-1, (3, 4, 1))):
+            program: Any = runtime.compile(ops.expand_dims, [], True)
+            assert program(X, axis=axis).shape == shape
+            assert program.traces == (not known)
+    assert len(entries(folder)) == 3
+
+
 # What is not read
 
 
