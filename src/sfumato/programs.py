@@ -100,8 +100,12 @@ def encode_text(encoders: list[TextEncoder], tokens: list[Tensor]) -> tuple[Tens
 def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
     x = ops.cast(decoder(latents), "float32")
-    pixels = ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
-    return pixels, ops.all(ops.isfinite(x))
+    return to_pixels(x), ops.all(ops.isfinite(x))
+
+
+def to_pixels(x: Tensor) -> Tensor:
+    """-1..1 -> uint8 0..255, rounded."""
+    return ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
 
 
 def encode_picture(encoder: ImageEncoder, pixels: Tensor) -> Tensor:

@@ -31,6 +31,10 @@ def distance(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype("int16") - b).max())
 
 
+def mean_distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype("int16") - b).mean())
+
+
 def test_switched_off_they_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")  # where programs are read, not traced
     model = StableDiffusion(64, 48, preset=str(folder))
@@ -125,17 +129,23 @@ def test_all_together_from_a_picture_of_odd_size(folder: Path) -> None:
     painted = odd.inpaint(PROMPT, picture, mask, **settings)[0]
     assert np.array_equal(painted[mask == 0], picture[mask == 0])
     assert not np.array_equal(painted[mask == 1], picture[mask == 1])
-    full = {"guidance_interval": (0.0, 1.0), "feature_reuse": 1, "token_merging": 0.0}
-    near = odd.image_to_image(PROMPT, picture, 0.6, **settings)
-    usual = odd.image_to_image(PROMPT, picture, 0.6, **{**settings, **full})
-    assert 0 < np.abs(near.astype("int16") - usual).mean() < 20
+
+    def near(**options: Any) -> np.ndarray:
+        return odd.image_to_image(PROMPT, picture, 0.6, **{**settings, **options})
+
+    # The interval alone is exact (see above), and next to it the others change little: 0.24 and
+    # 2.6 levels. Merged tokens that come back to other places make that 3.3, another picture to
+    # begin from 5, no guidance or another prompt 9, no deep features 35, another seed 85.
+    usual = near(feature_reuse=1, token_merging=0.0)
+    assert 0 < mean_distance(near(token_merging=0.0), usual) < 0.5
+    assert 1 < mean_distance(near(), usual) < 3
 
 
 def test_half_precision(model: StableDiffusion, folder: Path) -> None:
     half = StableDiffusion(64, 48, preset=str(folder), dtype="mixed_float16")
     options = {"unconditional_guidance_scale": 1.0, "feature_reuse": 2, "token_merging": 0.5}
-    difference = paint(half, **options).astype("int16") - paint(model, **options)
-    assert np.abs(difference).mean() < 3
+    # 0.09 levels; without merging, which is the smallest mistake, 1.4.
+    assert mean_distance(paint(half, **options), paint(model, **options)) < 0.3
 
 
 @pytest.mark.parametrize(

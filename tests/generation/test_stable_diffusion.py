@@ -157,10 +157,11 @@ def test_precision(folder: Path) -> None:
     finally:
         keras.config.set_dtype_policy(policy)
     whole = paint(StableDiffusion(64, 48, preset=str(folder)))
-    assert np.abs(half.astype("int16") - whole).mean() < 3
+    # 0.36 levels; guidance of 7 instead of 7.5 makes it 1.2, another sampler 2, another prompt 11.
+    assert np.abs(half.astype("int16") - whole).mean() < 0.8
     small = StableDiffusion(64, 48, preset=str(folder), dtype="bfloat16")
     assert small.diffusion_model.variable_dtype == "bfloat16"
-    assert np.abs(paint(small).astype("int16") - whole).mean() < 12
+    assert np.abs(paint(small).astype("int16") - whole).mean() < 5  # 3.0, with 8 bits of precision
 
 
 def test_without_compilation(folder: Path, model: StableDiffusion) -> None:

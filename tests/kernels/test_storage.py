@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,21 +10,28 @@ import numpy as np
 import pytest
 from keras import ops
 
-from sfumato import kernels
+from sfumato import kernels, runtime
 from sfumato.networks.layers import Conv3x3, linear
+from sfumato.networks.network import Network
 
 pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 POLICIES = ["float32", "float16", "bfloat16", "mixed_float16"]
 
 
-def unfilled(policy: str = "float32", layer: Any = None) -> Any:
-    """The kernel of a layer without values."""
-    layer = layer or Conv3x3(3, 5)
-    layer.dtype_policy = policy
-    with keras.StatelessScope(initialize_variables=False):
-        layer.build(layer.built_for)
-    return layer.kernel
+class Alone(Network):
+    """A network of one layer, so that it is built without values."""
+
+    def compose(self, config: Any) -> None:
+        self.layer = config()
+
+    def call(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+def unfilled(policy: str = "float32") -> Any:
+    """The kernel of a layer, without a value."""
+    return Alone(partial(Conv3x3, 3, 5), policy).layer.kernel
 
 
 def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
@@ -69,13 +77,11 @@ def test_a_value_does_not_change_the_one_before() -> None:
 
 
 def test_programs_see_what_is_stored_and_restored() -> None:
-    from sfumato import runtime
-
-    layer = linear(4, 3, bias=False)
-    variable = unfilled(layer=layer)
+    network = Alone(partial(linear, 4, 3, bias=False))
+    variable = network.layer.kernel
     values = [drawn(variable.shape, "float32", seed) for seed in range(2)]
     kernels.store(variable, values[0])
-    program = runtime.compile(layer, [layer], True)
+    program = runtime.compile(network, [network], True)
     x = np.eye(4, dtype="float32")
     first = ops.convert_to_numpy(program(x)).copy()
     previous = kernels.store(variable, values[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import os
-import pkgutil
 import subprocess
 import sys
 from importlib import import_module
@@ -58,8 +57,7 @@ def run_examples_on(backend: str, module: str) -> tuple[int, int]:
 
 
 def test_modules_with_examples_are_found() -> None:
-    modules = {module.name for module in pkgutil.walk_packages(sfumato.__path__, "sfumato.")}
-    assert {"sfumato.diffusion.noise", "sfumato.text.tokenizer"} <= set(WITH_EXAMPLES) <= modules
+    assert {"sfumato.diffusion.noise", "sfumato.text.tokenizer"} <= set(WITH_EXAMPLES)
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)

@@ -119,9 +119,12 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: flo
     grouped = ops.reshape(x, (-1, H, W, groups, C // groups))  # (B, H, W, G, C / G)
     grouped = ops.cast(grouped, keras.backend.result_type(x.dtype, "float32"))
     mean, variance = ops.moments(grouped, axes=[1, 2, 4], keepdims=True)  # (B, 1, 1, G, 1)
-    gamma, beta = (ops.reshape(v, (1, 1, 1, groups, C // groups)) for v in (gamma, beta))
-    scale = ops.rsqrt(variance + epsilon) * ops.cast(gamma, grouped.dtype)
-    shift = -mean * scale + ops.cast(beta, grouped.dtype)
+
+    def in_groups(v: Tensor) -> Tensor:
+        return ops.cast(ops.reshape(v, (1, 1, 1, groups, C // groups)), grouped.dtype)
+
+    scale = ops.rsqrt(variance + epsilon) * in_groups(gamma)  # (B, 1, 1, G, C / G)
+    shift = -mean * scale + in_groups(beta)
     return ops.reshape(ops.cast(grouped * scale + shift, x.dtype), ops.shape(x))
 
 

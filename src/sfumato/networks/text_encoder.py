@@ -8,11 +8,9 @@ import keras
 from keras import ops
 
 from sfumato.kernels import Tensor, attention
-from sfumato.networks.configs import TextEncoderConfig
+from sfumato.networks.configs import END_OF_TEXT, TextEncoderConfig
 from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
 from sfumato.networks.network import Block, Network
-
-END_OF_TEXT = 49407
 
 
 class Embeddings(Block):

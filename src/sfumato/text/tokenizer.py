@@ -32,8 +32,9 @@ class Tokenizer:
     """The tokenizer: from prompts to token ids and back.
 
     Args:
-        pad_token: id that fills a row after its end: 49407 (the end marker) for Stable Diffusion
-            1.x and the first text encoder of XL, 0 for 2.x and the second text encoder of XL.
+        pad_token: id that fills a row after its end: that of the end marker, the default, for
+            Stable Diffusion 1.x and the first text encoder of XL; 0 for 2.x and the second text
+            encoder of XL.
 
     Example:
         >>> tokenizer = Tokenizer()
@@ -43,8 +44,9 @@ class Tokenizer:
         (2, 77)
     """
 
-    def __init__(self, pad_token: int = 49407) -> None:
-        self._build(vocabulary.packaged(), pad_token)
+    def __init__(self, pad_token: int | None = None) -> None:
+        words = vocabulary.packaged()
+        self._build(words, words.ids[END_OF_TEXT] if pad_token is None else pad_token)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
