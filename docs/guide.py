@@ -149,8 +149,8 @@ plot_gallery(images, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}
 # %% [markdown]
 # Everything that happens while a picture is made is a loop around this stream: a progress bar
 # (`made.step` of `made.steps`), an animation, or a stop, since leaving the loop cancels the rest.
-# `made.preview()` makes a picture as small as the latents, without the decoder. It needs to know the
-# colours of the model's latents, and is `None` where it does not.
+# `made.preview()` makes a picture as small as the latents, without the decoder. It needs to know
+# the colours of the model's latents, and is `None` where it does not.
 #
 # Four parts work together:
 #
