@@ -19,6 +19,7 @@ from recipes.mini.config import Configuration, arguments
 from recipes.mini.training import Trainer, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
+from sfumato.networks.denoiser import Conditioning, Memory
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -67,18 +68,21 @@ def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
 def velocity(unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
     """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C)."""
     time = timestep_embedding(timesteps, unet.config.channels[0])
-    texts = [stretch(k_and_v) for k_and_v in unet.embed_text(context)]
-    return ops.cast(unet.denoise(x, unet.embed_time(time), texts), "float32")
+    memories = [[stretch(memory) for memory in layer] for layer in unet.prepare(context).memories]
+    return ops.cast(unet.predict(x, time, Conditioning(memories)).answer, "float32")
 
 
-def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def stretch(memory: Memory) -> Memory:
     """Keys and values of the caption's tokens, to those of all 77: the last one again and again.
 
     The last token of a caption is padding, and so are all behind it. Their positions get the same
     embedding in the export, so that the encoder gives for each (nearly) what it gives for one.
     """
-    missing = TOKENS - text[0].shape[1]
-    return tuple(ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in text)
+    missing = TOKENS - memory.keys.shape[1]
+    keys, values = (
+        ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in (memory.keys, memory.values)
+    )
+    return Memory(keys, values)
 
 
 def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
