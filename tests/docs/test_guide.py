@@ -184,6 +184,8 @@ def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
     names: dict[str, Any] = {}
     exec("\n".join(blocks("algorithm.md", model)), names)  # ends in a comparison of its own
     assert names["by_hand"].std() > 1
+    if keras.backend.backend() == "jax":
+        assert names["difference"].max() <= 2
     assert names["decoded"].shape == names["picture"].shape
     assert names["context"].shape[:2] == (1, 77)
     assert names["sigmas"][-1] == 0
