@@ -51,6 +51,26 @@ class UNetLevel(Block):
         return iter(self.blocks)
 
 
+class Walk:
+    """A walk through blocks of the U: each takes the next shift and the next memories."""
+
+    def __init__(
+        self, shifts: list[Tensor], memories: list[list[Memory]], merging: TokenMerging | None
+    ) -> None:
+        self.shifts = iter(shifts)
+        self.memories = iter(memories)
+        self.merging = merging
+
+    def __call__(self, x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
+        """x (B or n B, H, W, C) -> (n B, H, W, C)"""
+        shift = next(self.shifts)
+        x = resnet(repeated(x, shift), shift)
+        if transformer is None:
+            return x
+        memories = [next(self.memories) for _ in transformer.transformer_blocks]
+        return transformer(x, memories, merging=self.merging)
+
+
 class UNet(Network):
     """latents, time and text -> the prediction of the model (epsilon, v or x0), channels last.
 
@@ -189,27 +209,19 @@ class UNet(Network):
         merging = self.token_merging(token_merging, *x.shape[1:3]) if token_merging else None
         *_, last = self.up_blocks[-1]
 
-        def run(x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
-            shift = next(time)
-            x = resnet(repeated(x, shift), shift)  # (B or n B, H, W, C)
-            if transformer is None:
-                return x
-            attended = [next(text) for _ in transformer.transformer_blocks]
-            return transformer(x, attended, merging=merging)  # (n B, H, W, C)
-
         # In
         x = x if aids.channels is None else ops.concatenate([x, aids.channels], axis=-1)
         first = self.conv_in(x)  # (B, h, w, C)
 
         deep = aids.deep
         if deep is None:
-            time, text = iter(shifts), iter(memories)
+            walk = Walk(shifts, memories, merging)
 
             # Down
             x, skips = first, [first]
             for level in self.down_blocks:
                 for block in level:
-                    x = run(x, *block)
+                    x = walk(x, *block)
                     skips.append(x)
                 for downsample in level.downsamplers:
                     x = downsample(x)
@@ -217,12 +229,12 @@ class UNet(Network):
 
             # Middle
             for block in self.mid_block if self.config.mid else ():
-                x = run(x, *block)
+                x = walk(x, *block)
 
             # Up, without the last block
             for level in self.up_blocks:
                 for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
-                    x = run(joined(x, skips.pop()), *block)
+                    x = walk(joined(x, skips.pop()), *block)
                 for upsample in level.upsamplers:
                     _, height, width, _ = skips[-1].shape
                     x = upsample(x, height=height, width=width)
@@ -230,8 +242,8 @@ class UNet(Network):
 
         # Out
         count = len(last[1].transformer_blocks) if last[1] else 0
-        time, text = iter(shifts[-1:]), iter(memories[len(memories) - count :])
-        x = run(joined(deep, first), *last)
+        walk = Walk(shifts[-1:], memories[len(memories) - count :], merging)
+        x = walk(joined(deep, first), *last)
         answer = self.conv_out(activate(self.conv_norm_out, x))  # (n B, h, w, C)
         return Prediction(answer, deep if keep else None)
 
