@@ -46,9 +46,19 @@ def _generate() -> Parser:
             help=spec.help,
         )
 
+    _add_outputs(parser, _typed(read, "batch", fields["count"]))
+    parser.add("what comes out", "-h", "--help", action="help", help="this")
+    return parser
+
+
+def _add_outputs(parser: Parser, read_count: Callable[[str], Any]) -> None:
+    """The options for the files that come out."""
+    add = parser.add
     out = "what comes out"
-    batch, out_help = _typed(read, "batch", fields["count"]), "folder or file [outputs]"
-    add(out, "-b", "--batch", type=batch, default=1, metavar="N", help="pictures at a time [1]")
+    out_help = "folder or file [outputs]"
+    add(
+        out, "-b", "--batch", type=read_count, default=1, metavar="N", help="pictures at a time [1]"
+    )
     add(out, "-o", "--out", type=_typed(_out), default="outputs", metavar="OUT", help=out_help)
     picture, preview_help = _typed(_file, PICTURES), "a small picture, new after each step"
     add(out, "--preview", type=picture, metavar="FILE", help=preview_help)
@@ -57,8 +67,6 @@ def _generate() -> Parser:
     add(out, "--no-metadata", action="store_true", help="leave the recipe out of the file")
     add(out, "--json", action="store_true", help="one JSON object per picture, not its path")
     add(out, "-q", "--quiet", action="store_true", help="no progress")
-    add(out, "-h", "--help", action="help", help="this")
-    return parser
 
 
 def _typed(read: Callable[..., Any], *known: Any) -> Callable[[str], Any]:

@@ -160,11 +160,9 @@ def plan(
     training = training_sigmas() if training is None else training
     sigmas = _checked(sigmas)
 
-    # The network's timesteps at the levels of the steps
     if timesteps is None:
         timesteps = sigma_to_timestep(training, sigmas[:-1])
         timesteps = np.round(timesteps) if row.integer_timesteps else timesteps
-    given = dict(zip(sigmas.tolist(), np.asarray(timesteps, np.float64).tolist(), strict=False))
 
     # The steps, run on symbols
     function, passed = row.step(**options), 0
@@ -179,11 +177,10 @@ def plan(
     # One array of each column
     sigma = np.array([evaluation[0] for evaluation in evaluations])
     needs_noise = np.array([evaluation[2] for evaluation in evaluations])
-    between = sigma_to_timestep(training, sigma)
     unit = row.unit_variance if unit_variance is None else unit_variance
     return Plan(
         sigma=sigma,
-        timestep=np.array([given.get(s, t) for s, t in zip(sigma.tolist(), between, strict=True)]),
+        timestep=_timesteps(sigma, sigmas, timesteps, training),
         matrix=np.stack(matrices),
         needs_noise=needs_noise,
         draw=np.cumsum(needs_noise) * needs_noise,
@@ -191,6 +188,15 @@ def plan(
         sigmas=sigmas,
         start_scale=float(np.hypot(sigmas[0], 1.0) if unit else sigmas[0]),
     )
+
+
+def _timesteps(
+    sigma: np.ndarray, sigmas: np.ndarray, timesteps: np.ndarray, training: np.ndarray
+) -> np.ndarray:
+    """The timestep of each evaluation (E,): as given at the steps' levels, else interpolated."""
+    given = dict(zip(sigmas.tolist(), np.asarray(timesteps, np.float64).tolist(), strict=False))
+    between = sigma_to_timestep(training, sigma)
+    return np.array([given.get(s, t) for s, t in zip(sigma.tolist(), between, strict=True)])
 
 
 def run(

@@ -58,20 +58,7 @@ def plot_gallery(
         >>> len(figure.axes)
         3
     """
-    low, high = value_range
-    if low == high:
-        raise ValueError(f"`value_range` must be two values. Received: value_range={value_range}")
-    shape = getattr(images, "shape", ())
-    if len(shape) == 3 and shape[-1] == 3:
-        raise ValueError(f"`images` must be (N, H, W, 3). Received: one picture, {tuple(shape)}")
-
-    pictures = [_picture(image, value_range) for image in images]
-    if not pictures:
-        raise ValueError("`images` must hold at least one picture. Received: none")
-    if titles is not None and len(titles) < len(pictures):
-        received = f"{len(titles)} titles, {len(pictures)} pictures"
-        raise ValueError(f"`titles` must name every picture. Received: {received}")
-
+    pictures = _pictures(images, value_range, titles)
     rows, cols = _grid(len(pictures), rows, cols)
     show = path is None if show is None else show
     figure = _figure((cols * scale, rows * scale), show)
@@ -93,6 +80,26 @@ def plot_gallery(
         return figure
     _show(figure)
     return None
+
+
+def _pictures(
+    images: Iterable[Any], value_range: tuple[float, float], titles: Sequence[str] | None
+) -> list[np.ndarray]:
+    """The arguments of `plot_gallery`, checked: pictures as uint8."""
+    low, high = value_range
+    if low == high:
+        raise ValueError(f"`value_range` must be two values. Received: value_range={value_range}")
+    shape = getattr(images, "shape", ())
+    if len(shape) == 3 and shape[-1] == 3:
+        raise ValueError(f"`images` must be (N, H, W, 3). Received: one picture, {tuple(shape)}")
+
+    pictures = [_picture(image, value_range) for image in images]
+    if not pictures:
+        raise ValueError("`images` must hold at least one picture. Received: none")
+    if titles is not None and len(titles) < len(pictures):
+        received = f"{len(titles)} titles, {len(pictures)} pictures"
+        raise ValueError(f"`titles` must name every picture. Received: {received}")
+    return pictures
 
 
 def plot_image_gallery(
