@@ -12,7 +12,6 @@ from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
 from sfumato.picture import Picture
 from sfumato.request import Request, RequestError
-from sfumato.request.room_kinds import ModelName
 
 __all__ = [
     "NotFiniteError",
@@ -158,7 +157,7 @@ class StableDiffusion(KerasCVMethods):
             asked["dtype"] = None
         if request.model:
             is_ours = presets.find(request.model) is self.model.preset
-            asked["model"] = None if is_ours else ModelName().write(request.model)
+            asked["model"] = None if is_ours else presets.public_name(request.model)
         for name, mine in own.items():
             if asked[name] not in (None, mine):
                 raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])

@@ -63,8 +63,7 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
     text = os.fspath(name)
     address, path = find_address(text), Path(text).expanduser()
     if path.exists() and not (address and address.preset):
-        last = path.resolve().name
-        return Source(path, None, f"./{last}" if presets.find(last) else last)
+        return Source(path, None, presets.public_name(text))
     if address:
         return Source(download(address, offline), address.preset, text)
     raise ValueError(f"{CHOICES}, a folder or a file. Received: {text!r}; there is no such file")

@@ -10,6 +10,7 @@ withdrew its own repositories.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,3 +233,16 @@ def find(name: str) -> Preset | None:
         if wanted and wanted in map(str.lower, names):
             return preset
     return None
+
+
+def public_name(name: str) -> str:
+    """The name of a model for others: of a path the last part, as the rest says whose it is.
+
+    A folder that is called as a preset is "./NAME".
+    """
+    with suppress(OSError, RuntimeError):  # no path, or of a user who is not known here
+        path = Path(name).expanduser()
+        if not find(name) and path.exists():
+            last = path.resolve().name
+            return f"./{last}" if find(last) else last
+    return name

@@ -5,7 +5,6 @@ Each room is imported when the first value is checked.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,10 @@ class ModelName(Kind):
     metavar = "MODEL"
 
     def write(self, value: str) -> str:
-        """The name for a recipe: of a path the last part, as the rest tells who painted it."""
+        """The name for a recipe, which strangers read."""
         from sfumato import presets
 
-        with suppress(OSError, RuntimeError):  # no path, or of a user who is not known here
-            path = Path(value).expanduser()
-            if not presets.find(value) and path.exists():
-                name = path.resolve().name
-                return f"./{name}" if presets.find(name) else name
-        return value
+        return presets.public_name(value)
 
 
 class Name(Kind):
