@@ -1,4 +1,4 @@
-"""Stage 2: train the autoencoder on composed pictures.
+"""Stage 2: find the linear encoder, and train the decoder on composed pictures.
 
 python -m recipes.mini.autoencoder --configuration cpu --work RUN [--minutes M]
 """
@@ -20,13 +20,13 @@ from recipes.mini import linear
 from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.stream import batches
-from recipes.mini.training import Trainer, fuse_group_norm, load_average, start
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from recipes.mini.training import Trainer, load_average, prepare, start
+from sfumato.networks.autoencoder import ImageDecoder
 
 log = logging.getLogger(__name__)
 Tensor = Any
 LATENT_NOISE = 0.15
-"""Added to the linear encoder's latents, so that the decoder forgives small errors."""
+"""Added to the latents at most, so that the decoder forgives small errors."""
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,14 +49,14 @@ def picture_loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return error, sharpness
 
 
-def reconstruction(config: Configuration) -> Callable:
-    """(pictures, reconstructions, both (B, H, W, 3)) -> the loss and its parts."""
+def objective(decoder: ImageDecoder, config: Configuration) -> Callable:
+    """(pictures (B, H, W, 3) in -1..1, latents (B, h, w, C)) -> the loss and its parts."""
     perceptual = None
     if config.perceptual_weight:
         from recipes.mini.perceptual import perceptual_loss as perceptual
 
-    def loss(x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        y = ops.cast(y, "float32")
+    def loss(x: Tensor, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        y = ops.cast(decoder(latents), "float32")
         error, sharpness = picture_loss(x, y)
         parts = {"error": error, "sharpness": sharpness}
         if perceptual:
@@ -66,88 +66,41 @@ def reconstruction(config: Configuration) -> Callable:
     return loss
 
 
-def objective(encoder: ImageEncoder, decoder: ImageDecoder, config: Configuration) -> Callable:
-    """(pictures (B, H, W, 3) in -1..1, noise (B, h, w, C)) -> the loss and its parts."""
-    compare = reconstruction(config)
-
-    def loss(x: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        mean, log_variance = (ops.cast(t, "float32") for t in encoder.moments(x))
-        total, parts = compare(x, decoder(mean + ops.exp(0.5 * log_variance) * noise))
-        kl = 0.5 * ops.mean(ops.square(mean) + ops.exp(log_variance) - 1 - log_variance)
-        return total + config.kl_weight * kl, parts | {"kl": kl}
-
-    return loss
-
-
-def decoder_objective(decoder: ImageDecoder, config: Configuration) -> Callable:
-    """(pictures (B, H, W, 3) in -1..1, latents (B, h, w, C)) -> the loss and its parts."""
-    compare = reconstruction(config)
-    return lambda x, latents: compare(x, decoder(latents))
-
-
-def pictures(config: Configuration, work: Path, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of composed pictures (B, H, W, 3) in -1..1 and noise (B, h, w, C)."""
-    composer = open_composer(config, work)
-    side = config.size // config.autoencoder.downsampling
+def encoded(config: Configuration, work: Path, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Endless batches of pictures (B, H, W, 3) in -1..1 and their latents (B, h, w, C), every
+    picture's with noise of another strength, as the denoiser leaves some."""
+    composer, components = open_composer(config, work), linear.load(work / "components.npz")
     batch = config.autoencoder_training.batch
     random = np.random.Generator(np.random.Philox(seed))
-    shape = (batch, side, side, config.autoencoder.latent_channels)
     for images, _ in batches(composer, batch, seed, config.workers):
-        yield images.astype("float32") / 127.5 - 1, random.standard_normal(shape, "float32")
-
-
-def encoded(config: Configuration, work: Path, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of pictures and their linear latents, a little noisy as the denoiser's."""
-    components = linear.load(work / "components.npz")
-    for x, noise in pictures(config, work, seed):
-        yield x, components.encode(x) + np.float32(LATENT_NOISE) * noise
+        x = images.astype("float32") / 127.5 - 1
+        z = components.encode(x)
+        strength = np.float32(LATENT_NOISE) * random.random((batch, 1, 1, 1), "float32")
+        yield x, z + strength * random.standard_normal(z.shape, "float32")
 
 
 def fit_components(config: Configuration, work: Path) -> None:
     """Find the linear encoder of the configuration's pictures."""
     composer, c = open_composer(config, work), config.autoencoder
-    images = np.concatenate([images for images, _ in islice(batches(composer, 100, 7), 30)])
-    found = linear.fit(images / np.float32(127.5) - 1, c.downsampling, c.latent_channels)
+    drawn = (images / np.float32(127.5) - 1 for images, _ in batches(composer, 50, 7))
+    found = linear.fit(islice(drawn, 30), c.downsampling, c.latent_channels)
     np.savez(work / "components.npz", **vars(found))
 
 
-def build(config: Configuration) -> dict[str, Any]:
-    """The networks that are trained."""
-    networks: dict[str, Any] = {"decoder": ImageDecoder(config.autoencoder, config.dtype)}
-    if not config.linear_encoder:
-        networks["encoder"] = ImageEncoder(config.autoencoder, config.dtype)
-    for seed, network in enumerate(networks.values()):
-        start(network, seed)
-    return networks
-
-
-def train(config: Configuration, work: Path, minutes: float | None = None) -> dict[str, Any]:
-    """Train from the last checkpoint on; returns the networks with their averaged weights."""
-    fuse_group_norm()
-    if config.linear_encoder and not (work / "components.npz").exists():
+def train(config: Configuration, work: Path, minutes: float | None = None) -> ImageDecoder:
+    """Train from the last checkpoint on; returns the decoder with its averaged weights."""
+    prepare(config)
+    if not (work / "components.npz").exists():
         fit_components(config, work)
-    networks = build(config)
-    if config.linear_encoder:
-        loss, source = decoder_objective(networks["decoder"], config), encoded
-    else:
-        loss, source = objective(networks["encoder"], networks["decoder"], config), pictures
-    trainer = Trainer(networks, loss, config.autoencoder_training, work / "autoencoder")
+    decoder = ImageDecoder(config.autoencoder, config.dtype)
+    start(decoder, 0)
+    networks = {"decoder": decoder}
+    training, loss = config.autoencoder_training, objective(decoder, config)
+    trainer = Trainer(networks, loss, training, work / "autoencoder", config.fused)
     trainer.restore()
-    trainer.fit(source(config, work, 1 + trainer.step), minutes)
+    trainer.fit(encoded(config, work, 1 + trainer.step), minutes)
     load_average(trainer.path, networks)
-    return networks
-
-
-def trained_encoder(config: Configuration, work: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """pictures (B, H, W, 3) in -1..1 -> latents (B, h, w, C) of variance one."""
-    if config.linear_encoder:
-        return linear.load(work / "components.npz").encode
-    fuse_group_norm()
-    encoder = ImageEncoder(config.autoencoder, config.dtype)
-    load_average(work / "autoencoder" / "checkpoint.npz", {"encoder": encoder})
-    scale = json.loads((work / "autoencoder" / "measured.json").read_text())["scale"]
-    encode = compiled(lambda x: encoder.moments(x)[0])
-    return lambda x: scale * keras.ops.convert_to_numpy(encode(x)).astype("float32")
+    return decoder
 
 
 def compiled(function: Callable) -> Callable:
@@ -161,32 +114,27 @@ def compiled(function: Callable) -> Callable:
     return torch.no_grad()(function)
 
 
-def measure(
-    config: Configuration, work: Path, networks: dict[str, Any], count: int = 16
-) -> dict[str, float]:
-    """``scale``: what makes the latents' variance one. ``psnr``: of reconstructions, in dB."""
-    deviations, errors = [], []
-    decode = compiled(networks["decoder"])
-    encode = compiled(lambda x: networks["encoder"].moments(x)[0])
-    for x, z in islice((encoded if config.linear_encoder else pictures)(config, work, 99), count):
-        if not config.linear_encoder:
-            z = keras.ops.convert_to_numpy(encode(x))
-        y = np.clip(keras.ops.convert_to_numpy(decode(z)), -1, 1)
-        deviations.append(z.std())
+def measure(config: Configuration, work: Path, decoder: ImageDecoder, count: int = 8) -> float:
+    """The peak signal-to-noise ratio of reconstructions, in dB, of latents without noise."""
+    composer, components = open_composer(config, work), linear.load(work / "components.npz")
+    decode, errors = compiled(decoder), []
+    for images, _ in islice(batches(composer, 8, 99), count):
+        x = images.astype("float32") / 127.5 - 1
+        y = np.clip(keras.ops.convert_to_numpy(decode(components.encode(x))), -1, 1)
         errors.append(np.mean(np.square((y - x) / 2)))
-    scale = 1.0 if config.linear_encoder else float(1 / np.mean(deviations))
-    return {"scale": scale, "psnr": float(-10 * np.log10(np.mean(errors)))}
+    return float(-10 * np.log10(np.mean(errors)))
 
 
-def write_measured(work: Path, found: dict[str, float]) -> None:
-    (work / "autoencoder" / "measured.json").write_text(json.dumps(found, indent=2) + "\n")
+def write_measured(work: Path, psnr: float) -> None:
+    found = json.dumps({"psnr": psnr}, indent=2)
+    (work / "autoencoder" / "measured.json").write_text(found + "\n")
 
 
 def main() -> None:
     config, work, minutes = arguments(__doc__, minutes={"type": float, "default": None})
-    found = measure(config, work, train(config, work, minutes))
-    write_measured(work, found)
-    log.info("autoencoder: %s", found)
+    psnr = measure(config, work, train(config, work, minutes))
+    write_measured(work, psnr)
+    log.info("autoencoder: %.2f dB", psnr)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank, make_bank, read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.training import Trainer, fuse_group_norm, start
+from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.training import TOKENS, Trainer, prepare, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.layers import timestep_embedding
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 Tensor = Any
 UNCONDITIONAL = 0.1  # the share of samples whose caption is empty, for guidance
 SNR_LIMIT = 5.0
-TOKENS = 77
 
 
 def alphas_cumprod() -> np.ndarray:
@@ -40,7 +39,7 @@ def alphas_cumprod() -> np.ndarray:
     return 1 / (1 + training_sigmas(zero_terminal_snr=True) ** 2)
 
 
-def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
+def objective(unet: UNet, text_encoder: TextEncoder, stretched: bool = True) -> Callable:
     """(latents, noise (B, h, w, C), timesteps (B,), tokens (B, T)) -> the loss and its parts.
 
     The network predicts v = alpha noise - sigma latents (Salimans and Ho 2022, arXiv 2202.00512);
@@ -56,7 +55,7 @@ def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
     def loss(latents: Tensor, noise: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple:
         a, s, w = (ops.take(ops.convert_to_tensor(t), timesteps) for t in (alpha, sigma, weights))
         a, s = a[:, None, None, None], s[:, None, None, None]
-        v = velocity(unet, a * latents + s * noise, timesteps, text_encoder(tokens))
+        v = velocity(unet, a * latents + s * noise, timesteps, text_encoder(tokens), stretched)
         errors = ops.mean(ops.square(v - (a * noise - s * latents)), (1, 2, 3))
         weighted = ops.mean(w * errors)
         return weighted, {"loss": weighted, "error": ops.mean(errors)}
@@ -64,10 +63,17 @@ def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
     return loss
 
 
-def velocity(unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-    """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C)."""
+def velocity(
+    unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor, stretched: bool = True
+) -> Tensor:
+    """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C).
+
+    ``stretched``: to all of CLIP's tokens; `fused` counts the last one as often instead.
+    """
     time = timestep_embedding(timesteps, unet.config.channels[0])
-    texts = [stretch(k_and_v) for k_and_v in unet.embed_text(context)]
+    texts = unet.embed_text(context)
+    if stretched:
+        texts = [stretch(k_and_v) for k_and_v in texts]
     return ops.cast(unet.denoise(x, unet.embed_time(time), texts), "float32")
 
 
@@ -81,25 +87,23 @@ def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return tuple(ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in text)
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes, drawn from the bank."""
+def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Endless batches of what the objective takes."""
     random = np.random.Generator(np.random.Philox(seed))
     while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        latents = bank.latents[chosen].astype("float32")
-        tokens = bank.tokens[chosen].astype("int32")
-        tokens[random.random(batch) < UNCONDITIONAL] = bank.empty
+        latents, tokens = scenes.sample(random, batch)
+        tokens[random.random(batch) < UNCONDITIONAL] = scenes.empty
         # Timesteps in equal parts of the schedule: the loss of a batch varies less.
         spread = (np.arange(batch) + random.random(batch)) / batch
         timesteps = (random.permutation(spread) * 1000).astype("int32")
         yield latents, random.standard_normal(latents.shape, "float32"), timesteps, tokens
 
 
-def build(config: Configuration, bank: Bank) -> dict[str, Any]:
+def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
     """The two networks. While training, the text encoder knows the words of the captions alone;
     the export gives every other word of the vocabulary an embedding of zeros."""
     words = replace(
-        config.text_encoder, vocabulary=len(bank.vocabulary), length=config.caption_length
+        config.text_encoder, vocabulary=len(scenes.vocabulary), length=config.caption_length
     )
     networks = {"unet": UNet(config.unet, config.dtype), "text_encoder": TextEncoder(words)}
     for seed, network in enumerate(networks.values(), 10):
@@ -108,18 +112,17 @@ def build(config: Configuration, bank: Bank) -> dict[str, Any]:
 
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
-    """Train from the last checkpoint on; the bank is made when it is not there."""
-    fuse_group_norm()
-    made = (work / "bank.npz").exists()
-    bank = read_bank(work / "bank.npz") if made else make_bank(config, work)
-    networks = build(config, bank)
-    text_encoder = networks["text_encoder"]
-    loss = objective(networks["unet"], text_encoder)
+    """Train from the last checkpoint on; the latents are made when they are not there."""
+    prepare(config)
+    scenes = open_latents(config, work)
+    networks = build(config, scenes)
+    text_encoder, training = networks["text_encoder"], config.denoiser_training
     if not (work / "denoiser" / "checkpoint.npz").exists():
-        teach(text_encoder, bank, config.words_training, work / "words")
-    trainer = Trainer(networks, loss, config.denoiser_training, work / "denoiser")
+        teach(text_encoder, scenes, config, work / "words")
+    loss = objective(networks["unet"], text_encoder, stretched=not config.fused)
+    trainer = Trainer(networks, loss, training, work / "denoiser", config.fused)
     trainer.restore()
-    trainer.fit(samples(bank, config.denoiser_training.batch, trainer.step), minutes)
+    trainer.fit(samples(scenes, training.batch, trainer.step), minutes)
     return trainer
 
 

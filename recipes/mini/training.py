@@ -15,11 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from recipes.mini.config import Training
+from recipes.mini.config import Configuration, Training
 from sfumato.networks.network import Network, keys
 
 log = logging.getLogger(__name__)
 
+TOKENS = 77
 RESIDUALS = ("conv2.weight", "to_out.0.weight", "out_proj.weight", "fc2.weight", "net.2.weight",
              "proj_out.weight")  # fmt: skip
 
@@ -55,10 +56,16 @@ class Trainer:
         loss: (batch arrays) -> (scalar, dict of scalars), in ``keras.ops``.
         training: how long, and how fast.
         folder: where the checkpoint is.
+        fused: compile PyTorch's step: see `fused`.
     """
 
     def __init__(
-        self, networks: dict[str, Network], loss: Callable, training: Training, folder: Path
+        self,
+        networks: dict[str, Network],
+        loss: Callable,
+        training: Training,
+        folder: Path,
+        fused: bool = False,
     ) -> None:
         self.networks, self.loss, self.training = networks, loss, training
         self.path = folder / "checkpoint.npz"
@@ -69,8 +76,18 @@ class Trainer:
         )
         self.optimizer.build(self.variables)
         self.average = [numbers(v).copy() for v in self.variables]
-        self.step, self.seconds = 0, 0.0
-        self.run = {"jax": jax_step, "torch": torch_step}[keras.backend.backend()](self)
+        self.step, self.seconds, self.fused = 0, 0.0, fused
+        self.run = self.program()
+
+    def program(self) -> Callable[[Sequence[np.ndarray]], dict]:
+        """One step of training on a batch, in the backend's best form."""
+        if keras.backend.backend() == "jax":
+            return jax_step(self)
+        if not self.fused:
+            return torch_step(self)
+        from recipes.mini.fused import step
+
+        return step(self)
 
     def fit(self, batches: Iterator[Sequence[np.ndarray]], minutes: float | None = None) -> None:
         """Train until the last step, or for so many minutes; a checkpoint every few of them."""
@@ -123,7 +140,7 @@ class Trainer:
             for index, variable in enumerate(self.optimizer.variables):
                 variable.assign(file[f"optimizer/{index}"])
             self.step, self.seconds = int(file["step"]), float(file["seconds"])
-        self.run = {"jax": jax_step, "torch": torch_step}[keras.backend.backend()](self)
+        self.run = self.program()
         return True
 
     def momentum(self) -> float:
@@ -209,20 +226,9 @@ def torch_step(trainer: Trainer) -> Callable[[Sequence[np.ndarray]], dict]:
     return step
 
 
-def fuse_group_norm() -> None:
-    """Let PyTorch normalise groups by its own kernel, which is several times as fast."""
-    if keras.backend.backend() != "torch":
-        return
-    import torch
+def prepare(config: Configuration) -> None:
+    """Let the networks compute as is best for training on this backend."""
+    if keras.backend.backend() == "torch" and config.fused:
+        from recipes.mini import fused
 
-    def call(self: Any, x: Any) -> Any:
-        y = torch.nn.functional.group_norm(
-            x.movedim(-1, 1),
-            self.groups,
-            self.gamma.value.to(x.dtype),
-            self.beta.value.to(x.dtype),
-            self.epsilon,
-        )
-        return y.movedim(1, -1)
-
-    keras.layers.GroupNormalization.call = call
+        fused.prepare(copies=TOKENS - config.caption_length + 1)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank, read_bank
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
-from recipes.mini.training import Trainer, fuse_group_norm, load_average
+from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.training import Trainer, load_average, prepare
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
@@ -28,7 +28,13 @@ LEVELS = 4  # steps of the student: the timesteps 999, 749, 499 and 249
 TEACHER = 2  # steps of the teacher for each of them
 
 
-def objective(student: UNet, teacher: UNet, text_encoder: TextEncoder, guidance: float) -> Callable:
+def objective(
+    student: UNet,
+    teacher: UNet,
+    text_encoder: TextEncoder,
+    guidance: float,
+    stretched: bool = True,
+) -> Callable:
     """(latents, noise (B, h, w, C), levels (B,), tokens, empty (B, T)) -> the loss and its parts.
 
     Level 0 is the student's last step, to the clean picture. All steps are DDIM's (Song et al.
@@ -53,45 +59,44 @@ def objective(student: UNet, teacher: UNet, text_encoder: TextEncoder, guidance:
         x = y = a * latents + s * noise
         for step in range(TEACHER):
             b, r, earlier = at(place - step)
-            v = velocity(teacher, y, earlier, unwanted)
-            v = v + guidance * (velocity(teacher, y, earlier, wanted) - v)
+            v = velocity(teacher, y, earlier, unwanted, stretched)
+            v = v + guidance * (velocity(teacher, y, earlier, wanted, stretched) - v)
             picture, rest = b * y - r * v, r * y + b * v
             b, r, _ = at(place - step - 1)
             y = b * picture + r * rest
         # The picture from which one step of DDIM, from x, leads to y, as v.
         picture = (y - r / s * x) / (b - r / s * a)
         target = ops.stop_gradient((a * x - picture) / s)
-        error = ops.mean(ops.square(velocity(student, x, time, wanted) - target))
+        error = ops.mean(ops.square(velocity(student, x, time, wanted, stretched) - target))
         return error, {"loss": error}
 
     return loss
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes, drawn from the bank."""
+def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Endless batches of what the objective takes."""
     random = np.random.Generator(np.random.Philox(seed))
-    empty = np.broadcast_to(bank.empty, (batch, len(bank.empty))).astype("int32")
+    empty = np.broadcast_to(scenes.empty, (batch, len(scenes.empty)))
     while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        latents = bank.latents[chosen].astype("float32")
+        latents, tokens = scenes.sample(random, batch)
         noise = random.standard_normal(latents.shape, "float32")
-        levels = random.integers(LEVELS, size=batch).astype("int32")
-        yield latents, noise, levels, bank.tokens[chosen].astype("int32"), empty
+        yield latents, noise, random.integers(LEVELS, size=batch).astype("int32"), tokens, empty
 
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
     """Train from the last checkpoint on, at first from the denoiser's averaged weights."""
-    fuse_group_norm()
-    bank, trained = read_bank(work / "bank.npz"), work / "denoiser" / "checkpoint.npz"
-    student = build(config, bank)["unet"]
-    teacher, text_encoder = build(config, bank).values()
+    prepare(config)
+    scenes, trained = open_latents(config, work), work / "denoiser" / "checkpoint.npz"
+    student = build(config, scenes)["unet"]
+    teacher, text_encoder = build(config, scenes).values()
     load_average(trained, {"unet": student})
     load_average(trained, {"unet": teacher, "text_encoder": text_encoder})
     teacher.trainable = text_encoder.trainable = False
-    loss = objective(student, teacher, text_encoder, PRESETS["mini"].guidance)
-    trainer = Trainer({"unet": student}, loss, config.turbo_training, work / "turbo")
+    guidance, training = PRESETS["mini"].guidance, config.turbo_training
+    loss = objective(student, teacher, text_encoder, guidance, stretched=not config.fused)
+    trainer = Trainer({"unet": student}, loss, training, work / "turbo", config.fused)
     trainer.restore()
-    trainer.fit(samples(bank, config.turbo_training.batch, trainer.step), minutes)
+    trainer.fit(samples(scenes, training.batch, trainer.step), minutes)
     return trainer
 
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank
-from recipes.mini.config import Training
+from recipes.mini.config import Configuration
+from recipes.mini.latents import LatentComposer
 from recipes.mini.training import Trainer
 from sfumato.networks.text_encoder import TextEncoder
 
@@ -34,18 +34,20 @@ def objective(text_encoder: TextEncoder, head: keras.layers.Layer) -> Callable:
     return loss
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
     random = np.random.Generator(np.random.Philox(seed))
     while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        yield bank.latents[chosen].astype("float32"), bank.tokens[chosen].astype("int32")
+        yield scenes.sample(random, batch)
 
 
-def teach(text_encoder: TextEncoder, bank: Bank, training: Training, folder: Path) -> None:
+def teach(
+    text_encoder: TextEncoder, scenes: LatentComposer, config: Configuration, folder: Path
+) -> None:
     """Train the text encoder from the last checkpoint on; the matrix is thrown away."""
-    head = keras.layers.Dense(int(np.prod(bank.latents.shape[1:])))
+    head = keras.layers.Dense(int(np.prod(scenes.shape)))
     head.build((None, text_encoder.config.width))
     networks: dict[str, Any] = {"text_encoder": text_encoder, "head": head}
-    trainer = Trainer(networks, objective(text_encoder, head), training, folder)
+    training, loss = config.words_training, objective(text_encoder, head)
+    trainer = Trainer(networks, loss, training, folder, config.fused)
     trainer.restore()
-    trainer.fit(samples(bank, training.batch, trainer.step))
+    trainer.fit(samples(scenes, training.batch, trainer.step))
