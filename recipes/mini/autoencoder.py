@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ import numpy as np
 from keras import ops
 
 from recipes.mini import linear
-from recipes.mini.compose import open_composer
+from recipes.mini.compose import Composer, open_composer
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.stream import batches
+from recipes.mini.shipped import restore, shipped_encoder
+from recipes.mini.stream import batches, pooled
 from recipes.mini.training import Trainer, load_average, prepare, start
 from sfumato.networks.autoencoder import ImageDecoder
 
 log = logging.getLogger(__name__)
 Tensor = Any
+POOL = 8192  # pictures that an accelerator draws from while new ones are composed
 LATENT_NOISE = 0.15
 """Added to the latents at most, so that the decoder forgives small errors."""
 
@@ -66,41 +70,54 @@ def objective(decoder: ImageDecoder, config: Configuration) -> Callable:
     return loss
 
 
-def encoded(config: Configuration, work: Path, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of pictures (B, H, W, 3) in -1..1 and their latents (B, h, w, C), every
+@dataclass(frozen=True)
+class Encoded:
+    """Makes batches of pictures (B, H, W, 3) in -1..1 and their latents (B, h, w, C), every
     picture's with noise of another strength, as the denoiser leaves some."""
-    composer, components = open_composer(config, work), linear.load(work / "components.npz")
-    batch = config.autoencoder_training.batch
-    random = np.random.Generator(np.random.Philox(seed))
-    for images, _ in batches(composer, batch, seed, config.workers):
-        x = images.astype("float32") / 127.5 - 1
-        z = components.encode(x)
-        strength = np.float32(LATENT_NOISE) * random.random((batch, 1, 1, 1), "float32")
-        yield x, z + strength * random.standard_normal(z.shape, "float32")
+
+    composer: Composer
+    components: linear.Components
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
+        x = self.composer.batch(random, size)[0].astype("float32") / 127.5 - 1
+        z = self.components.encode(x)
+        strength = np.float32(LATENT_NOISE) * random.random((size, 1, 1, 1), "float32")
+        return x, z + strength * random.standard_normal(z.shape, "float32")
 
 
-def fit_components(config: Configuration, work: Path) -> None:
-    """Find the linear encoder of the configuration's pictures."""
-    composer, c = open_composer(config, work), config.autoencoder
-    drawn = (images / np.float32(127.5) - 1 for images, _ in batches(composer, 50, 7))
-    found = linear.fit(islice(drawn, 30), c.downsampling, c.latent_channels)
+def open_encoded(config: Configuration, work: Path) -> Encoded:
+    return Encoded(open_composer(config, work), linear.load(work / "components.npz"))
+
+
+def make_components(config: Configuration, work: Path) -> None:
+    """The linear encoder of the work folder: that of the shipped weights, if these are of the same
+    architecture, or a new one of the configuration's pictures."""
+    if (work / "components.npz").exists():
+        return
+    source = batches(partial(open_composer, config, work), 50, 7)
+    drawn = islice((images / np.float32(127.5) - 1 for images, _ in source), 30)
+    c, encode = config.autoencoder, shipped_encoder(config)
+    if encode:
+        found = linear.recover(encode, drawn, c.downsampling)
+    else:
+        found = linear.fit(drawn, c.downsampling, c.latent_channels)
     np.savez(work / "components.npz", **vars(found))
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> ImageDecoder:
-    """Train from the last checkpoint on; returns the decoder with its averaged weights."""
+def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
+    """Train from the last checkpoint on; the decoder has the averaged weights then."""
     prepare(config)
-    if not (work / "components.npz").exists():
-        fit_components(config, work)
+    make_components(config, work)
     decoder = ImageDecoder(config.autoencoder, config.dtype)
     start(decoder, 0)
-    networks = {"decoder": decoder}
     training, loss = config.autoencoder_training, objective(decoder, config)
-    trainer = Trainer(networks, loss, training, work / "autoencoder", config.fused)
-    trainer.restore()
-    trainer.fit(encoded(config, work, 1 + trainer.step), minutes)
-    load_average(trainer.path, networks)
-    return decoder
+    trainer = Trainer({"decoder": decoder}, loss, training, work / "autoencoder", config.fused)
+    restore(trainer, "autoencoder", config, work)
+    opened = partial(open_encoded, config, work)
+    source = batches(opened, training.batch, 1 + trainer.step, config.workers)
+    trainer.fit(pooled(source, POOL, trainer.step) if config.workers else source, minutes)
+    load_average(trainer.path, trainer.networks)
+    return trainer
 
 
 def compiled(function: Callable) -> Callable:
@@ -114,11 +131,10 @@ def compiled(function: Callable) -> Callable:
     return torch.no_grad()(function)
 
 
-def measure(config: Configuration, work: Path, decoder: ImageDecoder, count: int = 8) -> float:
+def measure(config: Configuration, work: Path, decoder: Any, count: int = 8) -> float:
     """The peak signal-to-noise ratio of reconstructions, in dB, of latents without noise."""
-    composer, components = open_composer(config, work), linear.load(work / "components.npz")
-    decode, errors = compiled(decoder), []
-    for images, _ in islice(batches(composer, 8, 99), count):
+    components, decode, errors = linear.load(work / "components.npz"), compiled(decoder), []
+    for images, _ in islice(batches(partial(open_composer, config, work), 8, 99), count):
         x = images.astype("float32") / 127.5 - 1
         y = np.clip(keras.ops.convert_to_numpy(decode(components.encode(x))), -1, 1)
         errors.append(np.mean(np.square((y - x) / 2)))
@@ -132,7 +148,7 @@ def write_measured(work: Path, psnr: float) -> None:
 
 def main() -> None:
     config, work, minutes = arguments(__doc__, minutes={"type": float, "default": None})
-    psnr = measure(config, work, train(config, work, minutes))
+    psnr = measure(config, work, train(config, work, minutes).networks["decoder"])
     write_measured(work, psnr)
     log.info("autoencoder: %.2f dB", psnr)
 

@@ -35,10 +35,11 @@ PLURAL = ("scissors", "grapes", "glasses", "eyeglasses", "sunglasses", "jeans", 
 MASS = ("bread", "broccoli", "garlic", "corn", "maize", "popcorn", "sushi", "bacon", "cheese",
         "chocolate", "candy", "honey", "milk", "coffee", "beer", "wine", "lightning", "luggage",
         "meat", "yarn", "art")  # fmt: skip
-IRREGULAR = {"mouse": "mice", "tooth": "teeth", "leaf": "leaves", "wolf": "wolves", "loaf": "loaves",
-             "scarf": "scarves", "knife": "knives", "dice": "dice", "die": "dice", "fish": "fish",
-             "sheep": "sheep", "deer": "deer", "reindeer": "reindeer", "shrimp": "shrimp",
-             "tomato": "tomatoes", "potato": "potatoes", "mango": "mangoes"}  # fmt: skip
+IRREGULAR = {"mouse": "mice", "tooth": "teeth", "leaf": "leaves", "wolf": "wolves",
+             "loaf": "loaves", "scarf": "scarves", "knife": "knives", "dice": "dice",
+             "die": "dice", "fish": "fish", "sheep": "sheep", "deer": "deer",
+             "reindeer": "reindeer", "shrimp": "shrimp", "tomato": "tomatoes",
+             "potato": "potatoes", "mango": "mangoes"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,11 @@ class Composer:
         scene, index = self.draw_scene(random)
         picture = self.paint(scene, index, random)
         return picture, self.say(scene, index, random)
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, list[str]]:
+        """Pictures uint8 (size, H, W, 3) and their captions."""
+        images, captions = zip(*(self.sample(random) for _ in range(size)), strict=True)
+        return np.stack(images), list(captions)
 
     def say(self, scene: Scene, index: int, random: np.random.Generator) -> str:
         """A caption of the scene, its things by one of their names."""

@@ -50,6 +50,8 @@ class Configuration:
     dtype: str = "float32"
     fused: bool = False
     """Compile PyTorch's training steps, in bfloat16: for processors that have it."""
+    shipped: str = ""
+    """The preset whose weights the training begins with, where they fit and there are no others."""
     workers: int = 0
     """Processes that compose pictures; 0: the training does it itself."""
 
@@ -78,6 +80,7 @@ CPU = Configuration(
     words_training=Training(2_500, 128, 2e-3, warmup=50),
     turbo_training=Training(600, 64, 3e-4, warmup=10, ema=0.98),
     fused=True,
+    shipped="mini",
 )
 GPU = replace(
     CPU,
@@ -118,10 +121,10 @@ TOY = Configuration(
 CONFIGURATIONS = {config.name: config for config in (GPU, CPU, TOY)}
 
 
-def arguments(what: str | None, **extra: dict) -> tuple:
+def arguments(what: str | None, default: str = "cpu", **extra: dict) -> tuple:
     """The command line that all stages share: (configuration, work folder[, extra...])."""
     parser = argparse.ArgumentParser(description=(what or "").splitlines()[0])
-    parser.add_argument("--configuration", choices=CONFIGURATIONS, default="cpu")
+    parser.add_argument("--configuration", choices=CONFIGURATIONS, default=default)
     parser.add_argument("--work", type=Path, required=True, help="where this run keeps its files")
     for name, options in extra.items():
         parser.add_argument(f"--{name}", **options)

@@ -6,8 +6,9 @@ python -m recipes.mini.denoiser --configuration cpu --work RUN [--minutes M]
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from keras import ops
 
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.shipped import restore
+from recipes.mini.stream import batches
 from recipes.mini.training import TOKENS, Trainer, prepare, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
@@ -87,16 +90,23 @@ def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return tuple(ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in text)
 
 
-def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes."""
-    random = np.random.Generator(np.random.Philox(seed))
-    while True:
-        latents, tokens = scenes.sample(random, batch)
-        tokens[random.random(batch) < UNCONDITIONAL] = scenes.empty
+@dataclass(frozen=True)
+class Noisy:
+    """Makes batches of what the objective takes."""
+
+    scenes: LatentComposer
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
+        latents, tokens = self.scenes.batch(random, size)
+        tokens[random.random(size) < UNCONDITIONAL] = self.scenes.empty
         # Timesteps in equal parts of the schedule: the loss of a batch varies less.
-        spread = (np.arange(batch) + random.random(batch)) / batch
+        spread = (np.arange(size) + random.random(size)) / size
         timesteps = (random.permutation(spread) * 1000).astype("int32")
-        yield latents, random.standard_normal(latents.shape, "float32"), timesteps, tokens
+        return latents, random.standard_normal(latents.shape, "float32"), timesteps, tokens
+
+
+def open_noisy(config: Configuration, work: Path) -> Noisy:
+    return Noisy(open_latents(config, work))
 
 
 def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
@@ -117,12 +127,14 @@ def train(config: Configuration, work: Path, minutes: float | None = None) -> Tr
     scenes = open_latents(config, work)
     networks = build(config, scenes)
     text_encoder, training = networks["text_encoder"], config.denoiser_training
-    if not (work / "denoiser" / "checkpoint.npz").exists():
-        teach(text_encoder, scenes, config, work / "words")
     loss = objective(networks["unet"], text_encoder, stretched=not config.fused)
     trainer = Trainer(networks, loss, training, work / "denoiser", config.fused)
-    trainer.restore()
-    trainer.fit(samples(scenes, training.batch, trainer.step), minutes)
+    if not restore(trainer, "denoiser", config, work, scenes.vocabulary):
+        opened = partial(open_latents, config, work)
+        teach(text_encoder, opened, scenes.shape, config, work / "words")
+        trainer.begin()
+    opened = partial(open_noisy, config, work)
+    trainer.fit(batches(opened, training.batch, trainer.step, config.workers), minutes)
     return trainer
 
 

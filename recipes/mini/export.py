@@ -16,11 +16,11 @@ from recipes.mini import linear
 from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import open_latents, words
-from recipes.mini.stream import compose
+from recipes.mini.stream import make
 from recipes.mini.training import averages, load_average
 from sfumato.checkpoints.save import save_diffusers
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.network import Network, keys
+from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
@@ -39,7 +39,7 @@ def autoencoder(config: Configuration, work: Path) -> list[Any]:
     encoder, decoder = ImageEncoder(config.autoencoder), ImageDecoder(config.autoencoder)
     encoder.initialize(0)
     components = linear.load(work / "components.npz")
-    shown, _ = compose(open_composer(config, work), 100, 3)
+    shown, _ = make(open_composer(config, work), 100, 3)
     linear.construct(encoder, components, shown / np.float32(127.5) - 1)
     load_average(work / "autoencoder" / "checkpoint.npz", {"decoder": decoder})
     return [encoder, decoder]

@@ -22,7 +22,7 @@ Tensor = torch.Tensor
 
 def group_norm(self: Any, x: Tensor) -> Tensor:
     """Normalise groups by sums of channels: one pass that reads, one that writes."""
-    B, H, W, C = x.shape
+    B, _, _, C = x.shape
     wide = x.float()
     mean, square = wide.mean((1, 2)), wide.square().mean((1, 2))  # (B, C)
     mean, square = (t.reshape(B, self.groups, -1).mean(-1) for t in (mean, square))

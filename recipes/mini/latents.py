@@ -12,16 +12,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from recipes.mini import colours, linear
-from recipes.mini.autoencoder import fit_components
+from recipes.mini.autoencoder import make_components
 from recipes.mini.compose import (
-    COUNTS, FULL, HALF, RELATIONS, SMALL, Composer, Scene, open_composer, plural, spots,
+    COUNTS,
+    FULL,
+    HALF,
+    RELATIONS,
+    SMALL,
+    Composer,
+    Scene,
+    open_composer,
+    plural,
+    spots,
 )  # fmt: skip
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.linear import Components
@@ -69,8 +80,7 @@ def encodings(
 def make_store(config: Configuration, work: Path) -> None:
     """Encode every drawing in every colour that it may have, into the folder ``latents``."""
     composer = open_composer(config, work)
-    if not (work / "components.npz").exists():
-        fit_components(config, work)
+    make_components(config, work)
     components = linear.load(work / "components.npz")
     rows = [(i, c) for i, label in enumerate(composer.pack.labels) for c in palette(composer, i)]
     side, channels = config.size // components.side, components.matrix.shape[1]
@@ -83,15 +93,44 @@ def make_store(config: Configuration, work: Path) -> None:
             arrays[kind, layout] = np.lib.format.open_memmap(
                 folder / f"{kind}-{layout}.npy", "w+", "float16", (*shape, h, h, channels)
             )
-    for row, (index, colour) in enumerate(rows):
-        for layout, thing, ground in encodings(composer, components, index, colour):
+    for row, found in encoded_rows(config, work, rows, components):
+        for layout, thing, ground in found:
             arrays["things", layout][row] = thing
-            if colour is None:
-                arrays["grounds", layout][index] = ground
+            if rows[row][1] is None:
+                arrays["grounds", layout][rows[row][0]] = ground
     for array in arrays.values():
         array.flush()
     (folder / "rows.txt").write_text("".join(f"{i} {c or 'own'}\n" for i, c in rows))
     log.info("%d drawings in their colours", len(rows))
+
+
+def encoded_rows(
+    config: Configuration, work: Path, rows: list[tuple[int, str | None]], components: Components
+) -> Iterator[tuple[int, list[tuple]]]:
+    """(row, what `encodings` gives) of every row, by the configuration's workers."""
+    job = Encoder(config, work, components)
+    if not config.workers:
+        yield from ((row, job(*each)) for row, each in enumerate(rows))
+        return
+    with ProcessPoolExecutor(config.workers, get_context("spawn")) as pool:
+        yield from enumerate(pool.map(job, *zip(*rows, strict=True), chunksize=64))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """`encodings` for worker processes: the drawings are opened where they are needed."""
+
+    config: Configuration
+    work: Path
+    components: Components
+
+    def __call__(self, index: int, colour: str | None) -> list[tuple]:
+        return list(encodings(composer_of(self.config, self.work), self.components, index, colour))
+
+
+@lru_cache(1)
+def composer_of(config: Configuration, work: Path) -> Composer:
+    return open_composer(config, work)
 
 
 def palette(composer: Composer, index: int) -> list[str | None]:
@@ -129,9 +168,9 @@ class LatentComposer:
         """Of one picture's latents: (h, w, C)."""
         return self.store.things["full"].shape[1:]
 
-    def sample(self, random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """latents float32 (count, h, w, C) and tokens int32 (count, T)."""
-        pairs = [self.sample_one(random) for _ in range(count)]
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """latents float32 (size, h, w, C) and tokens int32 (size, T)."""
+        pairs = [self.sample_one(random) for _ in range(size)]
         latents, captions = zip(*pairs, strict=True)
         return np.stack(latents), np.stack([self.tokens(caption) for caption in captions])
 
@@ -168,7 +207,9 @@ class LatentComposer:
     def black(self) -> np.ndarray:
         """The latents of a patch of black ground, (C,)."""
         side = self.components.side
-        return self.components.encode(np.broadcast_to(BLACK / 127.5 - 1, (1, side, side, 3)))[0, 0, 0]
+        return self.components.encode(np.broadcast_to(BLACK / 127.5 - 1, (1, side, side, 3)))[
+            0, 0, 0
+        ]
 
     @cached_property
     def change(self) -> np.ndarray:

@@ -9,7 +9,7 @@ two large opposite constants in every group, and its SiLU is used where it is st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,11 @@ def fit(batches: Iterable[np.ndarray], side: int, channels: int) -> Components:
     count, total, products = 0, 0.0, 0.0
     for pictures in batches:
         x = patches(pictures, side).reshape(-1, side * side * 3)
-        count, total, products = count + len(x), total + x.sum(0, dtype="float64"), products + x.T @ x
+        count, total, products = (
+            count + len(x),
+            total + x.sum(0, dtype="float64"),
+            products + x.T @ x,
+        )
     mean = total / count
     variance, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     order = np.argsort(variance)[::-1][:channels]
@@ -66,12 +70,36 @@ def fit(batches: Iterable[np.ndarray], side: int, channels: int) -> Components:
     return Components(mean.astype("float32"), matrix.astype("float32"), side)
 
 
+def recover(
+    encode: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray], side: int
+) -> Components:
+    """The components that a constructed encoder computes, from what it makes of pictures: where
+    only its weights were kept, the training goes on with the same latents.
+
+    Least squares with a small weight on the matrix itself, for directions that pictures lack.
+    """
+    count, sums, products, cross = 0, 0.0, 0.0, 0.0
+    for pictures in batches:
+        x = patches(pictures, side).reshape(-1, side * side * 3)
+        y = encode(pictures).reshape(len(x), -1)
+        pair = np.concatenate([x.sum(0, dtype="float64"), y.sum(0, dtype="float64")])
+        count, sums = count + len(x), sums + pair
+        products, cross = products + x.T @ x, cross + x.T @ y
+    mean, latent = np.split(sums / count, [side * side * 3])
+    covariance = products / count - np.outer(mean, mean)
+    covariance += 1e-6 * np.trace(covariance) / len(mean) * np.eye(len(mean))
+    matrix = np.linalg.solve(covariance, cross / count - np.outer(mean, latent))
+    # encode(x) = (x - m) matrix, so m is moved until the mean gives the mean of the latents.
+    shift = latent @ np.linalg.pinv(matrix)
+    return Components((mean - shift).astype("float32"), matrix.astype("float32"), side)
+
+
 def construct(encoder: ImageEncoder, components: Components, pictures: np.ndarray) -> None:
     """Give an encoder the weights that compute these components.
 
     Args:
-        encoder: with as many stride-2 levels as the patches' side has factors of two, and at
-            least twice as many channels per group of its last norm as it has latents there, and two.
+        encoder: with as many stride-2 levels as the patches' side has factors of two, and at least
+            twice as many channels per group of its last norm as it has latents there, and two.
         components: what it has to compute.
         pictures: (B, H, W, 3) in -1..1, to find what the narrow levels can carry best.
     """

@@ -42,10 +42,14 @@ class Pack:
     def size(self) -> int:
         return self.drawings.shape[1]
 
+    def small(self, side: int) -> Pack:
+        """The same drawings, ``side`` pixels wide at most."""
+        if side >= self.size:
+            return self
+        return Pack(np.stack([shrink(drawing, side) for drawing in self.drawings]), self.labels)
 
-def label_of(
-    rgba: np.ndarray, name: str, style: str, code: str, keywords=(), synonyms=()
-) -> Label:
+
+def label_of(rgba: np.ndarray, name: str, style: str, code: str, keywords=(), synonyms=()) -> Label:
     """The label of a drawing, its colour read from the pixels."""
     small = shrink(rgba)
     colour = colours.own_colour(small)

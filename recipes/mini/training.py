@@ -75,9 +75,17 @@ class Trainer:
             Schedule(training), weight_decay=0.01, beta_2=0.99, global_clipnorm=1.0
         )
         self.optimizer.build(self.variables)
-        self.average = [numbers(v).copy() for v in self.variables]
         self.step, self.seconds, self.fused = 0, 0.0, fused
+        self.begin()
+
+    def begin(self) -> None:
+        """Average from the weights as they are now."""
+        self.average = [numbers(v).copy() for v in self.variables]
         self.run = self.program()
+
+    def rows(self) -> zip:
+        """(name, variable) of everything that is trained."""
+        return zip(self.names, self.variables, strict=True)
 
     def program(self) -> Callable[[Sequence[np.ndarray]], dict]:
         """One step of training on a batch, in the backend's best form."""

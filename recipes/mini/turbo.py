@@ -8,7 +8,9 @@ Progressive distillation of a guided model (Salimans and Ho 2022, arXiv 2202.005
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from keras import ops
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
 from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.shipped import give, read_pieces
+from recipes.mini.stream import batches
 from recipes.mini.training import Trainer, load_average, prepare
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -73,14 +77,21 @@ def objective(
     return loss
 
 
-def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes."""
-    random = np.random.Generator(np.random.Philox(seed))
-    empty = np.broadcast_to(scenes.empty, (batch, len(scenes.empty)))
-    while True:
-        latents, tokens = scenes.sample(random, batch)
+@dataclass(frozen=True)
+class Levels:
+    """Makes batches of what the objective takes."""
+
+    scenes: LatentComposer
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
+        latents, tokens = self.scenes.batch(random, size)
         noise = random.standard_normal(latents.shape, "float32")
-        yield latents, noise, random.integers(LEVELS, size=batch).astype("int32"), tokens, empty
+        levels = random.integers(LEVELS, size=size).astype("int32")
+        return latents, noise, levels, tokens, np.tile(self.scenes.empty, (size, 1))
+
+
+def open_levels(config: Configuration, work: Path) -> Levels:
+    return Levels(open_latents(config, work))
 
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
@@ -95,8 +106,10 @@ def train(config: Configuration, work: Path, minutes: float | None = None) -> Tr
     guidance, training = PRESETS["mini"].guidance, config.turbo_training
     loss = objective(student, teacher, text_encoder, guidance, stretched=not config.fused)
     trainer = Trainer({"unet": student}, loss, training, work / "turbo", config.fused)
-    trainer.restore()
-    trainer.fit(samples(scenes, training.batch, trainer.step), minutes)
+    if not trainer.restore() and (pieces := read_pieces(work, "turbo")):
+        give(trainer, pieces)
+    opened = partial(open_levels, config, work)
+    trainer.fit(batches(opened, training.batch, trainer.step, config.workers), minutes)
     return trainer
 
 

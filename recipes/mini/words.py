@@ -7,7 +7,7 @@ and spares it the slow part of its training, in which words mean nothing yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from recipes.mini.config import Configuration
-from recipes.mini.latents import LatentComposer
+from recipes.mini.stream import Maker, batches
 from recipes.mini.training import Trainer
 from sfumato.networks.text_encoder import TextEncoder
 
@@ -34,20 +34,21 @@ def objective(text_encoder: TextEncoder, head: keras.layers.Layer) -> Callable:
     return loss
 
 
-def samples(scenes: LatentComposer, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    random = np.random.Generator(np.random.Philox(seed))
-    while True:
-        yield scenes.sample(random, batch)
-
-
 def teach(
-    text_encoder: TextEncoder, scenes: LatentComposer, config: Configuration, folder: Path
+    text_encoder: TextEncoder,
+    open_scenes: Callable[[], Maker],
+    shape: tuple[int, ...],
+    config: Configuration,
+    folder: Path,
 ) -> None:
-    """Train the text encoder from the last checkpoint on; the matrix is thrown away."""
-    head = keras.layers.Dense(int(np.prod(scenes.shape)))
+    """Train the text encoder from the last checkpoint on; the matrix is thrown away.
+
+    ``open_scenes`` makes batches of latents, each of ``shape`` (h, w, C), and of tokens.
+    """
+    head = keras.layers.Dense(int(np.prod(shape)))
     head.build((None, text_encoder.config.width))
     networks: dict[str, Any] = {"text_encoder": text_encoder, "head": head}
     training, loss = config.words_training, objective(text_encoder, head)
     trainer = Trainer(networks, loss, training, folder, config.fused)
     trainer.restore()
-    trainer.fit(samples(scenes, training.batch, trainer.step))
+    trainer.fit(batches(open_scenes, training.batch, trainer.step, config.workers))

@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recipes.mini import words
-from recipes.mini.bank import read_bank, write_bank
+from recipes.mini import shipped, words
 from recipes.mini.config import CONFIGURATIONS, TOY, Training
-from recipes.mini.training import Schedule, averages, numbers, start
+from recipes.mini.training import Schedule, Trainer, averages, numbers, start
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.configs import TextEncoderConfig
 from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -49,6 +50,8 @@ def test_the_package_reads_the_export_and_draws(found: dict[str, Any]):
     drawing = found["drawing"]
     assert [name.split("/")[0] for name in drawing["files"]] == ["text_encoder", "unet", "vae"]
     assert drawing["size"] == TOY.size
+    assert drawing["words"][:3] == ["the", "with", "in"]
+    assert {"ball", "balls", "red", "flat"} < set(drawing["words"])
     assert drawing["prediction"] == "v_prediction"
     assert drawing["shape"] == [2, TOY.size, TOY.size, 3]
     assert drawing["contrast"] > 1
@@ -66,42 +69,86 @@ def test_the_distilled_denoiser_starts_from_its_teacher_and_learns(found: dict[s
     assert turbo["distance"] < 0.2
 
 
+def test_calls_of_limited_length_do_what_is_left(found: dict[str, Any]):
+    """The first call ends all three stages of the toy, so the second has nothing to do."""
+    calling = found["calling"]
+    assert calling["calls"] == [["autoencoder.0", "denoiser.0", "turbo.0"], []]
+    assert calling["step"] == TOY.turbo_training.steps
+
+
 def test_the_judge_knows_renders_from_noise(found: dict[str, Any]):
     assert found["judging"]["renders"] == 1.0
     assert found["judging"]["noise"] < 0.7
 
 
+class ThreeScenes:
+    """Three captions and their latents, in place of composed scenes."""
+
+    latents = np.random.default_rng(0).standard_normal((3, 2, 2, 4)).astype("float32")
+    tokens = np.array([[4, 0, 3, 3], [4, 1, 3, 3], [4, 2, 3, 3]], "int32")
+    shape = (2, 2, 4)
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = random.integers(3, size=size)
+        return self.latents[chosen], self.tokens[chosen]
+
+
 def test_words_are_learnt_and_the_training_goes_on(tmp_path: Path):
     """On the backend of this process: three captions, three pictures, and a checkpoint between."""
-    random = np.random.Generator(np.random.Philox(0))
-    latents = random.standard_normal((3, 2, 2, 4), "float32")
-    tokens = np.array([[9, 1, 4, 4], [9, 2, 4, 4], [9, 3, 4, 4]])
-    write_bank(tmp_path / "bank.npz", latents, tokens, np.array([9, 4, 4, 4]))
-    bank = read_bank(tmp_path / "bank.npz")
-    assert bank.vocabulary.tolist() == [1, 2, 3, 4, 9]
+    scenes: Any = ThreeScenes()
+    config = replace(TOY, words_training=Training(60, 8, 1e-2, warmup=1))
 
     def encoder() -> TextEncoder:
-        config = TOY.text_encoder
-        made = TextEncoder(type(config)(16, 1, 2, 32, "gelu", vocabulary=5, length=4))
+        made = TextEncoder(TextEncoderConfig(16, 1, 2, 32, "gelu", vocabulary=5, length=4))
         start(made, 0)
         return made
 
     first = encoder()
-    words.teach(first, bank, Training(60, 8, 1e-2, warmup=1), tmp_path / "words")
+    words.teach(first, lambda: scenes, scenes.shape, config, tmp_path / "words")
     second = encoder()
-    words.teach(second, bank, Training(60, 8, 1e-2, warmup=1), tmp_path / "words")
+    words.teach(second, lambda: scenes, scenes.shape, config, tmp_path / "words")
     for key, variable in keys(first).items():  # nothing was left to do: the checkpoint's values
         np.testing.assert_array_equal(numbers(variable), numbers(keys(second)[key]))
 
     saved = averages(tmp_path / "words" / "checkpoint.npz", "head")
-    vectors = numbers_of(second(bank.tokens.astype("int32")))[:, -1]
+    vectors = numbers_of(second(scenes.tokens))[:, -1]
     guessed = vectors @ saved["weight"] + saved["bias"]
-    error = np.mean((guessed - latents.reshape(3, -1)) ** 2)
-    assert error < 0.2 * np.mean(latents**2)
+    error = np.mean((guessed - scenes.latents.reshape(3, -1)) ** 2)
+    assert error < 0.2 * np.mean(scenes.latents**2)
 
 
 def numbers_of(x: Any) -> np.ndarray:
     return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+def trainer(folder: Path, seed: int) -> Trainer:
+    decoder = ImageDecoder(TOY.autoencoder)
+    start(decoder, seed)
+    return Trainer({"decoder": decoder}, lambda *batch: batch, TOY.words_training, folder)
+
+
+def test_weights_alone_travel_in_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(shipped, "PIECE", 10_000)
+    first, second = (trainer(tmp_path / str(seed), seed) for seed in range(2))
+    first.step = 7
+    paths = shipped.write_pieces(tmp_path, "decoder", shipped.weights_of(first))
+    assert len(paths) > 1
+    assert max(path.stat().st_size for path in paths) <= 10_000
+    pieces = shipped.read_pieces(tmp_path, "decoder")
+    assert pieces is not None
+    assert shipped.give(second, pieces)
+    assert second.step == int(second.optimizer.iterations.numpy()) == 7
+    for a, b in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_allclose(numbers(a), numbers(b), rtol=1e-3, atol=1e-6)
+
+
+def test_weights_of_other_networks_are_left_alone(tmp_path: Path):
+    made = trainer(tmp_path, 0)
+    before = numbers(made.variables[0]).copy()
+    other = {name: np.zeros((1, 2), "float16") for name in made.names}
+    assert not shipped.give(made, other)
+    assert not shipped.give(made, {})
+    np.testing.assert_array_equal(numbers(made.variables[0]), before)
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -9,15 +9,15 @@ import pytest
 from keras import ops
 
 from recipes.mini import turbo
-from recipes.mini.bank import Bank
 from recipes.mini.denoiser import alphas_cumprod
+from recipes.mini.stream import make
 
 SHAPE = (turbo.LEVELS, 2, 2, 3)
 GUIDANCE = 2.0
 STEPS = (np.arange(turbo.LEVELS) + 1) * (1000 // turbo.LEVELS) - 1
 
 
-def velocity(network: float, x: Any, timesteps: Any, context: Any) -> Any:
+def velocity(network: float, x: Any, timesteps: Any, context: Any, stretched: bool) -> Any:
     """Of a network that sees the same picture, ``network`` times its context all over, in whatever
     it is shown: v = (alpha x - picture) / sigma, so that alpha x - sigma v is the picture."""
     abar = alphas_cumprod()[ops.convert_to_numpy(timesteps)][:, None, None, None]
@@ -73,10 +73,18 @@ def test_the_preset_takes_the_steps_that_were_learnt():
     assert preset.guidance == 1
 
 
+class OneScene:
+    """The same latents and the same caption for ever."""
+
+    empty = np.zeros(4, "int32")
+
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((size, 2, 2, 3), "float32"), np.ones((size, 4), "int32")
+
+
 def test_samples_reach_every_level():
-    latents, tokens = np.zeros((5, 2, 2, 3), "float16"), np.ones((5, 4), "uint16")
-    bank = Bank(latents, tokens, np.arange(3), np.zeros(4, int))
-    latents, noise, levels, tokens, empty = next(turbo.samples(bank, 200, 0))
+    scenes: Any = OneScene()
+    latents, noise, levels, tokens, empty = make(turbo.Levels(scenes), 200, 0)
     assert set(levels) == set(range(turbo.LEVELS))
     assert (tokens == 1).all()
     assert (empty == 0).all()
