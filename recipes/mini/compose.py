@@ -302,7 +302,4 @@ def caption(scene: Scene, label: Label, default: str, random: np.random.Generato
     if scene.background != "white" or random.random() < 0.1:
         ground = f"{scene.background} background"
         thing = f"{thing} on {with_article(ground)}" if form < 0.8 else f"{thing}, {ground}"
-    if label.keywords and random.random() < 0.1:
-        count = min(len(label.keywords), int(random.integers(1, 4)))
-        thing = ", ".join((thing, *random.choice(label.keywords, count, replace=False)))
     return thing

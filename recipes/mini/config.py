@@ -32,8 +32,6 @@ class Configuration:
 
     name: str
     size: int
-    everything: bool
-    """All of Unicode's things, or the few of the small model."""
     styles: tuple[str, ...]
     scenes: float
     """The share of pictures that show several things, with a caption of how they stand."""
@@ -59,8 +57,7 @@ class Configuration:
 CPU = Configuration(
     name="cpu",
     size=256,
-    everything=False,
-    styles=(*STYLES[:2], *LOOKS),
+    styles=(*STYLES, *LOOKS),
     scenes=0.3,
     autoencoder=AutoencoderConfig((16, 16, 32, 64, 128, 160), 1, 64, 4, 1.0),
     unet=UNetConfig(
@@ -98,7 +95,6 @@ GPU = replace(
 TOY = Configuration(
     name="toy",
     size=16,
-    everything=False,
     styles=("flat drawing", "3d render"),
     scenes=0.2,
     autoencoder=AutoencoderConfig((8, 16), 1, 4, 4, 1.0),

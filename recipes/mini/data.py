@@ -54,8 +54,6 @@ def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray,
     """Every drawing of every concept in every style of the configuration."""
     folders = {source.package: fetch(source, packages) for source in SOURCES}
     emoji = folders["unicode-emoji-json"] / "data-by-emoji.json"
-    words = folders["emojilib"] / "dist" / "emoji-en-US.json"
-    wanted = concepts.everything(emoji, words) if config.everything else concepts.curated()
     common = {
         concepts.code_of(character): row["slug"].replace("_", "-")
         for character, row in json.loads(emoji.read_text("utf-8")).items()
@@ -64,11 +62,10 @@ def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray,
         if source.style not in config.styles:
             continue
         drawings = Drawings(folders[source.package])
-        for concept in wanted:
+        for concept in concepts.curated():
             for code in concept.codes:
                 for style, rgba in looks_of(source, drawings, code, common, config):
-                    about = concept.keywords, concept.synonyms
-                    yield rgba, pack.label_of(rgba, concept.name, style, code, *about)
+                    yield rgba, pack.label_of(rgba, concept.name, style, code, concept.synonyms)
 
 
 def looks_of(

@@ -243,7 +243,6 @@ def words(composer: Composer) -> list[str]:
     for label in composer.pack.labels:
         for name in (label.name, *label.synonyms):
             phrases += [name, plural(name)]
-        phrases += label.keywords
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 

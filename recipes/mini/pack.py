@@ -24,7 +24,6 @@ class Label:
     code: str
     colour: str | None
     paintable: bool
-    keywords: tuple[str, ...] = ()
     synonyms: tuple[str, ...] = ()
 
 
@@ -49,12 +48,12 @@ class Pack:
         return Pack(np.stack([shrink(drawing, side) for drawing in self.drawings]), self.labels)
 
 
-def label_of(rgba: np.ndarray, name: str, style: str, code: str, keywords=(), synonyms=()) -> Label:
+def label_of(rgba: np.ndarray, name: str, style: str, code: str, synonyms=()) -> Label:
     """The label of a drawing, its colour read from the pixels."""
     small = shrink(rgba)
     colour = colours.own_colour(small)
     paintable = style not in BLACK_AND_WHITE and colours.paintable(small)
-    return Label(name, style, code, colour, paintable, tuple(keywords), tuple(synonyms))
+    return Label(name, style, code, colour, paintable, tuple(synonyms))
 
 
 def shrink(rgba: np.ndarray, side: int = 64) -> np.ndarray:
@@ -83,8 +82,7 @@ def read(path: Path) -> Pack:
         rows = json.loads(file["labels"].tobytes())
         if not decoded.exists() or decoded.stat().st_mtime < path.stat().st_mtime:
             unpack(decoded, file["ends"], file["blobs"].tobytes())
-    lists = ("keywords", "synonyms")
-    labels = (Label(**row | {name: tuple(row[name]) for name in lists}) for row in rows)
+    labels = (Label(**row | {"synonyms": tuple(row["synonyms"])}) for row in rows)
     return Pack(np.load(decoded, mmap_mode="r"), tuple(labels))
 
 
