@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,9 +18,11 @@ import numpy as np
 from keras import ops
 
 from recipes.mini import linear
-from recipes.mini.compose import Composer, open_composer
+from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.shipped import restore, shipped_encoder
+from recipes.mini.latents import make_components
+from recipes.mini.makers import open_encoded
+from recipes.mini.shipped import restore
 from recipes.mini.stream import batches, pooled
 from recipes.mini.training import Trainer, load_average, prepare, start
 from sfumato.networks.autoencoder import ImageDecoder
@@ -29,8 +30,6 @@ from sfumato.networks.autoencoder import ImageDecoder
 log = logging.getLogger(__name__)
 Tensor = Any
 POOL = 8192  # pictures that an accelerator draws from while new ones are composed
-LATENT_NOISE = 0.15
-"""Added to the latents at most, so that the decoder forgives small errors."""
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,40 +67,6 @@ def objective(decoder: ImageDecoder, config: Configuration) -> Callable:
         return error + sharpness + config.perceptual_weight * parts.get("perceptual", 0.0), parts
 
     return loss
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Makes batches of pictures (B, H, W, 3) in -1..1 and their latents (B, h, w, C), every
-    picture's with noise of another strength, as the denoiser leaves some."""
-
-    composer: Composer
-    components: linear.Components
-
-    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
-        x = self.composer.batch(random, size)[0].astype("float32") / 127.5 - 1
-        z = self.components.encode(x)
-        strength = np.float32(LATENT_NOISE) * random.random((size, 1, 1, 1), "float32")
-        return x, z + strength * random.standard_normal(z.shape, "float32")
-
-
-def open_encoded(config: Configuration, work: Path) -> Encoded:
-    return Encoded(open_composer(config, work), linear.load(work / "components.npz"))
-
-
-def make_components(config: Configuration, work: Path) -> None:
-    """The linear encoder of the work folder: that of the shipped weights, if these are of the same
-    architecture, or a new one of the configuration's pictures."""
-    if (work / "components.npz").exists():
-        return
-    source = batches(partial(open_composer, config, work), 50, 7)
-    drawn = islice((images / np.float32(127.5) - 1 for images, _ in source), 30)
-    c, encode = config.autoencoder, shipped_encoder(config)
-    if encode:
-        found = linear.recover(encode, drawn, c.downsampling)
-    else:
-        found = linear.fit(drawn, c.downsampling, c.latent_channels)
-    np.savez(work / "components.npz", **vars(found))
 
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:

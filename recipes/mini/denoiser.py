@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from keras import ops
 
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.makers import open_noisy
 from recipes.mini.shipped import restore
 from recipes.mini.stream import batches
 from recipes.mini.training import TOKENS, Trainer, prepare, start
@@ -28,7 +29,6 @@ from sfumato.networks.unet import UNet
 
 log = logging.getLogger(__name__)
 Tensor = Any
-UNCONDITIONAL = 0.1  # the share of samples whose caption is empty, for guidance
 SNR_LIMIT = 5.0
 
 
@@ -88,25 +88,6 @@ def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """
     missing = TOKENS - text[0].shape[1]
     return tuple(ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in text)
-
-
-@dataclass(frozen=True)
-class Noisy:
-    """Makes batches of what the objective takes."""
-
-    scenes: LatentComposer
-
-    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
-        latents, tokens = self.scenes.batch(random, size)
-        tokens[random.random(size) < UNCONDITIONAL] = self.scenes.empty
-        # Timesteps in equal parts of the schedule: the loss of a batch varies less.
-        spread = (np.arange(size) + random.random(size)) / size
-        timesteps = (random.permutation(spread) * 1000).astype("int32")
-        return latents, random.standard_normal(latents.shape, "float32"), timesteps, tokens
-
-
-def open_noisy(config: Configuration, work: Path) -> Noisy:
-    return Noisy(open_latents(config, work))
 
 
 def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:

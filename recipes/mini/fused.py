@@ -55,11 +55,12 @@ def attention(copies: int) -> Callable:
 
 def prepare(copies: int = 1) -> None:
     """Let the networks use the forms above, in this process."""
-    from sfumato.networks import layers
+    from sfumato.networks import autoencoder, layers, text_encoder
 
-    keras.layers.GroupNormalization.call = group_norm
     layers.GroupNorm.call = group_norm
-    layers.attention = attention(copies)
+    for module in (autoencoder, layers, text_encoder):
+        if hasattr(module, "attention"):
+            module.attention = attention(copies)
 
 
 def compile_loss(loss: Callable, variables: Sequence[Any], batch: Sequence[Tensor]) -> Callable:

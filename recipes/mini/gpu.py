@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recipes.mini import autoencoder, denoiser, turbo
-from recipes.mini.autoencoder import make_components
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.latents import open_latents
+from recipes.mini.latents import make_components, open_latents
 from recipes.mini.shipped import read_pieces, weights_of, write_pieces
 from recipes.mini.training import Trainer
 

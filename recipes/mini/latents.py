@@ -14,14 +14,14 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from recipes.mini import colours, linear
-from recipes.mini.autoencoder import make_components
 from recipes.mini.compose import (
     COUNTS,
     FULL,
@@ -36,6 +36,7 @@ from recipes.mini.compose import (
 )  # fmt: skip
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.linear import Components
+from recipes.mini.stream import batches
 from sfumato.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,25 @@ def encodings(
             components.encode(black[None] / np.float32(127.5) - 1)[0],
             linear.patches(alone, components.side) @ components.matrix,
         )
+
+
+def make_components(config: Configuration, work: Path) -> None:
+    """The linear encoder of the work folder: that of the shipped weights, if these are of the same
+    architecture, or a new one of the configuration's pictures."""
+    if (work / "components.npz").exists():
+        return
+    source = batches(partial(open_composer, config, work), 50, 7)
+    drawn = islice((images / np.float32(127.5) - 1 for images, _ in source), 30)
+    c, encode = config.autoencoder, None
+    if config.shipped:
+        from recipes.mini.shipped import shipped_encoder
+
+        encode = shipped_encoder(config)
+    if encode:
+        found = linear.recover(encode, drawn, c.downsampling)
+    else:
+        found = linear.fit(drawn, c.downsampling, c.latent_channels)
+    np.savez(work / "components.npz", **vars(found))
 
 
 def make_store(config: Configuration, work: Path) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sfumato.networks.autoencoder import ImageEncoder
-from sfumato.networks.network import keys
+if TYPE_CHECKING:
+    from sfumato.networks.autoencoder import ImageEncoder
 
 STRAIGHT = 16.0  # silu(x) is x for x > 8, within 0.003
 CONSTANT = 120.0  # of signals of variance one: the norm varies by less than 1e-3
@@ -103,6 +104,8 @@ def construct(encoder: ImageEncoder, components: Components, pictures: np.ndarra
         components: what it has to compute.
         pictures: (B, H, W, 3) in -1..1, to find what the narrow levels can carry best.
     """
+    from sfumato.networks.network import keys
+
     c = encoder.config
     codes, matrices = pictures, []
     for level, width in enumerate(c.channels[:-2]):

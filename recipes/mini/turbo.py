@@ -9,7 +9,6 @@ Progressive distillation of a guided model (Salimans and Ho 2022, arXiv 2202.005
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from keras import ops
 
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
-from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.latents import open_latents
+from recipes.mini.makers import LEVELS, open_levels
 from recipes.mini.shipped import give, read_pieces
 from recipes.mini.stream import batches
 from recipes.mini.training import Trainer, load_average, prepare
@@ -28,7 +28,6 @@ from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
 
 Tensor = Any
-LEVELS = 4  # steps of the student: the timesteps 999, 749, 499 and 249
 TEACHER = 2  # steps of the teacher for each of them
 
 
@@ -75,23 +74,6 @@ def objective(
         return error, {"loss": error}
 
     return loss
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Makes batches of what the objective takes."""
-
-    scenes: LatentComposer
-
-    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
-        latents, tokens = self.scenes.batch(random, size)
-        noise = random.standard_normal(latents.shape, "float32")
-        levels = random.integers(LEVELS, size=size).astype("int32")
-        return latents, noise, levels, tokens, np.tile(self.scenes.empty, (size, 1))
-
-
-def open_levels(config: Configuration, work: Path) -> Levels:
-    return Levels(open_latents(config, work))
 
 
 def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:

@@ -10,6 +10,7 @@ from keras import ops
 
 from recipes.mini import turbo
 from recipes.mini.denoiser import alphas_cumprod
+from recipes.mini.makers import Levels
 from recipes.mini.stream import make
 
 SHAPE = (turbo.LEVELS, 2, 2, 3)
@@ -84,7 +85,7 @@ class OneScene:
 
 def test_samples_reach_every_level():
     scenes: Any = OneScene()
-    latents, noise, levels, tokens, empty = make(turbo.Levels(scenes), 200, 0)
+    latents, noise, levels, tokens, empty = make(Levels(scenes), 200, 0)
     assert set(levels) == set(range(turbo.LEVELS))
     assert (tokens == 1).all()
     assert (empty == 0).all()
