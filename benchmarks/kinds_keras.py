@@ -13,7 +13,7 @@ from keras import ops
 from benchmarks.kinds import inputs_of, seconds_of
 from benchmarks.operations import Operation
 from sfumato import runtime
-from sfumato.networks.kernels import attention, platform
+from sfumato.kernels import attention
 from sfumato.networks.layers import Conv3x3, activate, group_norm, layer_norm, linear
 from sfumato.networks.network import Network
 
@@ -59,10 +59,19 @@ def prepare(operation: Operation, batch: int, dtype: Any) -> Callable[[], float]
         network.initialize(0)
         networks, function = [network], network.call
     program = runtime.compile(lambda *x: reduce(function(*x)), networks, True)
-    calls = 10 if platform() in ("gpu", "tpu") else 1
+    calls = 10 if is_accelerated() else 1
     wait = lambda result: ops.convert_to_numpy(result[1])  # noqa: E731
     run = in_place(program, arrays) if is_openvino else lambda: program(*arrays)
     return partial(seconds_of, run, wait, calls)
+
+
+def is_accelerated() -> bool:
+    """Whether calls may be sent to a device of JAX before waiting for them."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() != "cpu"
 
 
 def in_place(program: Any, arrays: Sequence[np.ndarray]) -> Callable[[], Any]:

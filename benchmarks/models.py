@@ -73,7 +73,7 @@ _TINY_VAE = AutoencoderConfig(channels=(16, 16, 32, 32), layers=1, groups=8)
 _TINY_TEXT = TextEncoderConfig(32, 3, 4, 64)
 _TINY_TEXT_2 = TextEncoderConfig(32, 3, 4, 64, "gelu", projection=32, penultimate=True)
 
-ROWS = (
+SHAPES = (
     ModelShape("sd1.5", UNetConfig(), AutoencoderConfig(), (CLIP_L,), 512),
     ModelShape(
         "sd2.1",
@@ -123,11 +123,11 @@ ROWS = (
         ("<|endoftext|>", "!"),
     ),
 )
-MODELS = {row.name: row for row in ROWS}
+MODELS = {row.name: row for row in SHAPES}
 
 
 def cache_folder() -> Path:
-    """Where the checkpoints are: ``SFUMATO_BENCHMARK_CACHE`` or the user's cache."""
+    """The folder of the checkpoints: ``SFUMATO_BENCHMARK_CACHE`` or the user's cache."""
     if chosen := os.environ.get("SFUMATO_BENCHMARK_CACHE"):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
@@ -154,11 +154,13 @@ def checkpoint(name: str, cache: Path | None = None) -> Path:
 
 def write(model: ModelShape, folder: Path) -> None:
     """A diffusers folder of the model: float16 weights, configurations, tokenizers."""
-    from sfumato.checkpoints import save
+    from sfumato.checkpoints.folders import published
     from sfumato.checkpoints.safetensors import write_safetensors
+    from sfumato.checkpoints.save import SCHEDULER, file_shapes, index, settings_of
     from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
     from sfumato.networks.text_encoder import TextEncoder
     from sfumato.networks.unet import UNet
+    from sfumato.presets.table import WEIGHTS
 
     parts: dict[str, list[Any]] = {
         "unet": [UNet(model.unet, "float16")],
@@ -167,21 +169,16 @@ def write(model: ModelShape, folder: Path) -> None:
     for name, config in zip(("text_encoder", "text_encoder_2"), model.text_encoders, strict=False):
         parts[name] = [TextEncoder(config, "float16")]
     for part, networks in parts.items():
-        text = part.startswith("text_encoder")
-        settings = save._SETTINGS[type(networks[0])](networks[0].config)
+        settings = settings_of(networks[0])
         if part == "unet":
             settings["sample_size"] = model.size // model.vae.downsampling
             settings["layers_per_block"] = settings["layers_per_block"][0]  # as published
         write_json(folder / part / "config.json", settings)
-        shapes = {
-            save._text_name(name) if text else name: shape
-            for network in networks
-            for name, shape in file_shapes(network).items()
-        }
-        stem = "model" if text else "diffusion_pytorch_model"
-        write_safetensors(folder / part / f"{stem}.safetensors", RandomTensors(shapes))
-    write_json(folder / "scheduler" / "scheduler_config.json", scheduler(save.SCHEDULER))
-    write_json(folder / "model_index.json", index(save._index(parts, save.SCHEDULER), model))
+        shapes = {name: shape for each in networks for name, shape in file_shapes(each).items()}
+        tensors = RandomTensors(published(part, shapes))
+        write_safetensors(folder / part / f"{WEIGHTS[part]}.safetensors", tensors)
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler(SCHEDULER))
+    write_json(folder / "model_index.json", completed(index(parts, SCHEDULER), model))
     for name, pad in zip(("tokenizer", "tokenizer_2"), model.pads, strict=False):
         write_tokenizer(folder / name, pad)
 
@@ -191,7 +188,8 @@ def scheduler(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "use_karras_sigmas": True, "algorithm_type": "dpmsolver++"}
 
 
-def index(settings: Mapping[str, Any], model: ModelShape) -> dict[str, Any]:
+def completed(settings: Mapping[str, Any], model: ModelShape) -> dict[str, Any]:
+    """The index with what diffusers wants to find in it."""
     if model.is_xl:
         return {**settings, "tokenizer_2": ["transformers", "CLIPTokenizer"]}
     return {
@@ -200,26 +198,6 @@ def index(settings: Mapping[str, Any], model: ModelShape) -> dict[str, Any]:
         "feature_extractor": [None, None],
         "requires_safety_checker": False,
     }
-
-
-def file_shapes(network: Any) -> dict[str, tuple[int, ...]]:
-    """The tensors of a network without values, by name and shape, in PyTorch's layout."""
-    from sfumato.checkpoints import save
-    from sfumato.networks.network import keys
-
-    linear = getattr(network.config, "linear_projection", False)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key, variable in keys(network).items():
-        shape = tuple(variable.shape)
-        if save.is_kernel(variable):
-            shape = (shape[-1], shape[-2], *shape[:-2])
-        names = save.sources(key)
-        shape = (shape[0] // len(names), *shape[1:])
-        for name in names:
-            projection = save.PROJECTIONS.fullmatch(name) and not linear
-            as_conv = save.CONVOLUTIONS.fullmatch(name) or (projection and "weight" in name)
-            shapes[name] = (*shape, 1, 1) if as_conv else shape
-    return shapes
 
 
 class RandomTensors(Mapping[str, np.ndarray]):

@@ -1,4 +1,4 @@
-"""What a network computes, counted from its configuration: every operation with its shape.
+"""The operations of a network, counted from its configuration: each one with its shape.
 
 A multiplication with its addition is two operations. Only convolutions, matmuls and attention are
 counted, as everyone does; norms and activations are listed (without operations), because time goes
@@ -47,7 +47,7 @@ def total(operations: Iterable[Operation]) -> int:
 
 
 def tally(operations: Iterable[Operation]) -> Counter[Operation]:
-    """How often each distinct operation occurs."""
+    """Count how often each distinct operation occurs."""
     return Counter(operations)
 
 
@@ -56,39 +56,24 @@ def unet_operations(c: UNetConfig, height: int, width: int) -> Iterator[Operatio
 
     The keys and values of the text are left out, since they are computed once per prompt.
     """
-    top, time_width = c.channels[-1], 4 * c.channels[0]
+    time_width = 4 * c.channels[0]
     h, w = height, width
+    sizes = []  # of the levels above
     yield Operation("convolution", (h, w, c.in_channels, c.channels[0], 1))
     yield Operation("linear", (1, c.channels[0], time_width))
     yield Operation("linear", (1, time_width, time_width))
-    skips = [(c.channels[0], h, w)]
-
-    def block(width_in: int, width_out: int, heads: int, depth: int) -> Iterator[Operation]:
-        yield from resnet_operations(h, w, width_in, width_out, c.groups, time_width)
-        if depth:
-            yield from transformer_operations(h * w, width_out, heads, depth, c.groups)
-
-    below = c.channels[0]
-    for i, (channels, heads, depths) in enumerate(zip(c.channels, c.heads, c.down, strict=True)):
-        for depth in depths:
-            yield from block(below, channels, heads, depth)
-            below = channels
-            skips.append((channels, h, w))
-        if i < len(c.channels) - 1:
-            yield Operation("convolution", (h, w, channels, channels, 2))
+    for part in c.parts():
+        if part.kind == "resnets":
+            yield from resnet_operations(h, w, part.width_in, part.width, c.groups, time_width)
+        elif part.kind == "attentions":
+            yield from transformer_operations(h * w, part.width, part.heads, part.depth, c.groups)
+        elif part.kind == "downsamplers":
+            yield Operation("convolution", (h, w, part.width, part.width, 2))
+            sizes.append((h, w))
             h, w = -(-h // 2), -(-w // 2)
-            skips.append((channels, h, w))
-    for depth in c.mid:
-        yield from block(top, top, c.heads[-1], depth)
-    below = top
-    levels = list(zip(c.channels[::-1], c.heads[::-1], c.up, strict=True))
-    for i, (channels, heads, depths) in enumerate(levels):
-        for depth in depths:
-            yield from block(below + skips.pop()[0], channels, heads, depth)
-            below = channels
-        if i < len(levels) - 1:
-            _, h, w = skips[-1]
-            yield Operation("convolution", (h, w, channels, channels, 1))
+        else:
+            h, w = sizes.pop()
+            yield Operation("convolution", (h, w, part.width, part.width, 1))
     yield Operation("norm", (h * w, c.channels[0], c.groups))
     yield Operation("convolution", (h, w, c.channels[0], c.out_channels, 1))
 

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from benchmarks import plots
@@ -28,7 +29,7 @@ from benchmarks.suites.scale import exponents
 
 ROOT = Path(__file__).parent.parent
 BUSY = (
-    ", **more than it has cores**: other programs were running too, so the times are longer than "
+    ", **more than it has cores**: other programs were running, too. So the times are longer than "
     "on a machine of one's own, and only differences well beyond the spread say anything"
 )
 HEAD = Path(__file__).with_name("head.md")
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def latest(records: Any) -> list[Record]:
     """Of measurements of the same thing on the same machine the last one.
 
-    What a run had no time for is told of the last run alone: the others' rest was for the next.
+    The measurements that a run had no time for are those of the last run alone.
     """
     found: dict[tuple[str, ...], Record] = {}
     for record in records:
@@ -74,7 +75,17 @@ def page(records: Sequence[Record], images: Path) -> str:
         text.append(missing(chosen))
     if not any(r["machine"]["accelerator"] for r in records):
         text.append("## Accelerators\n\nNothing has been measured on an accelerator.\n")
-    return "\n".join(text)
+    return wrapped("\n".join(text).rstrip("\n")) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Wrap the paragraphs of a page; tables, headings, lists and pictures keep their lines."""
+    paragraphs = text.split("\n\n")
+    kept = ("|", "#", "!", "-", "\n")
+    return "\n\n".join(
+        p if p.startswith(kept) else fill(p, 100, break_long_words=False, break_on_hyphens=False)
+        for p in paragraphs
+    )
 
 
 def heading(records: Sequence[Record]) -> str:
@@ -129,11 +140,10 @@ def cold_section(records: Sequence[Record], images: Path) -> str:
     head = ["peer", "cache", "first picture, s", "n", *STAGES, "second picture, s"]
     text += table(head, rows)
     text += (
-        '\nStages in seconds, means of the rounds. "load" is the way from the file (in the page '
-        "cache) to the device, "
-        '"compile" what the first call of each program takes beyond a later one. '
-        '"first time" begins with an empty cache of compiled programs, and "next time" is a later '
-        "process.\n"
+        '\nStages are in seconds, means of the rounds. "load" is the way from the file (in the '
+        'page cache) to the device, and "compile" the time of the first call of each program '
+        'beyond a later one. "first time" begins with an empty cache of compiled programs, and '
+        '"next time" is a later process.\n'
     )
     if firsts and plots.cold(firsts, images / "cold.png"):
         text += "\n![Stages of the first picture](images/cold.png)\n"
@@ -244,7 +254,7 @@ def gpu_section(records: Sequence[Record], images: Path) -> str:
     text += step_section([r for r in plain if is_step(r)], images)
     text += compared(records, "variant", "Other forms of the step")
     text += compared(records, "flags", "Flags of XLA")
-    text += compared(records, "beside", "Beside compiled diffusers")
+    text += compared(records, "beside", "Against compiled diffusers")
     for metrics, section in (
         (("warm", "cold"), guide_section),
         (("first picture", "second picture"), cold_section),

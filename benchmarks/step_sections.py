@@ -27,12 +27,12 @@ def step_section(records: Sequence[Record], images: Path) -> str:
     head = ["peer", "model", "size", "batch", "dtype", "s per step", "n", "GFLOP/s", "of matmul"]
     text = "### One guided step\n\n" + in_turns(steps) + table(head, rows)
     text += (
-        "\nThe network on prompt and negative prompt, guidance and the sampler's update. "
+        "\nA step is the network on prompt and negative prompt, guidance and the sampler's update. "
         "GFLOP/s counts the same operations "
         "for everyone: direct convolutions, linear layers and attention. "
         '"of matmul" is that rate by the best rate of a large matrix product of any framework on '
-        "this machine; Winograd's convolutions need fewer operations than are counted, so it may "
-        "be above 100 %"
+        "this machine. It may be above 100 %, because Winograd's convolutions need fewer "
+        "operations than are counted"
     )
     rates = next((r["matmul"] for r in measured(records, "step") if r.get("matmul")), {})
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
@@ -52,8 +52,8 @@ def in_turns(steps: Sequence[Record]) -> str:
             rows.append([r["case"]["model"], *pair])
     if not rows:
         return ""
-    head = ["model", "peer", "s per step", "beside it", "s per step", "times as long"]
-    return "Pairs that took turns, to be compared row by row:\n\n" + table(head, rows) + "\n"
+    head = ["model", "peer", "s per step", "against", "s per step", "times as long"]
+    return "Pairs that alternated, to be compared row by row:\n\n" + table(head, rows) + "\n"
 
 
 def without_repetition(steps: Sequence[Record]) -> list[Record]:
@@ -66,7 +66,7 @@ def without_repetition(steps: Sequence[Record]) -> list[Record]:
 
 
 def kinds(records: Sequence[Record], images: Path) -> str:
-    """Where the time goes; "other" is what the step takes beyond its layers' sum."""
+    """The table of where the time goes; "other": what the step takes beyond its layers' sum."""
     found: dict[str, dict[str, float]] = {}
     for step in without_repetition(measured(records, "step")):
         case = {name: value for name, value in step["case"].items() if name != "turns"}
@@ -81,8 +81,8 @@ def kinds(records: Sequence[Record], images: Path) -> str:
         for peer, p in found.items()
     ]
     text = (
-        "\nWhere the time goes: seconds of every layer timed by itself, and of the step beside "
-        "their sum (negative where the compiler gains by fusing layers):\n\n"
+        "\nWhere the time goes: seconds of every layer timed by itself, and what the step takes "
+        "beyond their sum (negative where the compiler gains by fusing layers):\n\n"
         + table(["peer", *KINDS], rows)
     )
     if plots.kinds(found, images / "kinds.png"):

@@ -4,25 +4,25 @@
 # %% [markdown]
 # # Pictures from words
 #
-# Sfumato is Stable Diffusion for Keras 3. You write what you want to see; it answers with a
-# picture. This guide makes a first picture in three lines, asks for something harder, looks
-# inside to see how it works, and then measures what compilation and mixed precision are worth on
-# your machine.
+# Sfumato is Stable Diffusion for Keras 3. You write what you want to see, and it answers with a
+# picture. This guide makes a first picture in three lines and asks for something harder. Then it
+# looks inside, and at the end it measures what compilation and mixed precision are worth on your
+# machine.
 #
-# Everything here runs offline. It uses `mini`, a small model that is part of the package: it
-# draws 127 things, 64 pixels wide, in six styles, from "3d render" to "pixel art". It is made
-# like its large relatives and answers to the same calls, so to run this guide with one of them,
-# change one word: `PRESET = "sd1.5"` (which is fetched once, about 2 GB, and wants a GPU).
+# Everything here runs offline. It uses `mini`, a small model that is part of the package. `mini`
+# draws 127 things, 64 pixels wide, in six styles, from "3d render" to "pixel art". It is made like
+# its large relatives and answers to the same calls. To run this guide with one of them, change one
+# word: `PRESET = "sd1.5"` (which is fetched once, about 2 GB, and wants a GPU).
 
 # %% [markdown]
 # ## Setup
 #
 #     pip install ".[plot]"
 #
-# in the folder of Sfumato's source. Import Sfumato before Keras: Keras settles on a backend when
-# it is first imported. If you have chosen none, Sfumato chooses OpenVINO where there is only a CPU
-# (on Linux and Windows with x86-64) and JAX elsewhere ([Backends](backends.md)). Importing Sfumato
-# loads nothing else yet.
+# in the folder of Sfumato's source. Import Sfumato before Keras, because Keras settles on a backend
+# when it is first imported. If you have chosen none, Sfumato chooses OpenVINO where there is only a
+# CPU (on Linux and Windows with x86-64) and JAX elsewhere ([Backends](backends.md)). Importing
+# Sfumato loads nothing else yet.
 #
 # This guide runs on both. Its comparison of speed needs JAX or TensorFlow: start it with
 # `KERAS_BACKEND=jax` to see that, too.
@@ -44,22 +44,25 @@ print(f"Sfumato {sfumato.__version__}, Keras {keras.__version__} on {keras.backe
 # ## A first picture
 
 # %%
-model = sfumato.models.StableDiffusion.from_preset(PRESET)
-images = model.text_to_image("a red apple", batch_size=3)
-print(images.shape, images.dtype)
-plot_gallery(images, rows=1, cols=3)
+model = sfumato.load(PRESET)
+pictures = model.generate("a red apple", count=3)
+print(len(pictures), "pictures of", pictures[0].pixels.shape, pictures[0].pixels.dtype)
+plot_gallery(pictures, rows=1, cols=3)
 
 # %% [markdown]
-# The first call took a while: its programs were compiled for pictures of this size and number.
-# They are kept on disk, so the next process starts faster, and they know nothing of what is
-# painted. Another prompt, another number of steps, another sampler or guidance scale: all of them
-# run what is compiled already.
+# `generate` returns a list of pictures. `picture.pixels` is a NumPy array, `picture.to_pil()` a
+# picture of Pillow's, and `picture.save("apple.png")` writes a file. As the last line of a
+# notebook's cell, `pictures[0]` shows itself.
+#
+# The first call took a while, because it compiled its programs for pictures of this size and
+# number. They are kept on disk, so the next process starts faster. They know nothing of what is
+# painted: another prompt, number of steps, sampler or guidance runs what is compiled already.
 
 # %%
 start = time.perf_counter()
-images = model.text_to_image("a sunflower", batch_size=3, verbose=False)
+pictures = model.generate("a sunflower", count=3)
 print(f"{time.perf_counter() - start:.2f} seconds for three pictures")
-plot_gallery(images, rows=1, cols=3)
+plot_gallery(pictures, rows=1, cols=3)
 
 # %% [markdown]
 # ## A harder prompt
@@ -70,40 +73,56 @@ plot_gallery(images, rows=1, cols=3)
 
 # %%
 prompt = "a 3d render of a purple balloon on a green background"
-images = model.text_to_image(prompt, batch_size=3, seed=7)
-plot_gallery(images, rows=1, cols=3)
+pictures = model.generate(prompt, count=3, seed=7)
+plot_gallery(pictures, rows=1, cols=3)
 
 # %% [markdown]
 # `seed` makes a picture repeatable. Picture *i* of a batch starts from the noise of `seed + i`
 # and of nothing else, so the second picture above can be asked for alone. The noise comes from a
-# counter-based generator: it is the same on every backend and device, and no global random state
+# counter-based generator. It is the same on every backend and device, and no global random state
 # is read or changed.
 
 # %%
-again = model.text_to_image(prompt, seed=8, verbose=False)
-difference = np.abs(again[0].astype(int) - images[1])
+again = model.generate(prompt, seed=8)[0]
+difference = np.abs(again.pixels.astype(int) - pictures[1].pixels)
 print(f"alone and in the batch: {difference.max()} levels of 255 apart at most")
-
-# %% [markdown]
-# Several prompts go in one call.
-
-# %%
-prompts = ["a cat", "a cartoon of an orange cat", "a cat on a blue background"]
-images = model.text_to_image(prompts, seed=3, verbose=False)
-plot_gallery(images, rows=1, cols=3, titles=["plain", "cartoon, orange", "on blue"])
 
 # %% [markdown]
 # A `negative_prompt` says what to stay away from. Above, hearts of any colour; below, from the same
 # noise, hearts that keep away from red.
 
 # %%
-hearts = model.text_to_image("a heart", batch_size=3, seed=20, verbose=False)
-others = model.text_to_image(
-    "a heart", negative_prompt="a red heart", batch_size=3, seed=20, verbose=False
-)
+hearts = model.generate("a heart", count=3, seed=20)
+others = model.generate("a heart", negative_prompt="a red heart", count=3, seed=20)
 plot_gallery([*hearts, *others], rows=2, cols=3)
 
 # %% [markdown]
+# ## One request
+#
+# What you ask for is one value, a `Request`. Its fields have the same names in Python, on the
+# command line and in JSON: `prompt`, `steps`, `guidance`, `sampler`, `width`, `height`, `seed` and
+# so on. You may write the fields in the call, as above, or make the request yourself:
+
+# %%
+request = sfumato.Request(prompt="a cartoon of an orange cat", steps=12, seed=3)
+picture = model.generate(request)[0]
+print(request.to_json())
+print(picture.request)
+
+# %% [markdown]
+# What you leave open, the model fills in: its own steps, guidance, sampler and size, and a seed.
+# `picture.request` is the completed request, so it makes the picture again. Requests can be
+# compared, they do not change, and fields in the call come before the request's own:
+
+# %%
+prompts = ["a cat", "a cartoon of an orange cat", "a cat on a blue background"]
+pictures = [model.generate(request, prompt=prompt)[0] for prompt in prompts]
+plot_gallery(pictures, rows=1, cols=3, titles=["plain", "cartoon, orange", "on blue"])
+
+# %% [markdown]
+# One loaded model makes pictures of every size: `width` and `height` belong to the request. (`mini`
+# has learnt 64 x 64 pixels only, so this guide stays there.)
+#
 # ## How does it work?
 #
 # Imagine a network that takes the noise out of a spoilt photograph. It has seen millions of
@@ -112,26 +131,27 @@ plot_gallery([*hearts, *others], rows=2, cols=3)
 # Take a step towards the guess, keep the rest of the noise, and ask again. With every step there
 # is more for the network to go by, and the picture condenses out of the noise.
 #
-# `on_step` shows it. It is called after every step, and `event.latents()` is the picture as the
-# network guesses it at that moment. The prompt leaves the colour open, so at first the network
-# cannot know it either, and guesses a mixture:
+# `model.stream` shows it. It takes what `generate` takes and yields each step, then each picture.
+# `step.latents()` is the picture as the network guesses it at that moment. The prompt leaves the
+# colour open, so at first the network cannot know it either, and guesses a mixture:
 
 # %%
 guesses = []
-images = model.text_to_image(
-    "a heart",
-    num_steps=16,
-    seed=5,
-    on_step=lambda event: guesses.append(event.latents()),
-    verbose=False,
-)
+for made in model.stream("a heart", steps=16, seed=5):
+    if isinstance(made, sfumato.Step):
+        guesses.append(made.latents())
+    else:
+        picture = made
 chosen = [0, 2, 4, 6, 9, 15]
-pictures = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
-plot_gallery(
-    pictures, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen]
-)
+images = model.decoder.predict_on_batch(np.concatenate([guesses[i] for i in chosen]))
+plot_gallery(images, value_range=(-1, 1), rows=1, cols=6, titles=[f"step {i + 1}" for i in chosen])
 
 # %% [markdown]
+# Everything that happens while a picture is made is a loop around this stream: a progress bar
+# (`made.step` of `made.steps`), an animation, or a stop, since leaving the loop cancels the rest.
+# `made.preview()` makes a picture as small as the latents, without the decoder. It needs to know
+# the colours of the model's latents, and is `None` where it does not.
+#
 # Four parts work together:
 #
 # 1. **The text encoder** turns the prompt into a row of vectors, one for each of 77 tokens.
@@ -149,25 +169,33 @@ encoded = model.encode_text("a red apple")
 print("tokens   ", model.tokenizer.encode("a red apple"))
 print("text     ", encoded.shape, "one vector for each of the 77 places")
 print("latents  ", guesses[-1].shape[1:], "where the denoising happens")
-print("picture  ", images.shape[1:], "what the decoder makes of them")
+print("picture  ", picture.pixels.shape, "what the decoder makes of them")
 
 # %% [markdown]
-# One more thing happens in every step: the network is asked twice, once with your prompt and once
+# One more thing happens in every step. The network is asked twice, once with your prompt and once
 # with the negative one (or with an empty one). The difference between the two answers points
 # towards what the prompt adds, and the step exaggerates it. This is *classifier-free guidance*,
-# and `unconditional_guidance_scale` says by how much: 1 does not exaggerate at all.
+# and `guidance` says by how much: 1 does not exaggerate at all.
 
 # %%
 scales = [1.0, 2.0, 4.0, 7.5]
-images = [
-    model.text_to_image("a red apple", seed=5, unconditional_guidance_scale=scale, verbose=False)[0]
-    for scale in scales
-]
-plot_gallery(images, rows=1, cols=4, titles=[f"guidance {scale:g}" for scale in scales])
+pictures = [model.generate("a red apple", seed=5, guidance=scale)[0] for scale in scales]
+plot_gallery(pictures, rows=1, cols=4, titles=[f"guidance {scale:g}" for scale in scales])
 
 # %% [markdown]
 # [The algorithm](algorithm.md) tells the same story with its formulas, and with the whole loop in
 # thirty lines that you can run.
+
+# %% [markdown]
+# ## As in KerasCV
+#
+# The methods of `keras_cv.models.StableDiffusion` are there, with their names, arguments and
+# results: arrays instead of pictures, and a progress bar. `text_to_image` also takes a list of
+# prompts, and every other field of a request as a keyword.
+
+# %%
+images = model.text_to_image("a red apple", batch_size=3, num_steps=20, sampler="euler_a")
+print(images.shape, images.dtype)
 
 # %% [markdown]
 # ## Perks of Keras
@@ -191,14 +219,14 @@ model.diffusion_model.summary()
 
 # %%
 keras.mixed_precision.set_global_policy("mixed_float16")
-model = sfumato.models.StableDiffusion.from_preset(PRESET)
+model = sfumato.load(PRESET)
 print("computes in", model.diffusion_model.compute_dtype)
 print("keeps its weights in", model.diffusion_model.variable_dtype)
 keras.mixed_precision.set_global_policy("float32")
 
 # %% [markdown]
-# (`from_preset(PRESET, dtype="mixed_float16")` does the same for one model alone;
-# `dtype="bfloat16"` keeps the weights in 16 bits as well.)
+# (`load(PRESET, dtype="mixed_float16")` does the same for one model alone; `dtype="bfloat16"` keeps
+# the weights in 16 bits as well.)
 #
 # **XLA compilation** (`jit_compile=True`, the default) turns each program, with all its layers,
 # into one executable. XLA sees the whole of it: it fuses what need not be written to memory in
@@ -221,26 +249,24 @@ rows = []
 
 
 def benchmark(name, policy, jit_compile):
-    model = sfumato.models.StableDiffusion.from_preset(
-        PRESET, dtype=policy, jit_compile=jit_compile
-    )
-    settings = {"batch_size": 3, "num_steps": STEPS, "seed": 1, "verbose": False}
+    model = sfumato.load(PRESET, dtype=policy, jit_compile=jit_compile)
+    request = sfumato.Request(prompt="a blue balloon", count=3, steps=STEPS, seed=1)
     start = time.perf_counter()
-    model.text_to_image("a blue balloon", **settings)
+    model.generate(request)
     first = time.perf_counter() - start
     start = time.perf_counter()
-    images = model.text_to_image("a blue balloon", **settings)
+    pictures = model.generate(request)
     rows.append((name, first, time.perf_counter() - start))
-    return images[0]
+    return pictures[0]
 
 
-images = [
+pictures = [
     benchmark("Standard", "float32", jit_compile=False),
     benchmark("Mixed precision", "mixed_float16", jit_compile=False),
     benchmark("XLA", "float32", jit_compile=True),
     benchmark("XLA + mixed precision", "mixed_float16", jit_compile=True),
 ]
-plot_gallery(images, rows=1, cols=4, titles=[name for name, _, _ in rows])
+plot_gallery(pictures, rows=1, cols=4, titles=[name for name, _, _ in rows])
 
 # %%
 device = str(getattr(keras.ops.ones(()), "device", "cpu"))  # OpenVINO: always the CPU
@@ -255,9 +281,9 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 
 # %% [markdown]
 # The table is this machine's; its first line says where it ran. (If you read this as a page: that
-# was JAX on two CPU cores, which may have been busy with other work, too. Your own run says more.)
-# The first call includes loading and compiling, or reading from disk what was compiled before:
-# XLA's program is that of the first pictures above. To read the rest, it helps to know:
+# machine was busy with other work, too. Your own run says more.) The first call includes loading
+# and compiling, or reading from disk what was compiled before: with JAX, XLA's program is that of
+# the first pictures above. To read the rest, it helps to know:
 #
 # - A GPU is what both switches are made for: its fastest units multiply 16-bit matrices, and XLA
 #   keeps them fed. Run the script on yours to see what that comes to.
@@ -271,70 +297,58 @@ print(f"\nFastest here: {fastest}, {standard / seconds:.1f} times as fast as Sta
 #
 # ## Putting it together
 #
-# On a GPU this is the whole recipe for speed; on a CPU leave out the policy. The picture is
-# written with its recipe, so that `sfumato info FILE` can print it and `sfumato generate --from
-# FILE` can paint it again.
+# On a GPU this is the whole recipe for speed; on a CPU leave out the policy. `save` writes the
+# picture with its recipe. `sfumato info FILE` prints the recipe, and `sfumato generate --from FILE`
+# makes the picture again.
 
 # %%
-from sfumato.pictures import Recipe, save
-
 policy = "float32" if "cpu" in device.lower() else "mixed_float16"
-model = sfumato.models.StableDiffusion.from_preset(PRESET, dtype=policy, jit_compile=True)
-prompt = "a cartoon of a green frog on a pink background"
-images = model.text_to_image(
-    prompt,
-    batch_size=3,
-    num_steps=20,
-    unconditional_guidance_scale=3.0,
+model = sfumato.load(PRESET, dtype=policy, jit_compile=True)
+pictures = model.generate(
+    "a cartoon of a green frog on a pink background",
+    count=3,
+    steps=20,
+    guidance=3.0,
     sampler="euler_a",
     seed=11,
 )
-recipe = Recipe(
-    prompt=prompt,
-    steps=20,
-    guidance=3.0,
-    sampler="Euler a",
-    seed=11,
-    width=model.img_width,
-    height=model.img_height,
-    model=PRESET,
-)
-print(save("outputs/frog.png", images[0], recipe))
-plot_gallery(images, rows=1, cols=3)
+print(pictures[0].save("outputs/frog.png"))
+plot_gallery(pictures, rows=1, cols=3)
 
 # %% [markdown]
 # ## From a picture
 #
-# `image_to_image` does not begin with noise alone but with a picture under noise. `strength` is the
-# part of the steps that are done: with few of them much of the picture stays, with all of them next
-# to nothing. Here an apple becomes a pear:
+# With `image=`, the model does not begin with noise alone but with a picture under noise.
+# `strength` is the part of the steps that are done. With few of them much of the picture stays,
+# with all of them next to nothing. Here an apple becomes a pear:
 
 # %%
-apple = model.text_to_image("a red apple", seed=5, verbose=False)[0]
+apple = model.generate("a red apple", seed=5)[0].pixels
 strengths = [0.1, 0.2, 0.3, 0.6]
 pears = [
-    model.image_to_image("a green pear", apple, strength=strength, seed=5, verbose=False)[0]
+    model.generate("a green pear", image=apple, strength=strength, seed=5)[0]
     for strength in strengths
 ]
 titles = ["the picture", *(f"strength {strength:g}" for strength in strengths)]
 plot_gallery([apple, *pears], rows=1, cols=5, titles=titles)
 
 # %% [markdown]
-# `inpaint` paints anew where its `mask` is 1, here the right half. Everywhere else the result is
-# the picture that it was given, to the last bit.
+# With `mask=` as well, the model repaints where the mask is 1, here the right half. Everywhere else
+# the result is the given picture, to the last bit.
 
 # %%
 height, width = apple.shape[:2]
 mask = np.zeros((height, width))
 mask[:, width // 2 :] = 1
-painted = model.inpaint("a green apple", apple, mask, seed=5, verbose=False)[0]
-kept = np.abs(painted.astype(int) - apple)[mask == 0]
+painted = model.generate("a green apple", image=apple, mask=mask, seed=5)[0]
+kept = np.abs(painted.pixels.astype(int) - apple)[mask == 0]
 print(f"outside the mask: {kept.max()} levels of 255 apart")
 titles = ["the picture", "the mask", "painted"]
 plot_gallery([apple, 255 * mask, painted], rows=1, cols=3, titles=titles)
 
 # %% [markdown]
-# Neither is on the command line yet.
+# `image` and `mask` may also be files, and the command line has both: `--image FILE --mask FILE`.
+# `image_to_image` and `inpaint` do the same with arrays.
 #
 # ## Random walks
 #

@@ -1,7 +1,7 @@
 """The guides as notebooks and, run, as pages.
 
-    python docs/make_guide.py          guide.py -> guide.ipynb, without outputs, and so for each
-    python docs/make_guide.py --run    also runs them: what they print and plot is in guide.md
+    python docs/make_guide.py          guide.py -> guide.ipynb, without outputs; random_walks too
+    python docs/make_guide.py --run    also run them: guide.md has what they print and plot
 
 A guide is a script in cells: `# %% [markdown]` begins text, `# %%` begins code. Pages are made on
 JAX, because the comparison in the guide needs it, unless KERAS_BACKEND says otherwise.
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 def read_cells(source: str) -> list[Cell]:
-    """The cells of a script; what is above the first one belongs to the script alone."""
+    """Split a script into cells; the lines above the first one belong to the script alone."""
     pieces = MARK.split(source)[1:]
     cells = []
     for mark, text in zip(pieces[::2], pieces[1::2], strict=True):
@@ -52,7 +52,7 @@ def read_cells(source: str) -> list[Cell]:
 
 
 def make_notebook(cells: list[Cell]) -> str:
-    """The cells as a Jupyter notebook (nbformat 4.5) without outputs."""
+    """Write the cells as a Jupyter notebook (nbformat 4.5) without outputs."""
 
     def entry(index: int, cell: Cell) -> dict[str, Any]:
         common = {"cell_type": cell.kind, "id": f"cell-{index:02}", "metadata": {}}
@@ -74,7 +74,7 @@ def make_notebook(cells: list[Cell]) -> str:
 
 
 def make_page(name: str, cells: list[Cell], images: Path) -> str:
-    """The cells as Markdown with what they print and plot, whose pictures go to `images`."""
+    """Run the cells and write them as Markdown with their output; pictures go to `images`."""
     page = [f"<!-- Made from {name}.py by make_guide.py: change that file, not this one. -->"]
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with collected(name, images) as pictures:
@@ -101,7 +101,7 @@ def last_heading(cells: list[Cell]) -> str:
 
 @contextmanager
 def collected(name: str, images: Path) -> Iterator[list[Path]]:
-    """Gives the pictures that are plotted and the animations that are saved meanwhile."""
+    """Collect the pictures that are plotted and the animations that are saved meanwhile."""
     import sfumato.pictures
     import sfumato.visualization
 
@@ -137,7 +137,7 @@ def enlarge(frame: np.ndarray) -> np.ndarray:
 
 
 def readable(printed: str) -> str:
-    """What a terminal shows in the end: no colours, no earlier states of a progress bar."""
+    """Keep what a terminal shows in the end: no colours, the last state of a progress bar."""
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", printed)
     lines = [re.split(r"[\r\b]+", line.rstrip("\r\b"))[-1].rstrip() for line in plain.split("\n")]
     return "\n".join(lines).strip("\n")

@@ -39,8 +39,8 @@ class Studio:
     """A model, and what the pictures have in common."""
 
     def __init__(self, preset: str) -> None:
-        self.model = sfumato.StableDiffusion.from_preset(preset)
-        self.training = training_sigmas(**self.model.checkpoint.noise)
+        self.model = sfumato.load(preset)
+        self.training = training_sigmas(**self.model.model.noise)
         config = self.model.decoder.config
         h, w = (
             size // config.downsampling for size in (self.model.img_height, self.model.img_width)
@@ -51,11 +51,11 @@ class Studio:
         """latents (N, h, w, C) -> pictures (N, H, W, 3) of -1..1."""
         return np.concatenate([self.model.decoder.predict_on_batch(x[None]) for x in latents])
 
-    def paint(self, prompt: str = PROMPT, **options: Any) -> np.ndarray:
-        return self.model.text_to_image(prompt, **{"seed": SEED, "verbose": False, **options})[0]
+    def paint(self, prompt: str = PROMPT, **fields: Any) -> np.ndarray:
+        return self.model.generate(prompt, **{"seed": SEED, **fields})[0].pixels
 
     def denoiser(self, prompt: str, scale: float) -> Callable[[np.ndarray, float], np.ndarray]:
-        """`denoise(x, sigma)` of a prompt, one question at a time."""
+        """`denoise(x, sigma)` of a prompt, which asks the network once for each text."""
         unet, contexts = self.model.diffusion_model, self.model.encode_text([prompt, ""])
 
         def ask(x: np.ndarray, sigma: float, context: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class Studio:
             return ops.convert_to_numpy(unet.predict_on_batch(inputs))
 
         def denoise(x: np.ndarray, sigma: float) -> np.ndarray:
-            c_skip, c_out, c_in = scalings(self.model.checkpoint.prediction, sigma)
+            c_skip, c_out, c_in = scalings(self.model.model.prediction, sigma)
             y = guide(*(ask(c_in * x, sigma, context) for context in contexts), scale)
             return c_skip * x + c_out * y
 
@@ -129,11 +129,7 @@ def words(studio: Studio) -> Figure:
 def guidance(studio: Studio) -> Figure:
     """Too little, enough, too much."""
     prompts, scales = ("a car", "a green frog"), (1.0, 2.0, 3.0, 5.0, 8.0, 15.0)
-    pictures = [
-        studio.paint(prompt, unconditional_guidance_scale=scale)
-        for prompt in prompts
-        for scale in scales
-    ]
+    pictures = [studio.paint(prompt, guidance=scale) for prompt in prompts for scale in scales]
     titles = [f"guidance {scale:g}" for scale in scales] + [""] * len(scales)
     return gallery(pictures, titles, rows=2)
 
@@ -142,7 +138,7 @@ def samplers(studio: Studio) -> Figure:
     """What few steps do to a first and a second order method: how far they are from many steps."""
 
     def paint(name: str, count: int) -> np.ndarray:
-        return studio.paint(sampler=name, schedule="ays", num_steps=count)
+        return studio.paint(sampler=name, schedule="ays", steps=count)
 
     names, counts = ("euler", "dpmpp_2m"), (2, 4, 8, 16, 32)
     settled = paint("heun", 100).astype(float)

@@ -4,10 +4,10 @@
 # %% [markdown]
 # # Random walks
 #
-# A picture of Stable Diffusion depends on two things: what the prompt was encoded to, and the
-# noise it started from. Both are arrays, and close arrays give close pictures. So one can *walk*:
-# take many small steps through the encodings or through the noise, paint each, and play them one
-# after the other.
+# A picture of Stable Diffusion depends on two things: the vectors of the prompt and the noise that
+# it starts from. Both are arrays, and close arrays give close pictures. So you can *walk*: take
+# many small steps through the vectors or through the noise, paint each, and play them one after
+# the other.
 
 # %%
 import sfumato
@@ -22,7 +22,7 @@ from sfumato.visualization import plot_gallery
 PRESET = "mini"
 BATCH = 8
 
-model = sfumato.models.StableDiffusion.from_preset(PRESET)
+model = sfumato.load(PRESET)
 config = model.decoder.config
 shape = (
     model.img_height // config.downsampling,
@@ -32,8 +32,8 @@ shape = (
 print("latents:", shape)
 
 # %% [markdown]
-# All walks are painted by one function, `BATCH` pictures at a time. Batches of one size share one
-# compiled program, so the lengths of the walks below are multiples of it.
+# One function paints all walks, `BATCH` pictures at a time. Batches of one size share one compiled
+# program, so the lengths of the walks below are multiples of it.
 
 
 # %%
@@ -101,7 +101,7 @@ plot_gallery(paint(grid, stay(noise, len(grid))), rows=side, cols=side, scale=1.
 #
 # Now hold the prompt and walk through the noise. A straight line is the wrong way here. The
 # network knows noise of variance 1, and the middle between two independent noises has only half
-# of it; what starts from too little noise tends to come out pale and empty. The mixture
+# of it. A picture that starts from too little noise tends to come out pale and empty. The mixture
 # `cos(a) x + sin(a) y` has variance 1 at every angle. It is a circle, so the walk ends where it
 # began and the film has no seam.
 
@@ -122,8 +122,8 @@ plot_gallery(walk[:: count // 8], rows=1, cols=8)
 # ## A stroll around a prompt
 #
 # The same circle, small, drawn around an encoding: the picture changes in detail and stays what
-# it is. `radius` is measured in standard deviations of the encoding itself. The larger it is, the
-# further the walk strays from the prompt.
+# it is. `radius` counts standard deviations of the encoding itself. The larger it is, the further
+# the walk strays from the prompt.
 
 # %%
 (house,) = model.encode_text("a house")

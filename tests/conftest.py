@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from backend_marks import backends_of, is_here
+
 SRC = Path(__file__).parent.parent / "src"
 
 # An installed sfumato is what users get, so it is what is tested. A bare checkout works as well,
@@ -21,8 +23,8 @@ if find_spec("sfumato") is None:
         [str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
 
-# The tests run on JAX, whatever Sfumato would choose here, because it also trains. A whole run on
-# another backend is `KERAS_BACKEND=torch pytest`.
+# The tests run on JAX, whatever Sfumato would choose here, because it also trains. Those of other
+# backends are run by `test_other_backends`, or by hand: `KERAS_BACKEND=torch pytest -m backend`.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
@@ -36,6 +38,28 @@ os.environ["SFUMATO_COMPILE_CACHE"] = _compiled.name
 # in every run.)
 settings.register_profile("sfumato", settings.default, deadline=None)
 settings.load_profile("sfumato")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of other backends."""
+    if collection_path.suffix != ".py" or is_here(names := backends_of(collection_path)):
+        return None
+    asked = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    if collection_path in asked:
+        raise pytest.UsageError(
+            f"KERAS_BACKEND must be one of {', '.join(names)} for {collection_path.name}. "
+            f"Received: KERAS_BACKEND={os.environ['KERAS_BACKEND']}"
+        )
+    return True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out single tests of other backends in files of this one."""
+    marks = {item: item.get_closest_marker("backend") for item in items}
+    others = [item for item, mark in marks.items() if mark and not is_here(mark.args)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -17,6 +17,10 @@ class Runner(common.Runner):
         import sfumato
 
         self.StableDiffusion = sfumato.StableDiffusion
+        if os.environ.get("SFUMATO_FUSED_NORMS") == "1":
+            from benchmarks import fused_norms
+
+            fused_norms.install()
 
     def load_model(self) -> None:
         """Only the object: the networks are loaded when they are first needed."""
@@ -44,11 +48,12 @@ class Runner(common.Runner):
         self, guided: bool = True, shallow: bool = False, token_merging: float = 0.0
     ) -> Callable[[], None]:
         """One evaluation by the program that the loop runs, with inputs that it would have."""
-        program = self.model._step_for(False, token_merging)
+        program = self.model.parts.evaluate
         inputs = self.inputs(self.case.steps, guided, shallow)
+        ways = {"token_merging": token_merging} if token_merging else {}
 
         def step() -> None:
-            self.waiting = program(*inputs)[2]
+            self.waiting = program(*inputs, **ways).is_finite
 
         return step
 
@@ -61,13 +66,13 @@ class Runner(common.Runner):
         def run(unet: Any, state: Any, *rest: Any) -> Any:
             def body(_: Any, carried: Any) -> Any:
                 state, finite = carried
-                state, _, still, _ = programs.step(unet, state, *rest)
-                return state, ops.logical_and(finite, still)
+                found = programs.evaluate(unet, state, *rest)
+                return found.state, ops.logical_and(finite, found.is_finite)
 
             return ops.fori_loop(0, steps, body, (state, ops.ones((), "bool")))
 
-        unet = self.model.diffusion_model
-        program, inputs = self.model._compile(run, unet, [unet]), self.inputs(steps)
+        parts = self.model.parts
+        program, inputs = parts.compile(run, parts.diffusion_model), self.inputs(steps)
 
         def loop() -> None:
             self.waiting = program(*inputs)[1]
@@ -81,7 +86,7 @@ class Runner(common.Runner):
         import jax
         from jax.experimental.layout import Format, Layout
 
-        program, inputs = self.model._step, self.inputs(self.case.steps)
+        program, inputs = self.model.parts.evaluate, self.inputs(self.case.steps)
         others = [None] * len(inputs)
         run = jax.jit(program.pure, in_shardings=(Format(Layout.AUTO), *others))
         compiled = run.lower(program.values(), *inputs).compile()
@@ -89,7 +94,7 @@ class Runner(common.Runner):
         weights = [jax.device_put(*pair) for pair in zip(program.values(), formats, strict=True)]
 
         def step() -> None:
-            self.waiting = compiled(weights, *inputs)[2]
+            self.waiting = compiled(weights, *inputs).is_finite
 
         def several() -> None:
             for _ in range(steps):
@@ -98,46 +103,39 @@ class Runner(common.Runner):
         return several
 
     def inputs(self, steps: int, guided: bool = True, shallow: bool = False) -> tuple[Any, ...]:
-        """What the program of a step takes at the first of ``steps`` steps."""
-        import numpy as np
-        from keras import ops
+        """The arguments of ``evaluate`` at the first of ``steps`` steps."""
+        from keras import ops, tree
 
-        from sfumato import programs
+        from sfumato import generation
 
-        c, model = self.case, self.model
-        context, pooled = model._encode(common.PROMPT)
-        denoise = model._denoiser(
-            np.repeat(context, c.batch, 0),
-            np.repeat(pooled, c.batch, 0),
-            None,
-            None if guided else 1.0,
-        )
-        conditioning, scale = denoise.args
-        plan = model._plan(steps, 1.0, {})
-        noise = model._noise(c.batch, 1, None)(0)
-        registers = np.zeros((plan.matrix.shape[1], *noise.shape), "float32")
-        registers[0] = noise * plan.start_scale
-        state = programs.State(ops.convert_to_tensor(np.int32(0)), ops.convert_to_tensor(registers))
-        table = ops.convert_to_tensor(programs.tabulate(plan, model.checkpoint.prediction))
-        guidance = np.array([scale, 0.0], "float32")
-        deep = self.deep_features(len(conditioning.texts[0][0])) if shallow else None
-        return state, table, ops.zeros(noise.shape), guidance, conditioning, None, deep
+        c, model, parts = self.case, self.model, self.model.parts
+        guidance = {} if guided else {"guidance": 1.0}
+        request = model.completed(common.PROMPT, count=c.batch, steps=steps, seed=1, **guidance)
+        loop = generation.begin(parts, request.singles())
+        conditioning, aids = loop.conditioning, loop.aids
+        if shallow:
+            aids = aids._replace(deep=self.deep_features(conditioning.batch, loop.x.shape))
 
-    def deep_features(self, batch: int) -> Any:
+        state = tree.map_structure(ops.convert_to_tensor, generation.first_state(loop.plan, loop.x))
+        table = ops.convert_to_tensor(loop.plan.table(model.model.prediction))
+        scale = ops.convert_to_tensor([request.guidance, 0.0], "float32")
+        return state, table, ops.zeros(loop.x.shape), scale, conditioning, aids, None
+
+    def deep_features(self, batch: int, latents: tuple[int, ...]) -> Any:
         """Zeros in the place of what the deep part of the network gives."""
         from keras import ops
 
         unet = self.model.diffusion_model
-        height, width, _ = self.model._latent_shape
-        first, last = unet.config.channels[0], list(unet.up_blocks[-1])[-1][0]
-        channels = last.conv1.kernel.shape[2] - first
+        _, height, width, _ = latents
+        *_, block = (part for part in unet.config.parts() if part.kind == "resnets")
+        channels = block.width_in - unet.config.channels[0]
         return ops.zeros((batch, height, width, channels), unet.compute_dtype)
 
     def spare_memory(self) -> None:
         """Keep as little of convolutions as OpenVINO does where no memory is left."""
         from sfumato.runtime import openvino
 
-        openvino.memory_left = lambda: 0
+        openvino.limit_memory(0)
 
     def quantize(self, **options: Any) -> None:
         self.model.quantize("int8", **options)
@@ -158,22 +156,25 @@ class Runner(common.Runner):
 
         import sfumato.checkpoints.model as checkpoints
 
-        clock, compile = self.clock, self.model._compile
+        clock, parts = self.clock, self.model.parts
+        compile = parts.compile
 
         def wait(program: Callable[..., Any]) -> Callable[..., Any]:
-            def run(*args: Any) -> Any:
-                result = program(*args)
+            def run(*args: Any, **ways: Any) -> Any:
+                result = program(*args, **ways)
                 last = [x for x in tree.flatten(result) if x is not None][-1]
                 ops.convert_to_numpy(last)
                 return result
 
             return run
 
-        def timed(function: Any, network: Any, networks: list[Any]) -> Any:
-            name = function.__name__.removeprefix("encode_")
-            return clock.wrap(name, wait(compile(function, network, networks)))
+        names = {"encode_text": "text", "prepare": "condition", "evaluate": "step"}
 
-        self.model._compile = timed
+        def timed(function: Any, network: Any) -> Any:
+            name = names.get(function.__name__, function.__name__)
+            return clock.wrap(name, wait(compile(function, network)))
+
+        parts.compile = timed
         for name in ("unet", "text_encoder", "text_encoder_2", "decoder"):
             method = getattr(checkpoints.Model, name)
             setattr(checkpoints.Model, name, clock.wrap("load", method))
@@ -201,6 +202,6 @@ class Runner(common.Runner):
 
         c = self.case
         config = self.model.diffusion_model.config
-        latent = c.size // self.model.checkpoint.autoencoder_config.downsampling
-        of_dtype = partial(prepare, dtype=self.model.dtype_policy)
+        latent = c.size // self.model.model.autoencoder_config.downsampling
+        of_dtype = partial(prepare, dtype=self.model.parts.dtype_policy)
         return seconds_by_kind(config, latent, 2 * c.batch, of_dtype)

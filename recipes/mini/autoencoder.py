@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import keras
+import jax
 import numpy as np
 from keras import ops
 
@@ -21,15 +21,17 @@ from recipes.mini import linear
 from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import make_components
-from recipes.mini.makers import open_encoded
+from recipes.mini.perceptual import open_perceptual
+from recipes.mini.pool import open_pool
 from recipes.mini.shipped import restore
-from recipes.mini.stream import batches, pooled
-from recipes.mini.training import Trainer, load_average, prepare, start
+from recipes.mini.stream import batches
+from recipes.mini.training import Trainer, load_average, start
 from sfumato.networks.autoencoder import ImageDecoder
 
 log = logging.getLogger(__name__)
 Tensor = Any
-POOL = 8192  # pictures that an accelerator draws from while new ones are composed
+LATENT_NOISE = 0.15
+"""Added to the decoder's latents at most, so that it forgives small errors."""
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,56 +54,67 @@ def picture_loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return error, sharpness
 
 
-def objective(decoder: ImageDecoder, config: Configuration) -> Callable:
-    """(pictures (B, H, W, 3) in -1..1, latents (B, h, w, C)) -> the loss and its parts."""
-    perceptual = None
-    if config.perceptual_weight:
-        from recipes.mini.perceptual import perceptual_loss as perceptual
+def drawer(components: linear.Components) -> Callable:
+    """(key, pictures uint8 (B, H, W, 3)) -> pictures in -1..1 and their latents (B, h, w, C),
+    every picture's with noise of another strength, as the denoiser leaves some."""
+    encode = linear.Components(*map(jax.numpy.asarray, (components.mean, components.matrix)),
+                               components.side).encode  # fmt: skip
+
+    def draw(key: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        x = pictures.astype("float32") / 127.5 - 1
+        z = encode(x)
+        strong, noisy = jax.random.split(key)
+        strength = LATENT_NOISE * jax.random.uniform(strong, (len(z), 1, 1, 1))
+        return x, z + strength * jax.random.normal(noisy, z.shape)
+
+    return draw
+
+
+def objective(decoder: ImageDecoder, config: Configuration, work: Path) -> Callable:
+    """(pictures (B, H, W, 3) in -1..1, latents (B, h, w, C)) -> the loss and its parts.
+
+    The perceptual part looks at a quarter of the pictures: it is the dearest.
+    """
+    weight = config.perceptual_weight
+    perceptual = open_perceptual(work / "trunk.npz") if weight else None
 
     def loss(x: Tensor, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         y = ops.cast(decoder(latents), "float32")
         error, sharpness = picture_loss(x, y)
         parts = {"error": error, "sharpness": sharpness}
         if perceptual:
-            parts["perceptual"] = perceptual(x, y)
-        return error + sharpness + config.perceptual_weight * parts.get("perceptual", 0.0), parts
+            few = -(-x.shape[0] // 4)
+            parts["perceptual"] = perceptual(x[:few], y[:few])
+        return error + sharpness + weight * parts.get("perceptual", 0.0), parts
 
     return loss
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
+def train(
+    config: Configuration, work: Path, minutes: float | None = None, saved: Callable | None = None
+) -> Trainer:
     """Train from the last checkpoint on; the decoder has the averaged weights then."""
-    prepare(config)
     make_components(config, work)
     decoder = ImageDecoder(config.autoencoder, config.dtype)
     start(decoder, 0)
-    training, loss = config.autoencoder_training, objective(decoder, config)
-    trainer = Trainer({"decoder": decoder}, loss, training, work / "autoencoder", config.fused)
+    draw = drawer(linear.load(work / "components.npz"))
+    loss, training = objective(decoder, config, work), config.autoencoder_training
+    trainer = Trainer({"decoder": decoder}, draw, loss, training, work / "autoencoder")
     restore(trainer, "autoencoder", config, work)
-    opened = partial(open_encoded, config, work)
-    source = batches(opened, training.batch, 1 + trainer.step, config.workers)
-    trainer.fit(pooled(source, POOL, trainer.step) if config.workers else source, minutes)
+    opened = partial(open_composer, config, work)
+    with open_pool(opened, training, trainer.step, config.workers, most=32) as pool:
+        trainer.fit(pool, minutes, saved)
     load_average(trainer.path, trainer.networks)
     return trainer
 
 
-def compiled(function: Callable) -> Callable:
-    """The function as one program under JAX; as it is under PyTorch, without gradients."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.jit(function)
-    import torch
-
-    return torch.no_grad()(function)
-
-
 def measure(config: Configuration, work: Path, decoder: Any, count: int = 8) -> float:
     """The peak signal-to-noise ratio of reconstructions, in dB, of latents without noise."""
-    components, decode, errors = linear.load(work / "components.npz"), compiled(decoder), []
-    for images, _ in islice(batches(partial(open_composer, config, work), 8, 99), count):
+    components, errors = linear.load(work / "components.npz"), []
+    decode = jax.jit(decoder)
+    for (images,) in islice(batches(partial(open_composer, config, work), 8, 99), count):
         x = images.astype("float32") / 127.5 - 1
-        y = np.clip(keras.ops.convert_to_numpy(decode(components.encode(x))), -1, 1)
+        y = np.clip(np.asarray(decode(components.encode(x)), "float32"), -1, 1)
         errors.append(np.mean(np.square((y - x) / 2)))
     return float(-10 * np.log10(np.mean(errors)))
 

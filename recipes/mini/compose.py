@@ -191,10 +191,9 @@ class Composer:
         picture = self.paint(scene, index, random)
         return picture, self.say(scene, index, random)
 
-    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, list[str]]:
-        """Pictures uint8 (size, H, W, 3) and their captions."""
-        images, captions = zip(*(self.sample(random) for _ in range(size)), strict=True)
-        return np.stack(images), list(captions)
+    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray]:
+        """Pictures uint8 (size, H, W, 3)."""
+        return (np.stack([self.sample(random)[0] for _ in range(size)]),)
 
     def say(self, scene: Scene, index: int, random: np.random.Generator) -> str:
         """A caption of the scene, its things by one of their names."""

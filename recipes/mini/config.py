@@ -14,16 +14,24 @@ from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetC
 
 @dataclass(frozen=True)
 class Training:
-    """One stage of training: ``steps`` of ``batch`` samples at a peak rate of ``rate``."""
+    """One stage of training: ``steps`` of ``batch`` samples at a peak rate of ``rate``, or as many
+    as ``minutes`` allow."""
 
     steps: int
     batch: int
     rate: float
+    minutes: float = 1e6
     warmup: int = 200
     decay: float = 0.3
-    """The share of the steps, at the end, over which the rate falls to zero."""
+    """The part of the training, at the end, over which the rate falls to zero."""
     ema: float = 0.999
     minutes_per_checkpoint: float = 4.0
+    chunk: int = 5
+    """Steps of one call of the program."""
+    pool: int = 4096
+    """Samples on the device, from which the steps draw."""
+    least: int = 0
+    """Samples that have to be there before the first step."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,6 @@ class Configuration:
     """Tokens of the longest caption. The training computes no more; the rest is padding."""
     perceptual_weight: float = 0.0
     dtype: str = "float32"
-    fused: bool = False
-    """Compile PyTorch's training steps, in bfloat16: for processors that have it."""
     shipped: str = ""
     """The preset whose weights the training begins with, where they fit and there are no others."""
     workers: int = 0
@@ -76,19 +82,48 @@ CPU = Configuration(
     denoiser_training=Training(12_000, 64, 1.2e-3, warmup=200),
     words_training=Training(2_500, 128, 2e-3, warmup=50),
     turbo_training=Training(600, 64, 3e-4, warmup=10, ema=0.98),
-    fused=True,
     shipped="mini",
 )
 GPU = replace(
     CPU,
     name="gpu",
-    autoencoder_training=Training(12_000, 64, 2e-3, warmup=200, minutes_per_checkpoint=2.0),
-    denoiser_training=Training(40_000, 256, 1e-3, warmup=500, ema=0.9995),
-    words_training=Training(2_500, 256, 2e-3, warmup=50),
-    turbo_training=Training(3_000, 256, 3e-4, warmup=50, ema=0.99),
+    autoencoder_training=Training(
+        30_000,
+        64,
+        2e-3,
+        2.0,
+        ema=0.9985,
+        minutes_per_checkpoint=0.5,
+        chunk=20,
+        pool=24_000,
+        least=2_000,
+    ),
+    denoiser_training=Training(
+        60_000,
+        256,
+        1.2e-3,
+        2.5,
+        ema=0.9995,
+        minutes_per_checkpoint=0.5,
+        chunk=50,
+        pool=600_000,
+        least=20_000,
+    ),
+    words_training=Training(2_000, 256, 2e-3, chunk=100),
+    turbo_training=Training(
+        6_000,
+        256,
+        3e-4,
+        0.6,
+        warmup=50,
+        ema=0.998,
+        minutes_per_checkpoint=0.3,
+        chunk=20,
+        pool=200_000,
+        least=20_000,
+    ),
     perceptual_weight=0.05,
     dtype="mixed_bfloat16",
-    fused=False,
     workers=14,
 )
 """The same model, trained longer than a CPU can."""
@@ -100,19 +135,19 @@ TOY = Configuration(
     autoencoder=AutoencoderConfig((8, 16), 1, 4, 4, 1.0),
     unet=UNetConfig(
         channels=(16, 16),
-        down=((1,), (1,)),
-        mid=(1, 0),
-        up=((1, 1), (1, 1)),
+        down=((0,), (1,)),
+        mid=(),
+        up=((1, 0), (0, 0)),
         heads=(2, 2),
         context_width=16,
         groups=8,
         linear_projection=True,
     ),
     text_encoder=TextEncoderConfig(16, 1, 2, 32, "gelu"),
-    autoencoder_training=Training(4, 4, 1e-3, warmup=1),
-    denoiser_training=Training(4, 4, 1e-3, warmup=1),
-    words_training=Training(4, 4, 1e-3, warmup=1),
-    turbo_training=Training(4, 4, 1e-3, warmup=1),
+    autoencoder_training=Training(4, 4, 1e-3, warmup=1, chunk=2),
+    denoiser_training=Training(50, 8, 3e-3, warmup=5),
+    words_training=Training(4, 4, 1e-3, warmup=1, chunk=2),
+    turbo_training=Training(12, 8, 1e-3, warmup=1, chunk=4),
 )
 CONFIGURATIONS = {config.name: config for config in (GPU, CPU, TOY)}
 

@@ -12,17 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from keras import ops
 
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import LatentComposer, open_latents
-from recipes.mini.makers import open_noisy
+from recipes.mini.pool import open_pool
 from recipes.mini.shipped import restore
-from recipes.mini.stream import batches
-from recipes.mini.training import TOKENS, Trainer, prepare, start
+from recipes.mini.training import TOKENS, Trainer, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
+from sfumato.networks.denoiser import Conditioning, Memory
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -30,6 +31,7 @@ from sfumato.networks.unet import UNet
 log = logging.getLogger(__name__)
 Tensor = Any
 SNR_LIMIT = 5.0
+UNCONDITIONAL = 0.1  # the share of samples whose caption is empty, for guidance
 
 
 def alphas_cumprod() -> np.ndarray:
@@ -42,7 +44,28 @@ def alphas_cumprod() -> np.ndarray:
     return 1 / (1 + training_sigmas(zero_terminal_snr=True) ** 2)
 
 
-def objective(unet: UNet, text_encoder: TextEncoder, stretched: bool = True) -> Callable:
+def drawer(empty: np.ndarray) -> Callable:
+    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some captions are
+    exchanged for the ``empty`` one (T,), for guidance."""
+
+    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        B, noisy, dropped, spread = len(latents), *jax.random.split(key, 3)
+        noise = jax.random.normal(noisy, latents.shape)
+        is_dropped = jax.random.uniform(dropped, (B, 1)) < UNCONDITIONAL
+        # Timesteps in equal parts of the schedule: the loss of a batch varies less.
+        places = (jax.numpy.arange(B) + jax.random.uniform(spread, (B,))) / B
+        timesteps = (places * 1000).astype("int32")
+        return (
+            latents.astype("float32"),
+            noise,
+            timesteps,
+            jax.numpy.where(is_dropped, empty, tokens),
+        )
+
+    return draw
+
+
+def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
     """(latents, noise (B, h, w, C), timesteps (B,), tokens (B, T)) -> the loss and its parts.
 
     The network predicts v = alpha noise - sigma latents (Salimans and Ho 2022, arXiv 2202.00512);
@@ -58,7 +81,7 @@ def objective(unet: UNet, text_encoder: TextEncoder, stretched: bool = True) -> 
     def loss(latents: Tensor, noise: Tensor, timesteps: Tensor, tokens: Tensor) -> tuple:
         a, s, w = (ops.take(ops.convert_to_tensor(t), timesteps) for t in (alpha, sigma, weights))
         a, s = a[:, None, None, None], s[:, None, None, None]
-        v = velocity(unet, a * latents + s * noise, timesteps, text_encoder(tokens), stretched)
+        v = velocity(unet, a * latents + s * noise, timesteps, text_encoder(tokens))
         errors = ops.mean(ops.square(v - (a * noise - s * latents)), (1, 2, 3))
         weighted = ops.mean(w * errors)
         return weighted, {"loss": weighted, "error": ops.mean(errors)}
@@ -66,28 +89,24 @@ def objective(unet: UNet, text_encoder: TextEncoder, stretched: bool = True) -> 
     return loss
 
 
-def velocity(
-    unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor, stretched: bool = True
-) -> Tensor:
-    """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C).
-
-    ``stretched``: to all of CLIP's tokens; `fused` counts the last one as often instead.
-    """
+def velocity(unet: UNet, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    """The network's v (B, h, w, C), float32, for x at timesteps (B,) and context (B, T, C)."""
     time = timestep_embedding(timesteps, unet.config.channels[0])
-    texts = unet.embed_text(context)
-    if stretched:
-        texts = [stretch(k_and_v) for k_and_v in texts]
-    return ops.cast(unet.denoise(x, unet.embed_time(time), texts), "float32")
+    memories = [[stretch(memory) for memory in layer] for layer in unet.prepare(context).memories]
+    return ops.cast(unet.predict(x, time, Conditioning(memories)).answer, "float32")
 
 
-def stretch(text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def stretch(memory: Memory) -> Memory:
     """Keys and values of the caption's tokens, to those of all 77: the last one again and again.
 
     The last token of a caption is padding, and so are all behind it. Their positions get the same
     embedding in the export, so that the encoder gives for each (nearly) what it gives for one.
     """
-    missing = TOKENS - text[0].shape[1]
-    return tuple(ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in text)
+    missing = TOKENS - memory.keys.shape[1]
+    keys, values = (
+        ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in (memory.keys, memory.values)
+    )
+    return Memory(keys, values)
 
 
 def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
@@ -102,20 +121,22 @@ def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
     return networks
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
+def train(
+    config: Configuration, work: Path, minutes: float | None = None, saved: Callable | None = None
+) -> Trainer:
     """Train from the last checkpoint on; the latents are made when they are not there."""
-    prepare(config)
     scenes = open_latents(config, work)
     networks = build(config, scenes)
     text_encoder, training = networks["text_encoder"], config.denoiser_training
-    loss = objective(networks["unet"], text_encoder, stretched=not config.fused)
-    trainer = Trainer(networks, loss, training, work / "denoiser", config.fused)
-    if not restore(trainer, "denoiser", config, work, scenes.vocabulary):
-        opened = partial(open_latents, config, work)
-        teach(text_encoder, opened, scenes.shape, config, work / "words")
-        trainer.begin()
-    opened = partial(open_noisy, config, work)
-    trainer.fit(batches(opened, training.batch, trainer.step, config.workers), minutes)
+    loss = objective(networks["unet"], text_encoder)
+    trainer = Trainer(networks, drawer(scenes.empty), loss, training, work / "denoiser")
+    is_new = not restore(trainer, "denoiser", config, work, scenes.vocabulary)
+    opened = partial(open_latents, config, work)
+    with open_pool(opened, training, trainer.step, config.workers) as pool:
+        if is_new:
+            teach(text_encoder, pool, scenes.shape, config, work / "words")
+            trainer.begin()
+        trainer.fit(pool, minutes, saved)
     return trainer
 
 

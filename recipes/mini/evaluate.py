@@ -119,7 +119,7 @@ def apart(composer: Composer, model: Any, count: int) -> dict[str, float]:
 def grid(model: Any, asked: dict[str, list[Scene]], judge: Judge) -> dict[str, Any]:
     """The main figures over guidance and steps; a distilled model knows no guidance."""
     found = {}
-    distilled = model.checkpoint.guidance <= 1
+    distilled = model.model.guidance <= 1
     for guidance in GUIDANCE[:1] if distilled else GUIDANCE:
         for steps in (1, 2, 4, 8) if distilled else (4, 8, 20):
             options = {"unconditional_guidance_scale": guidance, "num_steps": steps}

@@ -39,7 +39,7 @@ def autoencoder(config: Configuration, work: Path) -> list[Any]:
     encoder, decoder = ImageEncoder(config.autoencoder), ImageDecoder(config.autoencoder)
     encoder.initialize(0)
     components = linear.load(work / "components.npz")
-    shown, _ = make(open_composer(config, work), 100, 3)
+    (shown,) = make(open_composer(config, work), 100, 3)
     linear.construct(encoder, components, shown / np.float32(127.5) - 1)
     load_average(work / "autoencoder" / "checkpoint.npz", {"decoder": decoder})
     return [encoder, decoder]

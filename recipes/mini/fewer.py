@@ -15,8 +15,8 @@ import json
 import logging
 import statistics
 import time
+from collections import deque
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from recipes.mini.config import arguments
 from recipes.mini.evaluate import JUDGE_STEPS, Draw, generator
 from recipes.mini.judge import Judge
 from recipes.mini.questions import questions, score
-from sfumato import StableDiffusion
+from sfumato import StableDiffusion, generation
 
 log = logging.getLogger(__name__)
 KINDS = ("seen cells", "seen colours")
 BATCH = 16
 LATE = (0.5, 1.0)
+OURS = {"num_steps": "steps", "unconditional_guidance_scale": "guidance"}
 ROWS: tuple[dict[str, Any], ...] = (
     {},
     {"guidance_interval": (0.2, 0.8)},
@@ -103,32 +104,31 @@ def quality(
 
 
 def seconds(models: dict[str | None, Any], rounds: int, found: dict[str, dict[str, Any]]) -> None:
-    """Seconds of the denoising loop for a batch: the rows take turns, the median goes to ``found``.
+    """Seconds of the denoising loop for a batch: row after row, the median goes to ``found``.
 
     Each is timed behind a call of its own, since executables of other rows may have taken the place
     of its own. ``processor`` is the time of all cores together, which says something on a busy
     machine too.
     """
-    timed: list[tuple[float, float]] = []
-
-    def watched(denoise: Any, *args: Any) -> np.ndarray:
-        start, used = time.perf_counter(), time.process_time()
-        latents = denoise(*args)
-        timed.append((time.perf_counter() - start, time.process_time() - used))
-        return latents
-
-    for model in models.values():
-        model._denoise = partial(watched, model._denoise)
     values: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for _ in range(rounds):
         for options in rows(models):
             model, given = split(models, options)
-            for _ in range(2):
-                model.text_to_image("a red apple", None, BATCH, seed=1, verbose=False, **given)
-            values[name_of(options)].append(timed[-1])
+            loop(model, given)
+            values[name_of(options)].append(loop(model, given))
     for name, each in values.items():
         wall, processor = (statistics.median(kind) for kind in zip(*each, strict=True))
         found[name] |= {"seconds": wall, "processor": processor}
+
+
+def loop(model: Any, options: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of one denoising loop, by the clock and of the processor."""
+    fields = {OURS.get(name, name): value for name, value in options.items()}
+    request = model.completed("a red apple", count=BATCH, seed=1, **fields)
+    prepared = generation.begin(model.parts, request.singles())
+    start, used = time.perf_counter(), time.process_time()
+    deque(generation.denoise(model.parts, prepared), maxlen=0)
+    return time.perf_counter() - start, time.process_time() - used
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

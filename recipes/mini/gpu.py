@@ -2,68 +2,68 @@
 
     KERAS_BACKEND=jax python -m recipes.mini.gpu --work RUN --minutes 8 [--out FOLDER]
 
-RUN needs `drawings.npz` of `recipes.mini.data`, 17 MB, and, to go on from an earlier call on
-another machine, the pieces that it wrote. A call divides its minutes among the stages that are not
-finished, and ends with the weights of each in ``--out``, in pieces of at most 15 MB: `--work` with
-these pieces in it is where the next call goes on, and what `export` and the CPU's trainings take.
+RUN needs `drawings.npz` of `recipes.mini.data`, 17 MB, `trunk.npz` of `recipes.mini.perceptual`
+and, to go on from an earlier call on another machine, the pieces that it wrote. A call takes the
+stages that are not finished, one after the other, and ends with the weights of each in ``--out``,
+in pieces of at most 15 MB: `--work` with these pieces in it is where the next call goes on, and
+what the CPU's trainings take.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+# Trying kernels out took a minute for each program on an H200: too much of a call.
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")
+# There are as many workers as cores: one thread for each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from recipes.mini import autoencoder, denoiser, turbo
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import make_components, open_latents
 from recipes.mini.shipped import read_pieces, weights_of, write_pieces
-from recipes.mini.training import Trainer
+from recipes.mini.training import Trainer, progress
 
 log = logging.getLogger(__name__)
-STAGES: dict[str, tuple[Callable[..., Trainer], float]] = {
-    "autoencoder": (autoencoder.train, 0.4),
-    "denoiser": (denoiser.train, 0.6),
-    "turbo": (turbo.train, 0.0),
+STAGES: dict[str, Callable[..., Trainer]] = {
+    "denoiser": denoiser.train,
+    "autoencoder": autoencoder.train,
+    "turbo": turbo.train,
 }
-"""What trains a stage, and its share of a call; the last one gets what the others leave."""
-SPARE = 0.5  # minutes for writing at the end
+SPARE = 0.2  # minutes for writing at the end
 
 
 def trained(stage: str, config: Configuration, work: Path) -> bool:
     """Whether an earlier call finished a stage."""
     pieces = read_pieces(work, stage)
-    return pieces is not None and int(pieces["step"]) >= steps(stage, config)
-
-
-def steps(stage: str, config: Configuration) -> int:
-    return getattr(config, f"{stage}_training").steps
-
-
-def shares(open_stages: list[str]) -> dict[str, float]:
-    """Of the time of a call; the distillation waits for its teacher."""
-    asked = {stage: STAGES[stage][1] for stage in open_stages}
-    total = sum(asked.values())
-    return {stage: share / total if total else 1.0 for stage, share in asked.items()}
+    training = getattr(config, f"{stage}_training")
+    return pieces is not None and progress(training, pieces["step"], pieces["seconds"]) >= 1
 
 
 def run(config: Configuration, work: Path, out: Path, minutes: float) -> None:
-    """Train for so many minutes, and write the weights of every stage that was reached."""
+    """Train for so many minutes; write the weights at every checkpoint, so that a call that is cut
+    short has not been for nothing."""
     begun = time.monotonic()
     make_components(config, work)
     open_latents(config, work)  # made by all workers, before any of them trains
-    log.info("data after %.1f minutes", (time.monotonic() - begun) / 60)
-    left = [stage for stage in STAGES if not trained(stage, config, work)]
-    for stage, share in shares(left).items():
-        end = minutes - SPARE - (time.monotonic() - begun) / 60
-        rest = sum(shares(left)[s] for s in left[left.index(stage) :])
-        given = end * share / rest if rest else end
-        if given <= 0:
-            continue
-        trainer = STAGES[stage][0](config, work, given)
-        for path in write_pieces(out, stage, weights_of(trainer)):
-            log.info("%s: step %d, %.1f MB", path, trainer.step, path.stat().st_size / 1e6)
+    for stage in STAGES:
+        passed = (time.monotonic() - begun) / 60
+        log.info("%s: begins after %.1f minutes", stage, passed)
+        left = minutes - SPARE - passed
+        if left > 0 and not trained(stage, config, work):
+            write = partial(write_weights, out, stage)
+            write(STAGES[stage](config, work, left, write))
+
+
+def write_weights(out: Path, stage: str, trainer: Trainer) -> None:
+    for path in write_pieces(out, stage, weights_of(trainer)):
+        log.info("%s: step %d, %.1f MB", path, trainer.step, path.stat().st_size / 1e6)
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def make_components(config: Configuration, work: Path) -> None:
     if (work / "components.npz").exists():
         return
     source = batches(partial(open_composer, config, work), 50, 7)
-    drawn = islice((images / np.float32(127.5) - 1 for images, _ in source), 30)
+    drawn = islice((images / np.float32(127.5) - 1 for (images,) in source), 30)
     c, encode = config.autoencoder, None
     if config.shipped:
         from recipes.mini.shipped import shipped_encoder
@@ -189,10 +189,11 @@ class LatentComposer:
         return self.store.things["full"].shape[1:]
 
     def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """latents float32 (size, h, w, C) and tokens int32 (size, T)."""
+        """latents float16 (size, h, w, C) and tokens int32 (size, T)."""
         pairs = [self.sample_one(random) for _ in range(size)]
         latents, captions = zip(*pairs, strict=True)
-        return np.stack(latents), np.stack([self.tokens(caption) for caption in captions])
+        tokens = np.stack([self.tokens(caption) for caption in captions])
+        return np.stack(latents).astype("float16"), tokens
 
     def sample_one(self, random: np.random.Generator) -> tuple[np.ndarray, str]:
         scene, index = self.composer.draw_scene(random)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 STEEP = 0.03  # the share of a picture's pixels that are its edges
 EVEN = 2.0  # levels of 256 by which a plain ground may vary, in standard deviations
@@ -21,13 +22,13 @@ def steepness(picture: np.ndarray) -> float:
 def unevenness(picture: np.ndarray) -> float:
     """The standard deviation of a picture's ground, in levels, of its worst channel.
 
-    The ground is what is near the colour of the border.
+    The ground is what is near the colour of the border, with all its neighbours: the soft edge of
+    a thing is no part of it.
     """
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     away = np.abs(picture.astype("float32") - np.median(border, 0)).max(-1)
-    return (
-        float(picture[away < NEAR].astype("float32").std(0).max()) if (away < NEAR).any() else 0.0
-    )
+    ground = binary_erosion(away < NEAR, np.ones((3, 3)), border_value=1)
+    return float(picture[ground].astype("float32").std(0).max()) if ground.any() else 0.0
 
 
 def figures(pictures: np.ndarray) -> dict[str, float]:

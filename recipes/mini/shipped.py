@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from recipes.mini.config import Configuration
-from recipes.mini.training import Trainer, numbers
+from recipes.mini.training import Trainer
 from sfumato.networks.network import keys
 
 log = logging.getLogger(__name__)
@@ -27,21 +27,21 @@ Weights = dict[str, np.ndarray]
 
 def weights_of(trainer: Trainer) -> Weights:
     """The averaged weights by name, in float16, and how far the training was."""
-    pairs = zip(trainer.names, trainer.average, strict=True)
-    weights = {name: np.asarray(value).astype("float16") for name, value in pairs}
+    averages = trainer.named(trainer.average)
+    weights = {name: value.astype("float16") for name, value in averages.items()}
     return weights | {"step": np.array(trainer.step), "seconds": np.array(trainer.seconds)}
 
 
 def give(trainer: Trainer, weights: Weights) -> bool:
     """Let a trainer go on from weights; False where they are of other networks."""
-    if any(n not in weights or weights[n].shape != tuple(v.shape) for n, v in trainer.rows()):
+    rows = trainer.variables.items()
+    if any(n not in weights or weights[n].shape != tuple(v.shape) for n, v in rows):
         return False
-    for name, variable in trainer.rows():
+    for name, variable in rows:
         variable.assign(weights[name].astype("float32"))
-    trainer.average = [weights[name].astype("float32") for name in trainer.names]
+    trainer.begin()
     trainer.step, trainer.seconds = int(weights.get("step", 0)), float(weights.get("seconds", 0))
-    trainer.optimizer.iterations.assign(trainer.step)  # the rate goes on where it was
-    trainer.run = trainer.program()
+    trainer.optimizer.iterations.assign(trainer.step)
     return True
 
 
@@ -92,7 +92,7 @@ def shipped_weights(config: Configuration, vocabulary: np.ndarray | None) -> Wei
     if vocabulary is not None:
         networks["text_encoder"] = model.text_encoder
     weights = {
-        f"{name}/{key}": numbers(variable)
+        f"{name}/{key}": np.asarray(variable.value)
         for name, network in networks.items()
         for key, variable in keys(network).items()
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Maker(Protocol):
-    """What makes batches: a pure function of the random numbers."""
+    """A source of batches, each a pure function of the random numbers."""
 
     def batch(self, random: np.random.Generator, size: int) -> tuple[Any, ...]: ...
 
@@ -52,31 +52,3 @@ def batches(
         while True:
             yield waiting.popleft().result()
             waiting.append(pool.submit(work, size, next(seeds)))
-
-
-def pooled(source: Iterator[tuple[np.ndarray, ...]], size: int, seed: int) -> Iterator:
-    """Batches drawn from the last ``size`` samples of a source that is slower than the training:
-    a batch of the source replaces others when it is there, and nobody waits for it."""
-    from queue import Queue
-    from threading import Thread
-
-    random = np.random.Generator(np.random.Philox(seed))
-    first = next(source)
-    count = len(first[0])
-    pool = [np.repeat(part[:1], size, 0) for part in first]
-    ready: Queue = Queue(64)
-
-    def feed() -> None:
-        for batch in source:
-            ready.put(batch)
-
-    Thread(target=feed, daemon=True).start()
-    filled = place = 0
-    while True:
-        while filled < min(size, 4 * count) or not ready.empty():
-            chosen = np.arange(place, place + count) % size
-            for whole, part in zip(pool, ready.get(), strict=True):
-                whole[chosen] = part
-            place, filled = (place + count) % size, min(size, filled + count)
-        taken = random.integers(filled, size=count)
-        yield tuple(part[taken] for part in pool)

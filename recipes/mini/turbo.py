@@ -13,21 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from keras import ops
 
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
 from recipes.mini.latents import open_latents
-from recipes.mini.makers import LEVELS, open_levels
+from recipes.mini.pool import open_pool
 from recipes.mini.shipped import give, read_pieces
-from recipes.mini.stream import batches
-from recipes.mini.training import Trainer, load_average, prepare
+from recipes.mini.training import Trainer, load_average
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
 
 Tensor = Any
+LEVELS = 4  # steps of the distilled denoiser: the timesteps 999, 749, 499 and 249
 TEACHER = 2  # steps of the teacher for each of them
 
 
@@ -36,7 +37,6 @@ def objective(
     teacher: UNet,
     text_encoder: TextEncoder,
     guidance: float,
-    stretched: bool = True,
 ) -> Callable:
     """(latents, noise (B, h, w, C), levels (B,), tokens, empty (B, T)) -> the loss and its parts.
 
@@ -62,36 +62,51 @@ def objective(
         x = y = a * latents + s * noise
         for step in range(TEACHER):
             b, r, earlier = at(place - step)
-            v = velocity(teacher, y, earlier, unwanted, stretched)
-            v = v + guidance * (velocity(teacher, y, earlier, wanted, stretched) - v)
+            v = velocity(teacher, y, earlier, unwanted)
+            v = v + guidance * (velocity(teacher, y, earlier, wanted) - v)
             picture, rest = b * y - r * v, r * y + b * v
             b, r, _ = at(place - step - 1)
             y = b * picture + r * rest
         # The picture from which one step of DDIM, from x, leads to y, as v.
         picture = (y - r / s * x) / (b - r / s * a)
         target = ops.stop_gradient((a * x - picture) / s)
-        error = ops.mean(ops.square(velocity(student, x, time, wanted, stretched) - target))
+        error = ops.mean(ops.square(velocity(student, x, time, wanted) - target))
         return error, {"loss": error}
 
     return loss
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
+def drawer(empty: np.ndarray) -> Callable:
+    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss."""
+
+    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        noisy, leveled = jax.random.split(key)
+        noise = jax.random.normal(noisy, latents.shape)
+        levels = jax.random.randint(leveled, (len(latents),), 0, LEVELS)
+        nothing = jax.numpy.broadcast_to(empty, tokens.shape)
+        return latents.astype("float32"), noise, levels, tokens, nothing
+
+    return draw
+
+
+def train(
+    config: Configuration, work: Path, minutes: float | None = None, saved: Callable | None = None
+) -> Trainer:
     """Train from the last checkpoint on, at first from the denoiser's averaged weights."""
-    prepare(config)
     scenes, trained = open_latents(config, work), work / "denoiser" / "checkpoint.npz"
     student = build(config, scenes)["unet"]
     teacher, text_encoder = build(config, scenes).values()
     load_average(trained, {"unet": student})
     load_average(trained, {"unet": teacher, "text_encoder": text_encoder})
-    teacher.trainable = text_encoder.trainable = False
     guidance, training = PRESETS["mini"].guidance, config.turbo_training
-    loss = objective(student, teacher, text_encoder, guidance, stretched=not config.fused)
-    trainer = Trainer({"unet": student}, loss, training, work / "turbo", config.fused)
+    loss, draw = objective(student, teacher, text_encoder, guidance), drawer(scenes.empty)
+    fixed, folder = (teacher, text_encoder), work / "turbo"
+    trainer = Trainer({"unet": student}, draw, loss, training, folder, fixed)
     if not trainer.restore() and (pieces := read_pieces(work, "turbo")):
         give(trainer, pieces)
-    opened = partial(open_levels, config, work)
-    trainer.fit(batches(opened, training.batch, trainer.step, config.workers), minutes)
+    opened = partial(open_latents, config, work)
+    with open_pool(opened, training, trainer.step, config.workers) as pool:
+        trainer.fit(pool, minutes, saved)
     return trainer
 
 

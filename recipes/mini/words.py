@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from recipes.mini.config import Configuration
-from recipes.mini.stream import Maker, batches
+from recipes.mini.pool import Pool
 from recipes.mini.training import Trainer
 from sfumato.networks.text_encoder import TextEncoder
 
@@ -36,19 +36,24 @@ def objective(text_encoder: TextEncoder, head: keras.layers.Layer) -> Callable:
 
 def teach(
     text_encoder: TextEncoder,
-    open_scenes: Callable[[], Maker],
+    pool: Pool,
     shape: tuple[int, ...],
     config: Configuration,
     folder: Path,
 ) -> None:
     """Train the text encoder from the last checkpoint on; the matrix is thrown away.
 
-    ``open_scenes`` makes batches of latents, each of ``shape`` (h, w, C), and of tokens.
+    ``pool`` has latents, each of ``shape`` (h, w, C), and tokens.
     """
     head = keras.layers.Dense(int(np.prod(shape)))
     head.build((None, text_encoder.config.width))
-    networks: dict[str, Any] = {"text_encoder": text_encoder, "head": head}
-    training, loss = config.words_training, objective(text_encoder, head)
-    trainer = Trainer(networks, loss, training, folder, config.fused)
+    networks = {"text_encoder": text_encoder, "head": head}
+    loss = objective(text_encoder, head)
+    trainer = Trainer(networks, draw, loss, config.words_training, folder)
     trainer.restore()
-    trainer.fit(batches(open_scenes, training.batch, trainer.step, config.workers))
+    trainer.fit(pool)
+
+
+def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The arguments of the loss: nothing is random but the choice of the samples."""
+    return latents.astype("float32"), tokens

@@ -2,8 +2,8 @@
 
     import sfumato
 
-    model = sfumato.StableDiffusion.from_preset("mini")
-    images = model.text_to_image("a red apple")  # uint8 (1, H, W, 3)
+    model = sfumato.load("mini")
+    model.generate("a red apple")[0].save("apple.png")
 
 Importing this package picks the Keras backend if the user has not (`docs/backends.md`) and loads
 nothing else: Keras and the backend come when a public name is first touched.
@@ -18,22 +18,31 @@ from sfumato._backend import choose_backend, import_keras
 
 if TYPE_CHECKING:
     from sfumato import models, visualization
-    from sfumato.stable_diffusion import StableDiffusion, StableDiffusionV2
+    from sfumato.request import Request
+    from sfumato.stable_diffusion import Picture, StableDiffusion, StableDiffusionV2, Step, load
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Picture",
+    "Request",
     "StableDiffusion",
     "StableDiffusionV2",
+    "Step",
     "__version__",
+    "load",
     "models",
     "visualization",
 ]
 
 # Where each public name lives; "" says that the name is itself a module.
 _HOMES = {
+    "Picture": "picture",
+    "Request": "request",
     "StableDiffusion": "stable_diffusion",
     "StableDiffusionV2": "stable_diffusion",
+    "Step": "stable_diffusion",
+    "load": "stable_diffusion",
     "models": "",
     "visualization": "",
 }

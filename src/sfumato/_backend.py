@@ -84,7 +84,7 @@ def import_keras(alone: bool = False) -> None:
 
 @contextmanager
 def _instead(modules: dict[str, Any]) -> Iterator[None]:
-    """What an import finds, unless it was imported before; None: nothing."""
+    """Let imports find these modules, unless they were imported before; None: nothing."""
     new = {name: module for name, module in modules.items() if name not in sys.modules}
     sys.modules.update(new)
     try:
@@ -107,7 +107,7 @@ def _configured_backend() -> str | None:
 
 
 def _keras_json() -> Path:
-    """Where Keras looks for its configuration file."""
+    """The configuration file that Keras looks for."""
     if home := os.environ.get("KERAS_HOME"):
         return Path(home).expanduser() / "keras.json"
     base = Path("~").expanduser()

@@ -1,63 +1,93 @@
-"""What runs on the device: encode, condition, step and decode; nothing else touches it.
+"""The functions that run on the device: pure functions of networks and arrays.
 
-Each is a function of arrays alone. ``step`` is told by a table on the device what to do at each
-evaluation of the network, so one executable serves every sampler, number of steps, guidance scale,
-seed and prompt of a shape.
+``evaluate`` reads from a table what to do at each evaluation of the network. So one executable
+serves every sampler, number of steps, guidance scale, seed and prompt of a shape.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
 
-from sfumato.diffusion.denoisers import guide, scalings
-from sfumato.diffusion.plan import Plan
+from sfumato.diffusion.denoisers import guide
+from sfumato.kernels import Tensor
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.kernels import Tensor
-from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
 from sfumato.networks.text_encoder import TextEncoder
-from sfumato.networks.unet import UNet
-
-ROWS = 1024  # evaluations that a table has room for, so that its shape says nothing about steps
-SIZES_WIDTH = 256  # of the sinusoids for each of XL's six sizes
 
 
 class State(NamedTuple):
-    """What a step hands to the next: which evaluation it is, and the sampler's registers."""
+    """The state of the loop between two evaluations."""
 
-    index: Tensor  # () int32
+    index: Tensor  # () int32, of the evaluation
     registers: Tensor  # (K, B, h, w, C) float32; the first is what the network sees next
 
 
-class Conditioning(NamedTuple):
-    """What does not change while denoising; guided: the prompts, then the negative prompts."""
-
-    texts: list[tuple[Tensor, Tensor]]  # keys and values (B or 2B, T, N, D) of every layer
-    added: Tensor | None  # XL: pooled text and sizes (B or 2B, A)
-
-    def of_prompts(self, count: int) -> Conditioning:
-        """Without the negative prompts."""
-        texts = [(k[:count], v[:count]) for k, v in self.texts]
-        return Conditioning(texts, None if self.added is None else self.added[:count])
-
-
 class Inpainting(NamedTuple):
-    """What is known of the picture, at the size of the latents."""
+    """The known part of the picture, at the size of the latents."""
 
     mask: Tensor  # (B, h, w, 1), 1: repaint
-    known: Tensor  # (B, h, w, C) latents
-    channels: Tensor | None  # (B, h, w, 1 + C): what an inpainting network sees beside its input
+    latents: Tensor  # (B, h, w, C)
 
 
-def tabulate(plan: Plan, prediction: str) -> np.ndarray:
-    """A sampler's plan as the table that ``step`` reads: (ROWS, 4 + K (K + 2)) float32."""
-    evaluations = len(plan.sigma)
-    rows = ROWS * -(-evaluations // ROWS)
-    scales = np.stack([*scalings(prediction, plan.sigma), plan.timestep], axis=1)
-    table = np.concatenate([scales, plan.matrix.reshape(evaluations, -1)], axis=1)
-    return np.pad(table, ((0, rows - evaluations), (0, 0))).astype("float32")
+class Evaluation(NamedTuple):
+    """The results of one evaluation."""
+
+    state: State  # the next one
+    denoised: Tensor  # (B, h, w, C), the picture as the network sees it now
+    is_finite: Tensor  # () bool, of the next state
+    deep: Tensor | None  # features for later evaluations, where they are kept
+
+
+def evaluate(
+    denoiser: Denoiser,
+    state: State,
+    table: Tensor,
+    noise: Tensor,
+    guidance: Tensor,
+    conditioning: Conditioning,
+    aids: Aids,
+    inpainting: Inpainting | None,
+    **ways: Any,
+) -> Evaluation:
+    """Evaluate the network once, and do with its answer what the sampler does.
+
+    Args:
+        denoiser: the network.
+        state: of the evaluation before.
+        table: of ``Plan.table``, (R, 4 + K (K + 2)).
+        noise: (B, h, w, C) standard normal; zeros where the sampler wants none.
+        guidance: (2,) the scale and the rescale; unread without negative prompts.
+        conditioning: of ``Denoiser.prepare``, for B prompts and maybe as many negative ones.
+        aids: what helps the network.
+        inpainting: what is known of the picture, or None.
+        ways: settings of the network that are compiled in.
+    """
+    index, registers = state
+    K, B, *_ = registers.shape
+    x = registers[0]
+
+    # What the table says of this evaluation
+    row = ops.take(table, index, axis=0)
+    c_skip, c_out, c_in, timestep = row[0], row[1], row[2], row[3]
+    matrix = ops.reshape(row[4:], (K, K + 2, 1, 1, 1, 1))
+
+    # The network's answer, and what it says of the picture
+    answer, deep = denoiser.predict(x * c_in, timestep, conditioning, aids, **ways)
+    y = ops.cast(answer, "float32")
+    if conditioning.batch == 2 * B:
+        y = guide(y[:B], y[B:], guidance[0], guidance[1])
+    denoised = c_skip * x + c_out * y
+    if inpainting is not None:
+        mask = inpainting.mask
+        denoised = mask * denoised + (1 - mask) * inpainting.latents
+
+    # The sampler's step. Not a matmul: an accelerator would round that to TF32.
+    inputs = ops.concatenate([registers, denoised[None], noise[None]], axis=0)
+    registers = ops.sum(matrix * inputs[None], axis=1)
+    is_finite = ops.all(ops.isfinite(registers[0]))
+    return Evaluation(State(index + 1, registers), denoised, is_finite, deep)
 
 
 def encode_text(encoders: list[TextEncoder], tokens: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -67,134 +97,17 @@ def encode_text(encoders: list[TextEncoder], tokens: list[Tensor]) -> tuple[Tens
     return context, ops.cast(outputs[-1][1], "float32")
 
 
-def condition(
-    unet: UNet, context: Tensor, pooled: Tensor | None, sizes: Tensor | None
-) -> Conditioning:
-    """context (B, T, C) and, for XL, pooled (B, P) and its six sizes (B, 6) in pixels."""
-    added = None
-    if sizes is not None:
-        waves = timestep_embedding(ops.reshape(sizes, (-1,)), SIZES_WIDTH)
-        waves = ops.reshape(waves, (-1, sizes.shape[1] * SIZES_WIDTH))
-        added = ops.concatenate([pooled, waves], axis=-1)
-    return Conditioning(unet.embed_text(context), added)
-
-
-def step(
-    unet: UNet,
-    state: State,
-    table: Tensor,
-    noise: Tensor,
-    guidance: Tensor,
-    conditioning: Conditioning,
-    inpainting: Inpainting | None,
-    deep: Tensor | None = None,
-    *,
-    keep: bool = False,
-    token_merging: float = 0.0,
-) -> tuple[State, Tensor, Tensor, Tensor | None]:
-    """One evaluation of the network and what the sampler makes of it.
-
-    Args:
-        unet: the network.
-        state: of the step before.
-        table: of ``tabulate``.
-        noise: (B, h, w, C) standard normal; zeros where the sampler wants none.
-        guidance: (2,) the scale and the rescale; unread where there is no negative prompt.
-        conditioning: of ``condition``.
-        inpainting: what is known of the picture, or None.
-        deep: what the deep part of the network gave at an earlier evaluation; None: compute it.
-        keep: give it out for later ones.
-        token_merging: the part of the tokens that are merged where self-attention has the most.
-
-    Returns:
-        The next state, the denoised latents (B, h, w, C), whether the next state is finite, and
-        what is kept of the network's deep part, or None.
-    """
-    index, registers = state
-    x, B, K = registers[0], registers.shape[1], registers.shape[0]
-    row = ops.take(table, index, axis=0)
-    c_skip, c_out, c_in, timestep = row[0], row[1], row[2], row[3]
-    matrix = ops.reshape(row[4:], (K, K + 2, 1, 1, 1, 1))
-    guided = conditioning.texts[0][0].shape[0] == 2 * B
-
-    y = x * c_in
-    if inpainting is not None and inpainting.channels is not None:
-        y = ops.concatenate([y, inpainting.channels], axis=-1)
-    waves = timestep_embedding(timestep[None], unet.config.channels[0])
-    shifts = unet.embed_time(waves, conditioning.added)
-    merging = unet.token_merging(token_merging, *y.shape[1:3]) if token_merging else None
-    first = unet.conv_in(y)
-    if deep is None:
-        deep = unet.deepen(first, shifts, conditioning.texts, merging)
-    y = ops.cast(unet.finish(first, deep, shifts, conditioning.texts, merging), "float32")
-    if guided:
-        y = guide(y[:B], y[B:], guidance[0], guidance[1])
-
-    denoised = c_skip * x + c_out * y
-    if inpainting is not None:
-        mask = inpainting.mask
-        denoised = mask * denoised + (1 - mask) * inpainting.known
-    inputs = ops.concatenate([registers, denoised[None], noise[None]], axis=0)
-    # Not a matmul: that would be rounded to TF32 on an accelerator.
-    registers = ops.sum(matrix * inputs[None], axis=1)
-    finite = ops.all(ops.isfinite(registers[0]))
-    return State(index + 1, registers), denoised, finite, deep if keep else None
-
-
 def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
     x = ops.cast(decoder(latents), "float32")
-    return quantize(x), ops.all(ops.isfinite(x))
+    return to_pixels(x), ops.all(ops.isfinite(x))
 
 
-def quantize(x: Tensor) -> Tensor:
+def to_pixels(x: Tensor) -> Tensor:
     """-1..1 -> uint8 0..255, rounded."""
     return ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
 
 
-def encode(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
-    """pictures (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
-    return ops.cast(encoder(ops.cast(pictures, "float32") / 127.5 - 1), "float32")
-
-
-def tiled(function: Any, x: np.ndarray, tile: int, overlap: int, scale: float) -> np.ndarray:
-    """``function`` over overlapping tiles of x (1, h, w, C), blended by linear ramps.
-
-    Every tile has the same shape, so it is one executable whatever the size of the picture.
-
-    Args:
-        function: (1, t, u, C) -> (1, scale t, scale u, F).
-        x: NumPy array.
-        tile: side of a tile; an axis shorter than that is one tile.
-        overlap: the least overlap of neighbours, 0 < overlap < tile.
-        scale: size of the result by size of x, such as 8 for a decoder and 1 / 8 for an encoder.
-    """
-    _, h, w, _ = x.shape
-    grain = max(1, round(1 / scale))  # a tile of pixels begins where a latent does
-    total: Any = 0.0
-    weight: Any = 0.0
-    for top in offsets(h, tile, overlap, grain):
-        for left in offsets(w, tile, overlap, grain):
-            y = np.asarray(function(x[:, top : top + tile, left : left + tile]), "float32")
-            t, u = y.shape[1:3]
-            fade = round(overlap * scale)
-            ramp = ramp_weights(t, fade)[:, None, None] * ramp_weights(u, fade)[:, None]
-            before, after = (round(top * scale), round(left * scale)), (h * scale, w * scale)
-            edges = [(b, round(a) - b - n) for a, b, n in zip(after, before, (t, u), strict=True)]
-            total = total + np.pad(ramp * y, ((0, 0), *edges, (0, 0)))
-            weight = weight + np.pad(ramp, (*edges, (0, 0)))
-    return total / weight
-
-
-def offsets(size: int, tile: int, overlap: int, grain: int = 1) -> list[int]:
-    """Where tiles begin, in multiples of ``grain``, so that they cover ``size`` evenly."""
-    if size <= tile:
-        return [0]
-    count = -(-(size - overlap) // (tile - overlap))
-    return [grain * (i * (size - tile) // (count - 1) // grain) for i in range(count)]
-
-
-def ramp_weights(size: int, overlap: int) -> np.ndarray:
-    """Weights (size,) that rise over the first ``overlap`` positions and fall over the last."""
-    position = np.arange(size, dtype="float32") + 0.5
-    return np.clip(np.minimum(position, size - position) / max(overlap, 1), 0, 1)
+def encode_picture(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
+    """pixels (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
+    return ops.cast(encoder(ops.cast(pixels, "float32") / 127.5 - 1), "float32")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 
-from benchmarks.models import MODELS, RandomTensors, checkpoint, file_shapes
+from benchmarks.models import MODELS, RandomTensors, checkpoint
 from sfumato import StableDiffusion
+from sfumato.checkpoints.save import file_shapes
 from sfumato.networks.unet import UNet
 
 

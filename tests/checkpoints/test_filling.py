@@ -16,7 +16,7 @@ import tiny_models
 from keras import ops
 
 from sfumato.checkpoints import CheckpointError, fill
-from sfumato.checkpoints.filling import Arena
+from sfumato.checkpoints.copying import Arena
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.save import export, quantize_embeddings
 from sfumato.networks.configs import TextEncoderConfig

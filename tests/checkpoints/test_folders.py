@@ -181,10 +181,10 @@ def test_names_of_older_versions():
 
 def test_damaged_settings_are_named(folder):
     for text, message in (
-        ("{", "not JSON"),
+        ("{", "must be JSON"),
         ("[1]", "JSON object"),
-        ("[" * 99999, "not JSON"),
-        (" " * (2**20 + 1), "longer than 1048576 bytes"),
+        ("[" * 99999, "must be JSON"),
+        (" " * (2**20 + 1), "must have at most 1048576 bytes"),
     ):
         (folder / "unet/config.json").write_text(text)
         with pytest.raises(CheckpointError, match=message):

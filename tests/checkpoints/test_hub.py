@@ -11,7 +11,7 @@ from huggingface_hub import constants
 
 from sfumato import presets
 from sfumato.checkpoints import CheckpointError, save_diffusers
-from sfumato.checkpoints.hub import Address, is_complete, parse, resolve, select
+from sfumato.checkpoints.hub import Address, find_address, is_complete, resolve, select
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -58,7 +58,7 @@ def cached(cache, repository: str, revision: str):
     ],
 )
 def test_addresses(text, address):
-    assert parse(text) == address
+    assert find_address(text) == address
 
 
 def test_only_one_variant_and_nothing_but_data_is_selected():
@@ -140,7 +140,7 @@ def test_what_is_complete_in_the_cache_needs_no_network(cache, monkeypatch):
 
     preset = presets.PRESETS["bk-sdm-tiny"]
     folder = cached(cache, preset.repository, "main")
-    assert resolve("bk-sdm-tiny", offline=True) == (folder, preset)
+    assert resolve("bk-sdm-tiny", offline=True) == (folder, preset, "bk-sdm-tiny")
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", forbidden)
     assert resolve(f"{preset.repository}@{COMMIT}", offline=False).path == folder
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
 from keras import ops
 
-from sfumato.checkpoints import open_model, save_diffusers
+from sfumato.checkpoints import Checkpoint, CheckpointError, Model, open_model, save_diffusers
 from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.checkpoints.save import file_shapes
 from sfumato.diffusion.schedules import training_sigmas
+from sfumato.networks.autoencoder import ImageDecoder
+from sfumato.networks.configs import AutoencoderConfig
+from sfumato.networks.unet import UNet
 
 
 @pytest.fixture
@@ -34,6 +40,9 @@ def single(tmp_path):
 )
 def test_a_single_file(single, family, size, pad, zeros, scaling):
     model = open_model(single(family))
+    assert model.family.name.casefold() == family
+    assert (model.name, model.sees_masks) == ("model.safetensors", False)
+    assert model.preview_factors is None  # of another autoencoder than the family's
     assert (model.default_size, model.pad_tokens, model.zero_negative) == (size, pad, zeros)
     assert model.autoencoder_config.scaling_factor == scaling
     assert (model.steps, model.guidance, model.sampler) == (25, 7.5, "dpmpp_2m")
@@ -90,3 +99,42 @@ def test_a_folder_of_no_preset_prefers_no_variant(tmp_path):
         file.rename(file.with_suffix(".fp16.safetensors"))
     save_diffusers(tmp_path, tiny_models.networks("1.x"), dtype="float32")
     assert open_model(tmp_path).checkpoint.parts["unet"]["conv_in.weight"].dtype == "float32"
+
+
+def test_a_name_says_no_more_of_a_path_than_its_last_part(tmp_path):
+    for name in ("mine", "mini"):
+        save_diffusers(tmp_path / name, tiny_models.networks("1.x"))
+    assert open_model(tmp_path / "mine").name == "mine"
+    assert open_model(tmp_path / "mini").name == "./mini"
+    assert [open_model(name).name for name in ("mini", "Mini-Turbo")] == ["mini", "Mini-Turbo"]
+
+
+def test_a_model_for_inpainting_sees_masks(tmp_path):
+    config = replace(tiny_models.UNETS["1.x"], in_channels=9)
+    unet = UNet(config)
+    unet.initialize(0)
+    save_diffusers(tmp_path, {**tiny_models.networks("1.x"), "unet": unet})
+    assert open_model(tmp_path).sees_masks
+
+
+def test_the_familys_autoencoder_has_a_preview():
+    shapes = file_shapes(ImageDecoder(AutoencoderConfig(), "float16"))
+    tensors = {name: np.broadcast_to(np.float16(0), shape) for name, shape in shapes.items()}
+    files = {"decoder": tensors, "text_encoder_2": {}}
+    for parts, family in ((files, "XL"), ({"decoder": tensors}, "1.x")):
+        model = Model(Checkpoint(Path(), parts))
+        assert model.family.name == family
+        np.testing.assert_allclose(model.preview_factors, model.family.preview_factors)
+
+
+def test_the_width_of_the_size_embedding(tmp_path):
+    config = replace(tiny_models.UNETS["xl"], added_width=32 + 6 * 16, size_embedding=16)
+    unet = UNet(config)
+    unet.initialize(0)
+    save_diffusers(tmp_path, {**tiny_models.networks("xl"), "unet": unet})
+    assert open_model(tmp_path).checkpoint.unet_config() == config
+    settings = tmp_path / "unet/config.json"
+    changed = json.loads(settings.read_text()) | {"addition_time_embed_dim": 8}
+    settings.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match=r"must take 80 numbers.*each as 8.*It takes 128"):
+        open_model(tmp_path).unet()

@@ -1,4 +1,4 @@
-"""A pipeline that paints flat colours in no time, and the command line run in this process."""
+"""A model that paints flat colours in no time, and the command line run in this process."""
 
 from __future__ import annotations
 
@@ -9,59 +9,62 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfumato.cli import engine, main
+from fake_models import FakeSettings
+from sfumato.cli import generate, main
+from sfumato.picture import Picture
+from sfumato.request import Request
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """A model's own way of painting."""
+class FakeStep:
+    step: int
+    steps: int
+    images: np.ndarray | None
 
-    steps: int = 4
-    guidance: float = 6.5
-    sampler: str = "dpmpp_2m"
-
-    def schedule_for(self, sampler: str | None) -> str | None:
-        return "sgm_uniform" if sampler is None else None
+    def preview(self) -> np.ndarray | None:
+        return self.images
 
 
 @dataclass
-class FakePipeline:
-    """Keeps what it was asked for; picture i of a call is as bright as its seed."""
+class FakeModel:
+    """Keeps what it was asked for; picture i of a request is as bright as its seed."""
 
-    checkpoint: Defaults = Defaults()
-    img_width: int = 16
-    img_height: int = 8
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    model: FakeSettings = field(default_factory=FakeSettings)
+    loaded: list[tuple[Any, ...]] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     quantized: str | None = None
-    on_step: Any = None  # called with the event before the command's own callback
+    on_step: Any = None  # called with each step
+    has_previews: bool = True
 
     def quantize(self, mode):
         self.quantized = mode
 
-    def text_to_image(self, prompt, **options):
-        self.calls.append({"prompt": prompt, **options})
-        for step in range(1, options["num_steps"] + 1):
-            event = SimpleNamespace(step=step, steps=options["num_steps"])
+    def stream(self, request):
+        assert request.completed(self.model) == request
+        self.requests.append(request)
+        h, w = request.height // 8, request.width // 8
+        for step in range(1, request.steps + 1):
+            shades = 10 * step + 5 * np.arange(request.count, dtype=np.uint8)
+            images = np.broadcast_to(shades[:, None, None, None], (request.count, h, w, 3))
+            event = FakeStep(step, request.steps, images if self.has_previews else None)
             if self.on_step:
                 self.on_step(event)
-            options["on_step"](event)
-        brightness = (options["seed"] + np.arange(options["batch_size"])) % 256
-        shape = (options["batch_size"], self.img_height, self.img_width, 3)
-        return np.broadcast_to(brightness[:, None, None, None], shape).astype("uint8")
+            yield event
+        for single in request.singles():
+            shape = (request.height, request.width, 3)
+            yield Picture(np.full(shape, single.seed % 256, np.uint8), single)
 
 
 @pytest.fixture
-def pipeline(monkeypatch):
-    """The fake in place of a real model; `pipeline.loaded` says with what it was loaded."""
-    fake = FakePipeline()
+def model(monkeypatch):
+    """The fake in place of a real model."""
+    fake = FakeModel()
 
-    def load(model, size, dtype):
-        fake.loaded = (model, size, dtype)
-        if isinstance(size, tuple):
-            fake.img_width, fake.img_height = size
+    def open_model(name, dtype, *size):
+        fake.loaded.append((name, dtype, *size))
         return fake
 
-    monkeypatch.setattr(engine, "load_pipeline", load)
+    monkeypatch.setattr(generate, "open_model", open_model)
     return fake
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sfumato.pictures import load, load_recipe
+from sfumato.pictures import load, load_recipe, save
 
 UNET = {
     "channels": (16, 32),
@@ -73,8 +74,9 @@ def test_a_picture_and_the_same_again(sfumato, model):
     picture = load(done.lines[0])
     assert picture.shape == (48, 48, 3)
     assert picture.std() > 1
-    recipe = load_recipe(done.lines[0])
-    assert (recipe.sampler, recipe.schedule, recipe.seed) == ("DPM++ 2M", "Karras", 7)
+    items = load_recipe(done.lines[0]).items
+    stated = {"Sampler": "DPM++ 2M", "Schedule type": "Karras", "Seed": "7", "Model": "small"}
+    assert stated.items() <= items.items()
 
     again = sfumato("generate", "--from", done.lines[0], "--model", model, "-o", "again.png")
     assert (again.code, again.err) == (0, "")
@@ -91,6 +93,39 @@ def test_a_picture_of_a_batch_is_itself(sfumato, model):
     assert picture.shape == (40, 56, 3)
     assert np.abs(second - picture).max() <= 1
     assert np.abs(first - picture).max() > 1
+
+
+def test_from_a_picture(sfumato, model):
+    settings = ("--model", model, "--steps", "4", "--seed", "7")
+    assert sfumato("generate", "a", *settings, "-o", "1.png").code == 0
+    given = load("1.png")
+    mask = np.zeros_like(given)
+    mask[:, 24:] = 255
+    save("mask.png", mask)
+    options = ("--image", "1.png", "--mask", "mask.png", "--strength", "0.5")
+    sampler = ("--sampler", "euler_a", "--sampler-options", "eta=0.5")
+    done = sfumato("generate", "b", *settings, *options, *sampler, "-o", "2.png")
+    assert (done.code, done.err, done.lines) == (0, "", ["2.png"])
+    made = load("2.png")
+    assert np.array_equal(made[:, :24], given[:, :24])
+    assert not np.array_equal(made[:, 24:], given[:, 24:])
+
+    # The recipe needs the two pictures, and nothing else.
+    pictures = ("--model", model, "--image", "1.png", "--mask", "mask.png")
+    assert sfumato("generate", "--from", "2.png", *pictures, "-o", "3.png").code == 0
+    assert Path("3.png").read_bytes() == Path("2.png").read_bytes()
+
+
+def test_previews_come_near_to_the_picture(sfumato):
+    options = ("--model", "mini-turbo", "--seed", "7", "-o", "1.png")
+    done = sfumato("generate", "a red apple", *options, "--preview", "now.png", "--gif", "a.gif")
+    assert (done.code, done.err, done.lines) == (0, "", ["1.png"])
+    picture, preview = load("1.png"), load("now.png")
+    small = picture.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+    assert np.abs(small - preview).mean() < 8
+    assert small.std() > 40
+    with Image.open("a.gif") as film:
+        assert (film.n_frames, film.size) == (5, (64, 64))
 
 
 def test_a_prompt_that_is_too_long_warns_and_names_what_is_cut(sfumato, model):

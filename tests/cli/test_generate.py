@@ -1,4 +1,4 @@
-"""`sfumato generate`: what is asked of the pipeline, what lands on disk, what goes where."""
+"""`sfumato generate`: what is asked of the model, what lands on disk, what goes where."""
 
 from __future__ import annotations
 
@@ -7,61 +7,102 @@ import os
 import signal
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
-from sfumato.pictures import Recipe, load, load_recipe
+from sfumato.pictures import Recipe, load, load_recipe, save
+from sfumato.request import Request
+from sfumato.request.fields import declared
+from sfumato.request.kinds import Number
 
 
-def test_a_picture_on_disk_and_its_path_on_stdout(sfumato, pipeline):
+def test_a_picture_on_disk_and_its_path_on_stdout(sfumato, model):
     done = sfumato("generate", "a red apple", "--seed", "42")
     assert (done.code, done.err) == (0, "")
     assert done.lines == ["outputs/00001-42-a-red-apple.png"] == done.files
-    assert np.array_equal(load(done.lines[0]), np.full((8, 16, 3), 42))
+    assert np.array_equal(load(done.lines[0]), np.full((16, 16, 3), 42))
 
 
-def test_the_options_reach_the_pipeline(sfumato, pipeline):
+def test_the_options_reach_the_model(sfumato, model):
     done = sfumato(
         *("generate", "a", "--negative", "blurry", "--model", "sd1.5", "--size", "24x32"),
         *("--steps", "3", "--guidance", "2.5", "--sampler", "k_euler_a", "--schedule", "Karras"),
         *("--seed", "9", "--dtype", "bfloat16", "--quantize", "int8"),
+        *("--sampler-options", "eta=0.5,rho=5", "--guidance-rescale", "0.7"),
     )
     assert done.code == 0, done.err
-    assert pipeline.loaded == ("sd1.5", (24, 32), "bfloat16")
-    assert pipeline.quantized == "int8"
-    (call,) = pipeline.calls
-    del call["on_step"]
-    assert call == {
-        "prompt": "a",
-        "negative_prompt": "blurry",
-        "batch_size": 1,
-        "num_steps": 3,
-        "unconditional_guidance_scale": 2.5,
-        "seed": 9,
-        "sampler": "euler_a",
-        "schedule": "karras",
-        "verbose": False,
-    }
+    # Measured for the size that is asked for.
+    assert model.loaded == [("sd1.5", "bfloat16"), ("sd1.5", "bfloat16", 32, 24)]
+    assert model.quantized == "int8"
+    asked = Request(
+        prompt="a",
+        negative_prompt="blurry",
+        model="sd1.5",
+        width=24,
+        height=32,
+        steps=3,
+        guidance=2.5,
+        sampler="euler_a",
+        schedule="karras",
+        sampler_options={"eta": 0.5, "rho": 5},
+        guidance_rescale=0.7,
+        seed=9,
+        dtype="bfloat16",
+        quantize="int8",
+    )
+    assert model.requests == [asked]
+    assert model.requests[0] != replace(asked, guidance_rescale=0.6)
 
 
-def test_the_options_that_save_work(sfumato, pipeline):
+def test_the_options_that_save_work(sfumato, model):
     done = sfumato(
         *("generate", "a", "--guidance-interval", "0.2:0.8", "--feature-reuse", "3"),
         *("--token-merging", "0.5", "-o", "a.png"),
     )
     assert done.code == 0, done.err
-    (call,) = pipeline.calls
-    wanted = {"guidance_interval": (0.2, 0.8), "feature_reuse": 3, "token_merging": 0.5}
-    assert {name: call[name] for name in wanted} == wanted
-    assert load_recipe("a.png").extra == {
-        "RNG": "NV",
-        "Guidance interval": "0.2:0.8",
-        "Feature reuse": "3",
-        "Token merging": "0.5",
-    }
+    (request,) = model.requests
+    assert request.guidance_interval == (0.2, 0.8)
+    assert (request.feature_reuse, request.token_merging) == (3, 0.5)
+    items = {"Guidance interval": "0.2:0.8", "Feature reuse": "3", "Token merging": "0.5"}
+    assert items.items() <= load_recipe("a.png").items.items()
+
+
+@pytest.mark.parametrize("size", [("--size", "24x32"), ("--width", "24", "--height", "32")])
+def test_sizes(sfumato, model, size):
+    assert sfumato("generate", "a", *size, "-o", "a.png").code == 0
+    assert load("a.png").shape == (32, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("word", "side", "shape"),
+    [
+        ("square", 16, (16, 16, 3)),
+        ("landscape", 48, (40, 56, 3)),
+        ("portrait", 512, (640, 448, 3)),
+    ],
+)
+def test_shapes_keep_the_number_of_pixels(sfumato, model, word, side, shape):
+    model.model = replace(model.model, default_size=side)
+    assert sfumato("generate", "a", "--size", word, "-o", "a.png").code == 0
+    assert load("a.png").shape == shape
+
+
+def test_from_a_picture(sfumato, model):
+    picture = np.random.default_rng(1).integers(0, 256, (24, 32, 3), np.uint8)
+    mask = np.eye(24, 32, dtype=np.uint8)[..., None].repeat(3, axis=-1) * 255
+    save("picture.png", picture)
+    save("mask.png", mask)
+    options = ("--image", "picture.png", "--mask", "mask.png", "--strength", "0.5")
+    assert sfumato("generate", "a", *options, "-o", "a.png").code == 0
+    (request,) = model.requests
+    assert np.array_equal(request.image, picture)
+    assert np.array_equal(request.mask, mask[..., 0])
+    assert request.strength == 0.5
+    assert load_recipe("a.png").items["Size"] == "32x24"
 
 
 @pytest.mark.parametrize(
@@ -74,47 +115,75 @@ def test_the_options_that_save_work(sfumato, pipeline):
         ("--feature-reuse", "0"),
         ("--token-merging", "0.8"),
         ("--token-merging", "half"),
+        ("--sampler-options", "eta=a b"),
+        ("--guidance-rescale", "1.5"),
+        ("--strength", "0"),
+        ("--image", "missing.png"),
+        ("--mask", "."),
+        ("--batch", "0"),
+        ("--preview", "a.gif"),
+        ("--gif", "a.png"),
     ],
 )
-def test_values_that_do_not_fit(sfumato, pipeline, option, value):
+def test_values_that_do_not_fit(sfumato, model, option, value):
     done = sfumato("generate", "a", option, value)
-    assert (done.code, pipeline.calls) == (2, [])
+    assert (done.code, model.loaded) == (2, [])
     assert option in done.err
     assert f"Received: {value}" in done.err
 
 
-def test_the_defaults_are_the_models(sfumato, pipeline):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--steps", "1001"), "--steps must be from 1 to 1000. Received: steps=1001"),
+        (("--width", "20"), "--width must be a multiple of 8. Received: width=20"),
+        (("--sampler", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
+        (("--sampler-options", "magic=1"), "--sampler-options must be among"),
+        (("--strength", "0.5"), "--image must be given with `strength`"),
+        (("--seed", str(2**64 - 1), "-n", "2"), "--seed must be at most 2**64 - 2 for 2 pictures"),
+    ],
+)
+def test_what_the_model_cannot_do_is_misuse(sfumato, model, options, message):
+    done = sfumato("generate", "a", *options)
+    assert (done.code, done.out, model.requests, done.files) == (2, "", [], [])
+    assert done.err.startswith(f"sfumato: error: {message}")
+    assert done.err.count("\n") == 1
+
+
+def test_the_defaults_are_the_models(sfumato, model):
     assert sfumato("generate", "a").code == 0
-    (call,) = pipeline.calls
-    assert pipeline.loaded == ("mini", None, None)
-    assert (call["sampler"], call["schedule"]) == ("dpmpp_2m", "sgm_uniform")
-    assert (call["num_steps"], call["unconditional_guidance_scale"]) == (4, 6.5)
-    assert 0 <= call["seed"] < 2**32
+    (request,) = model.requests
+    assert model.loaded == [("mini", None)]
+    assert (request.sampler, request.schedule) == ("dpmpp_2m", "sgm_uniform")
+    assert (request.steps, request.guidance) == (4, 6.5)
+    assert (request.height, request.width) == (16, 16)
+    assert 0 <= request.seed < 2**32
 
 
-def test_an_empty_negative_prompt_is_none(sfumato, pipeline):
+def test_an_empty_negative_prompt_is_none(sfumato, model):
     assert sfumato("generate", "a", "--negative", "").code == 0
-    assert pipeline.calls[0]["negative_prompt"] is None
+    assert model.requests[0].negative_prompt is None
 
 
-def test_an_interval_as_python_writes_it(sfumato, pipeline):
+def test_an_interval_as_python_writes_it(sfumato, model):
     assert sfumato("generate", "a", "--guidance-interval", "1e-05:1.0").code == 0
-    assert pipeline.calls[0]["guidance_interval"] == (1e-5, 1)
+    assert model.requests[0].guidance_interval == (1e-5, 1)
 
 
-def test_where_nothing_can_be_written_nothing_is_loaded(sfumato, pipeline, tmp_path):
+@pytest.mark.parametrize("options", [("-o", "taken/folder"), ("--preview", "taken/a.png")])
+def test_where_nothing_can_be_written_nothing_is_loaded(sfumato, model, tmp_path, options):
     (tmp_path / "taken").touch()
-    done = sfumato("generate", "a", "-o", "taken/folder")
-    assert (done.code, hasattr(pipeline, "loaded")) == (1, False)
-    assert "--out must be where pictures can be written. Received: taken/folder" in done.err
+    done = sfumato("generate", "a", *options)
+    assert (done.code, model.loaded) == (1, [])
+    assert f"a picture cannot be written there: {options[1]}" in done.err
 
 
-def test_a_sampler_brings_its_own_schedule(sfumato, pipeline):
+def test_a_sampler_brings_its_own_schedule(sfumato, model):
     assert sfumato("generate", "a", "--sampler", "ddim").code == 0
-    assert pipeline.calls[0]["schedule"] == "leading"
+    assert model.requests[0].schedule == "leading"
 
 
-def test_every_prompt_starts_from_the_same_seed(sfumato, pipeline):
+def test_every_prompt_starts_from_the_same_seed(sfumato, model):
     done = sfumato("generate", "a pear", "-n", "3", "--seed", "5", "an apple", "-b", "2")
     assert done.code == 0
     assert done.lines == [
@@ -125,74 +194,155 @@ def test_every_prompt_starts_from_the_same_seed(sfumato, pipeline):
         "outputs/00005-6-an-apple.png",
         "outputs/00006-7-an-apple.png",
     ]
-    asked = [(c["prompt"], c["seed"], c["batch_size"]) for c in pipeline.calls]
+    asked = [(request.prompt, request.seed, request.count) for request in model.requests]
     assert asked == [("a pear", 5, 2), ("a pear", 7, 1), ("an apple", 5, 2), ("an apple", 7, 1)]
     assert [int(load(path)[0, 0, 0]) for path in done.lines] == [5, 6, 7, 5, 6, 7]
 
 
-def test_a_prompt_may_begin_with_a_dash(sfumato, pipeline):
+def test_a_prompt_may_begin_with_a_dash(sfumato, model):
     done = sfumato("generate", "--seed", "1", "--", "-n", "b")
     assert done.code == 0, done.err
-    assert [call["prompt"] for call in pipeline.calls] == ["-n", "b"]
+    assert [request.prompt for request in model.requests] == ["-n", "b"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_out_may_name_the_file(sfumato, pipeline, suffix):
+def test_out_may_name_the_file(sfumato, model, suffix):
     name = f"fruit/apple{suffix}"
     assert sfumato("generate", "a", "-o", name, "--seed", "3").lines == [name]
     assert sfumato("generate", "a", "-o", name).lines == [f"fruit/apple-2{suffix}"]
-    assert load_recipe(name).seed == 3
+    assert load_recipe(name).items["Seed"] == "3"
 
 
-def test_the_recipe_is_in_the_file_unless_unwanted(sfumato, pipeline):
+def test_the_recipe_is_in_the_file_unless_unwanted(sfumato, model):
     sfumato("generate", "a", "-o", "with.png", "--seed", "3", "--steps", "2", "--negative", "b")
     recipe = load_recipe("with.png")
-    assert replace(recipe, version=None) == Recipe(
-        prompt="a",
-        negative_prompt="b",
-        steps=2,
-        sampler="DPM++ 2M",
-        schedule="SGM Uniform",
-        guidance=6.5,
-        seed=3,
-        width=16,
-        height=8,
-        model="mini",
-        extra={"RNG": "NV"},
+    items = dict(recipe.items)
+    assert items.pop("Version").startswith("Sfumato ")
+    assert Recipe(recipe.prompt, recipe.negative_prompt, items) == Recipe(
+        "a",
+        "b",
+        {
+            "Steps": "2",
+            "Sampler": "DPM++ 2M",
+            "Schedule type": "SGM Uniform",
+            "CFG scale": "6.5",
+            "Seed": "3",
+            "Size": "16x16",
+            "Model": "mini",
+            "RNG": "NV",
+        },
     )
-    assert recipe.version.startswith("Sfumato ")
     sfumato("generate", "a", "-o", "without.png", "--no-metadata")
     assert load_recipe("without.png") is None
 
 
 @pytest.mark.parametrize(("folder", "name"), [("own", "own"), ("sd1.5", "./sd1.5")])
-def test_a_recipe_says_of_a_local_model_only_its_name(sfumato, pipeline, tmp_path, folder, name):
+def test_a_recipe_says_of_a_local_model_only_its_name(sfumato, model, tmp_path, folder, name):
     path = tmp_path / "private" / folder
     path.mkdir(parents=True)
     sfumato("generate", "a", "--model", str(path), "-o", "a.png")
-    assert pipeline.loaded[0] == str(path)
-    assert load_recipe("a.png").model == name
+    assert model.loaded == [(str(path), None)]
+    assert load_recipe("a.png").items["Model"] == name
 
 
-def test_json_lines(sfumato, pipeline):
+def test_json_lines(sfumato, model):
     done = sfumato("generate", "a [b]", "-n", "2", "--seed", "3", "--json")
     first, second = map(json.loads, done.lines)
-    assert (first["seed"], second["seed"]) == (3, 4)
-    assert first["prompt"] == "a [b]"
-    assert Path(second["path"]).is_file()
-    assert second["seconds"] >= 0
+    assert Path(second.pop("path")).is_file()
+    assert second.pop("seconds") >= 0
+    assert second.pop("other")["RNG"] == "NV"
+    assert second == replace(model.requests[0], seed=4).to_json()
+    assert (first["seed"], first["prompt"]) == (3, "a [b]")
+
+
+def test_json_of_a_picture_from_a_picture_leaves_the_given_one_out(sfumato, model):
+    save("picture.png", np.zeros((24, 32, 3), np.uint8))
+    entry = json.loads(sfumato("generate", "a", "--image", "picture.png", "--json").out)
+    assert "image" not in entry
+    assert entry["strength"] == 0.8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Wider(Request):
+    """A request with a field of a later version."""
+
+    magic: float = declared(0.5, Number(0, 1), "Magic", "how much of it [0.5]", "-m", group="new")
+
+
+def test_a_new_field_is_one_declaration(sfumato, model, monkeypatch):
+    monkeypatch.setattr("sfumato.request.Request", Wider)
+    monkeypatch.setattr("sfumato.cli.asked.Request", Wider)
+    text = sfumato("generate", "--help").out
+    assert "new:\n  -m, --magic X             how much of it [0.5]\n" in text
+    done = sfumato("generate", "a", "--magic", "2")
+    assert (done.code, model.loaded) == (2, [])
+    assert "--magic/-m must be a number from 0 to 1. Received: 2" in done.err
+
+    entry = json.loads(sfumato("generate", "a", "-m", "0.25", "-o", "a.png", "--json").out)
+    assert entry["magic"] == 0.25
+    assert load_recipe("a.png").items["Magic"] == "0.25"
+    assert sfumato("generate", "--from", "a.png").code == 0
+    assert [request.magic for request in model.requests] == [0.25, 0.25]
+
+
+class TestFilm:
+    """`--preview` is rewritten after each step; `--gif` keeps all of it."""
+
+    def test_preview(self, sfumato, model):
+        seen = []
+
+        def look(event):
+            if event.step > 1:
+                seen.append(load("new/now.png"))
+
+        model.on_step = look
+        options = ("--size", "32x24", "-n", "2", "-b", "2", "--seed", "1")
+        done = sfumato("generate", "a", *options, "--preview", "new/now.png")
+        assert (done.code, done.err) == (0, "")
+        # Two pictures of 4x3 in a row, brighter with each step.
+        row = np.repeat([0, 5], 4)[None, :, None]
+        wanted = [np.broadcast_to(row + 10 * step, (3, 8, 3)) for step in (1, 2, 3, 4)]
+        assert np.array_equal([*seen, load("new/now.png")], wanted)
+        assert [name for name in done.files if name.startswith("new")] == ["new/now.png"]
+
+    def test_animation(self, sfumato, model):
+        options = ("-n", "2", "--seed", "200", "--steps", "3", "-o", "a.png", "-q")
+        done = sfumato("generate", "a", *options, "--gif", "a.gif")
+        assert done.lines == ["a.png", "a-2.png"]
+        assert done.files == ["a-2.gif", "a-2.png", "a.gif", "a.png"]
+        for name, last in (("a.gif", 200), ("a-2.gif", 201)):
+            with Image.open(name) as film:
+                frames = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
+            shades = [{*frame.flat} for frame in frames]
+            assert shades == [{10}, {20}, {30}, {last}]
+            assert {frame.shape for frame in frames} == {(16, 16, 3)}
+
+    def test_animations_of_a_batch_are_each_picture_s_own(self, sfumato, model):
+        options = ("-n", "2", "-b", "2", "--seed", "200", "--steps", "2", "-o", "a.png")
+        sfumato("generate", "a", *options, "--gif", "a.webp")
+        with Image.open("a-2.webp") as film:
+            assert film.n_frames == 3
+            first = np.array(film.convert("RGB"))
+        assert abs(first.mean() - 15) < 2  # the second picture at the first step
+
+    def test_a_model_without_previews(self, sfumato, model):
+        model.has_previews = False
+        options = ("-n", "2", "--preview", "now.png", "--gif", "a.gif", "-o", "a.png")
+        done = sfumato("generate", "a", *options)
+        assert (done.code, done.files) == (0, ["a-2.png", "a.png"])
+        assert done.err == "sfumato: warning: there are no previews of this model's pictures\n"
 
 
 class TestInterruption:
     """Ctrl-C stops after the step, keeps what is finished and leaves nothing half done."""
 
     @staticmethod
-    def press(pipeline, when):
-        pipeline.on_step = lambda event: when(event) and signal.raise_signal(signal.SIGINT)
+    def press(model, when):
+        model.on_step = lambda event: when(event) and signal.raise_signal(signal.SIGINT)
 
-    def test_it_stops_after_the_step(self, sfumato, pipeline):
+    def test_it_stops_after_the_step(self, sfumato, model):
         seen = []
-        self.press(pipeline, lambda event: seen.append(event.step) or event.step == 3)
+        self.press(model, lambda event: seen.append(event.step) or event.step == 3)
         before = signal.getsignal(signal.SIGINT)
         done = sfumato("generate", "a", "-n", "2")
         assert done.code == 130
@@ -205,25 +355,25 @@ class TestInterruption:
         ]
         assert signal.getsignal(signal.SIGINT) is before
 
-    def test_a_picture_in_its_last_step_is_saved(self, sfumato, pipeline):
-        self.press(pipeline, lambda event: event.step == event.steps)
+    def test_a_picture_in_its_last_step_is_saved(self, sfumato, model):
+        self.press(model, lambda event: event.step == event.steps)
         done = sfumato("generate", "a", "-n", "2", "--seed", "1")
         assert done.code == 130
         assert done.files == done.lines == ["outputs/00001-1-a.png"]
 
-    def test_finished_pictures_stay(self, sfumato, pipeline):
-        self.press(pipeline, lambda event: len(pipeline.calls) == 2 and event.step == 1)
+    def test_finished_pictures_stay(self, sfumato, model):
+        self.press(model, lambda event: len(model.requests) == 2 and event.step == 1)
         done = sfumato("generate", "a", "-n", "5", "--seed", "1")
         assert done.code == 130
         assert done.files == done.lines == ["outputs/00001-1-a.png"]
 
-    def test_twice_is_at_once(self, sfumato, pipeline):
+    def test_twice_is_at_once(self, sfumato, model):
         def twice(event):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
             raise AssertionError("the second one did not stop it")
 
-        pipeline.on_step = twice
+        model.on_step = twice
         assert sfumato("generate", "a").code == 130
 
 
@@ -243,20 +393,20 @@ class TestMisuse:
             (("a", "--guidance", "-1"), "a number from 0. Received: -1"),
             (("a", "--seed", "-1"), "a whole number from 0 to 18446744073709551615. Received: -1"),
             (("a", "--seed", str(2**64)), "Received: 18446744073709551616"),
-            (("a", "--dtype", "float8"), "float8"),
-            (("a", "--sampler", "magic"), "`sampler` must be one of"),
-            (("a", "--schedule", "magic"), "`schedule` must be one of"),
-            (("a", "-o", "apple.gif"), "--out must be a folder or end in .png, .jpg"),
+            (("a", "--dtype", "float8"), "--dtype must be one of float32, mixed_float16"),
+            (("a", "--sampler", "magic"), "--sampler must be one of euler, euler_a"),
+            (("a", "--schedule", "magic"), "--schedule must be one of uniform, leading"),
+            (("a", "-o", "apple.gif"), "-o/--out must be a folder or end in .png, .jpg"),
             (("a", "--colour"), "--colour"),
         ],
     )
-    def test_usage(self, sfumato, pipeline, arguments, message):
+    def test_usage(self, sfumato, model, arguments, message):
         done = sfumato("generate", *arguments)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("sfumato: error: ")
         assert done.err.count("\n") == 1
         assert message in done.err
-        assert not hasattr(pipeline, "loaded")
+        assert model.loaded == []
         assert done.files == []
 
 
@@ -264,11 +414,11 @@ class TestFailure:
     """What goes wrong inside is exit code 1 and one line; SFUMATO_DEBUG shows the traceback."""
 
     @pytest.fixture(autouse=True)
-    def failing(self, pipeline):
+    def failing(self, model):
         def fail(event):
             raise RuntimeError("step 1:\n  the latents are not finite")
 
-        pipeline.on_step = fail
+        model.on_step = fail
 
     def test_one_line(self, sfumato):
         done = sfumato("generate", "a")
@@ -281,26 +431,26 @@ class TestFailure:
             sfumato("generate", "a")
 
 
-def test_a_full_disk_leaves_nothing(sfumato, pipeline, monkeypatch):
+def test_a_full_disk_leaves_nothing(sfumato, model, monkeypatch):
     def fail(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sfumato.pictures.save", fail)
+    monkeypatch.setattr("sfumato.pictures.files.save", fail)
     done = sfumato("generate", "a")
     assert (done.code, done.files) == (1, [])
     assert "No space left on device" in done.err
 
 
-def test_a_warning_is_one_line(sfumato, pipeline):
+def test_a_warning_is_one_line(sfumato, model):
     def warn(event):
         warnings.warn("the prompt was cut:\n'of roses'", stacklevel=2)
 
-    pipeline.on_step = warn
+    model.on_step = warn
     done = sfumato("generate", "a")
     assert (done.code, done.err) == (0, "sfumato: warning: the prompt was cut: 'of roses'\n")
 
 
-def test_versions_of_rich_that_end_with_an_empty_line(sfumato, pipeline, monkeypatch):
+def test_versions_of_rich_that_end_with_an_empty_line(sfumato, model, monkeypatch):
     monkeypatch.setattr("rich.progress.Progress.stop", lambda self: sys.stderr.write("\n"))
     assert sfumato("generate", "a").err == ""
 
@@ -310,7 +460,7 @@ def test_versions_of_rich_that_end_with_an_empty_line(sfumato, pipeline, monkeyp
     [(False, (), "1"), (True, (), None), (True, ("-q",), "1")],
 )
 def test_the_hub_shows_progress_where_we_do(
-    sfumato, pipeline, monkeypatch, watched, options, disabled
+    sfumato, model, monkeypatch, watched, options, disabled
 ):
     name = "HF_HUB_DISABLE_PROGRESS_BARS"
     monkeypatch.setenv(name, "")  # so that it is restored

@@ -10,7 +10,8 @@ import pytest
 
 from sfumato.pictures import Recipe, save, write_text
 
-RECIPE = Recipe("a red\napple", "blurry", steps=2, sampler="Euler", seed=3, width=8, height=16)
+ITEMS = {"Steps": "2", "Sampler": "Euler a", "Seed": "3", "Size": "8x16", "Clip skip": "2"}
+RECIPE = Recipe("a red\napple", "blurry", ITEMS)
 
 
 @pytest.fixture
@@ -26,9 +27,25 @@ def test_as_text(sfumato, picture):
 
 def test_as_json(sfumato, picture):
     done = sfumato("info", "--json", "apple.webp")
-    entry = json.loads(done.out)
-    assert entry["path"] == "apple.webp"
-    assert (entry["prompt"], entry["seed"], entry["width"]) == ("a red\napple", 3, 8)
+    assert json.loads(done.out) == {
+        "path": "apple.webp",
+        "prompt": "a red\napple",
+        "negative_prompt": "blurry",
+        "width": 8,
+        "height": 16,
+        "seed": 3,
+        "steps": 2,
+        "sampler": "euler_a",
+        "other": {"Clip skip": "2"},
+    }
+
+
+def test_as_json_where_it_is_no_request(sfumato, tmp_path):
+    items = {"Steps": "2", "Sampler": "Magic", "Seed": "3"}
+    save(tmp_path / "a.png", np.zeros((16, 8, 3), "uint8"), Recipe("a", "b", items))
+    entry = json.loads(sfumato("info", "--json", "a.png").out)
+    assert entry.pop("error").startswith("`sampler` must be one of euler")
+    assert entry == {"path": "a.png", "prompt": "a", "negative_prompt": "b", "other": items}
 
 
 def test_several_files_are_told_apart(sfumato, picture):
@@ -69,7 +86,7 @@ def test_a_bad_file_does_not_hide_the_others(sfumato, picture, tmp_path):
     assert "Steps: 2" in done.out
 
 
-def test_json_is_as_that_of_generate(sfumato, pipeline):
+def test_json_is_as_that_of_generate(sfumato, model):
     made = json.loads(sfumato("generate", "a", "--json").out)
     del made["seconds"]
     assert json.loads(sfumato("info", "--json", made["path"]).out) == made

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_help_names_every_argument_and_fits_80_columns(sfumato, command):
     for action in COMMANDS[command].parser()._actions:
         assert all(name in done.out for name in action.option_strings)
         assert action.help
-        assert action.help in done.out
+        assert action.help in " ".join(done.out.split())
     assert max(map(len, done.lines)) <= 80
 
 
@@ -74,8 +75,7 @@ def on_terminal(*arguments: str, **environment: str) -> bytes:
 
 class TestColour:
     def test_on_a_terminal(self):
-        assert b"\x1b[" in on_terminal("--help")
-        assert b"\x1b[31m" in on_terminal("paint")
+        assert b"\x1b[31msfumato:\x1b[0m error" in on_terminal("paint")
 
     @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
     @pytest.mark.parametrize("arguments", ["--help", "paint"])
@@ -115,29 +115,21 @@ def test_every_path_can_be_written(monkeypatch, encoding, path, written):
 SLOW = """
 import sys, time
 from pathlib import Path
-from types import SimpleNamespace
-import numpy as np
-from sfumato.cli import engine, main
+sys.path[:0] = [PATHS]
+from conftest import FakeModel
+from sfumato.cli import generate, main
 
-class Pipeline:
-    checkpoint = SimpleNamespace(
-        steps=4, guidance=7.5, sampler="euler", schedule_for=lambda sampler: None
-    )
+def slowly(event):
+    Path("painting").touch()
+    time.sleep(0.05)
 
-    def text_to_image(self, prompt, *, num_steps, on_step, **options):
-        Path("painting").touch()
-        for step in range(num_steps):
-            time.sleep(0.05)
-            on_step(SimpleNamespace(step=step + 1, steps=num_steps))
-        return np.zeros((1, 8, 8, 3), "uint8")
-
-engine.load_pipeline = lambda *arguments: Pipeline()
+generate.open_model = lambda *arguments: FakeModel(on_step=slowly)
 sys.exit(main(sys.argv[1:]))
-"""
+""".replace("PATHS", f"{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}")
 
 
 class TestStreams:
-    """With a slow pipeline in a process of its own: a terminal gets progress, a pipe only paths."""
+    """With a slow model in a process of its own: a terminal gets progress, a pipe only paths."""
 
     arguments = ("generate", "[red] apple", "--seed", "1", "--steps", "6")
 
@@ -173,7 +165,7 @@ class TestStreams:
         assert (run.stdout, run.stderr) == (b"outputs/00001-1-caf\\xe9.png\n", b"")
 
     def test_ctrl_c_in_another_process(self, tmp_path):
-        command = [sys.executable, "-c", SLOW, *self.arguments[:-1], "1000"]
+        command = [sys.executable, "-c", SLOW, *self.arguments[:-1], "500"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=tmp_path) as run:
             while not (tmp_path / "painting").exists():

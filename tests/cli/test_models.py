@@ -173,8 +173,8 @@ def test_the_first_failure_does_not_stop_the_others(sfumato, cache):
         (("burn",), "invalid choice: 'burn'"),
         (("pull",), "name the model: `sfumato models pull MODEL`"),
         (("rm",), "name the model: `sfumato models rm MODEL`"),
-        (("ls", "nothing"), "MODEL must be one of mini, mini-turbo, sd1.4"),
-        (("rm", "../secrets"), "MODEL must be one of mini, mini-turbo, sd1.4"),
+        (("ls", "nothing"), "A model must be a preset (mini, mini-turbo, sd1.4"),
+        (("rm", "../secrets"), "A model must be a preset (mini, mini-turbo, sd1.4"),
     ],
 )
 def test_misuse(sfumato, cache, arguments, message):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.cli.names import claim, is_file_name, slug
+from sfumato.cli.names import claim, claim_file, is_folder, slug
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def touch_all(out: Path, count: int) -> list[str]:
     names = []
     for _ in range(count):
         with claim(out, 7, "a red apple") as path:
-            names.append(str(path.relative_to(out if not is_file_name(out) else out.parent)))
+            names.append(str(path.relative_to(out if is_folder(out) else out.parent)))
     return names
 
 
@@ -72,6 +72,12 @@ def test_a_new_folder_is_made(tmp_path: Path):
 
 def test_a_named_file_is_never_overwritten(tmp_path: Path):
     assert touch_all(tmp_path / "apple.jpg", 3) == ["apple.jpg", "apple-2.jpg", "apple-3.jpg"]
+
+
+def test_an_animation_is_never_overwritten(tmp_path: Path):
+    (tmp_path / "apple.gif").touch()
+    with claim_file(tmp_path / "apple.gif") as first, claim_file(tmp_path / "apple.gif") as second:
+        assert (first.name, second.name) == ("apple-2.gif", "apple-3.gif")
 
 
 def test_a_folder_may_look_like_a_file(tmp_path: Path):

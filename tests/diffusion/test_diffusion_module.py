@@ -1,14 +1,9 @@
-"""The room as a whole: its import is light, its examples hold."""
+"""The room as a whole: its import is light."""
 
 from __future__ import annotations
 
-import doctest
-import importlib
-import pkgutil
 import subprocess
 import sys
-
-import sfumato.diffusion
 
 
 def test_import_needs_nothing_heavy() -> None:
@@ -34,12 +29,3 @@ def test_import_takes_less_than_a_tenth_of_a_second_besides_numpy() -> None:
         float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3)
     ]
     assert min(seconds) < 0.1
-
-
-def test_examples_hold() -> None:
-    examples = 0
-    for module in pkgutil.iter_modules(sfumato.diffusion.__path__):
-        result = doctest.testmod(importlib.import_module(f"sfumato.diffusion.{module.name}"))
-        assert result.failed == 0, module.name
-        examples += result.attempted
-    assert examples >= 4

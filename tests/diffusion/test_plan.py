@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.diffusion import (
+    PREDICTIONS,
     REGISTERS,
     SAMPLERS,
     SCHEDULES,
@@ -21,6 +22,7 @@ from sfumato.diffusion import (
     plan,
     run,
     sample,
+    scalings,
     sigma_to_timestep,
     training_sigmas,
 )
@@ -166,6 +168,26 @@ def test_only_the_table_tells_samplers_apart() -> None:
             registers = compiled(registers, j, made, drawn)
         expected = run(made, denoise, start(made), same)
         np.testing.assert_allclose(registers[0], expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [1, 25, 700, 1000])
+def test_the_table_has_one_shape_for_ordinary_runs(steps: int) -> None:
+    table = make_plan(TRAINING, steps, "heun", "uniform").table("epsilon")
+    assert table.shape == (1024 if steps < 513 else 2048, 4 + 6 * 8)
+    assert table.dtype == np.float32
+    assert np.isfinite(table).all()
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_table_says_what_the_plan_says(prediction: str) -> None:
+    made = make_plan(TRAINING, 6, "dpmpp_sde")
+    E = len(made.sigma)
+    table = made.table(prediction)
+    expected = np.stack([*scalings(prediction, made.sigma), made.timestep], axis=1)
+    np.testing.assert_array_equal(table[:E, :4], expected.astype("float32"))
+    matrices = table[:E, 4:].reshape(E, REGISTERS, REGISTERS + 2)
+    np.testing.assert_array_equal(matrices, made.matrix.astype("float32"))
+    assert not table[E:].any()
 
 
 # --- timesteps ---------------------------------------------------------------------------------
@@ -332,7 +354,7 @@ def ask_five_times(x: Any, step: Step, denoise: Any, noise: Any, old: tuple) -> 
         (lambda x, s, d, n, old: (d(2.0 * x, s.sigma), ()), "first ask about x at"),
         (lambda x, s, d, n, old: (d(x, s.next), ()), "first ask about x at the step's"),
         (lambda x, s, d, n, old: (d(x, s.sigma) + n() + n(), ()), "at most once after each"),
-        (lambda x, s, d, n, old: (x + n() + d(x, s.sigma), ()), "once after each question"),
+        (lambda x, s, d, n, old: (x + n() + d(x, s.sigma), ()), "once after each evaluation"),
         (ask_five_times, "asks more than 4 times in a step"),
     ],
 )

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from sfumato.diffusion import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, find_sampler, find_schedule
+from sfumato.diffusion import (
+    DEFAULT_SAMPLER,
+    SAMPLERS,
+    SCHEDULES,
+    find_sampler,
+    find_schedule,
+    schedule_of,
+    split_label,
+    split_options,
+)
 
 # Labels and aliases of A1111 (modules/sd_samplers_kdiffusion.py, sd_samplers_timesteps.py).
 A1111 = {
@@ -61,17 +70,17 @@ def test_rows_find_themselves() -> None:
     for name, row in SAMPLERS.items():
         assert row.name == name
         assert find_sampler(row) is row
-        for known in (row.name, row.label, *row.aliases):
-            assert find_sampler(known) is row
+        for spelling in (row.name, row.label, *row.aliases):
+            assert find_sampler(spelling) is row
 
 
 def test_no_name_means_two_things() -> None:
     for table in (SAMPLERS, SCHEDULES):
         owners: dict[str, str] = {}
         for row in table.values():
-            for known in (row.name, row.label, *row.aliases):
-                plain = re.sub("[ _-]", "", known.lower().replace("++", "pp"))
-                assert owners.setdefault(plain, row.name) == row.name, known
+            for spelling in (row.name, row.label, *row.aliases):
+                plain = re.sub("[ _-]", "", spelling.lower().replace("++", "pp"))
+                assert owners.setdefault(plain, row.name) == row.name, spelling
             assert len(set(row.aliases)) == len(row.aliases)
 
 
@@ -90,6 +99,78 @@ def test_unknown_samplers_list_the_known(name: str) -> None:
     message = rf"`sampler` must be one of {', '.join(SAMPLERS)}\. Received: sampler='{name}'"
     with pytest.raises(ValueError, match=message):
         find_sampler(name)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("DPM++ 2M", ("dpmpp_2m", None)),
+        ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
+        ("dpm++ 2m sde exponential", ("dpmpp_2m_sde", "exponential")),
+        ("DPM2 a Karras", ("dpm2_a", "karras")),
+        ("Euler a", ("euler_a", None)),
+        ("Euler SGM Uniform", ("euler", "sgm_uniform")),
+        ("Euler a Align Your Steps", ("euler_a", "ays")),
+        ("DDIM DDIM", ("ddim", "leading")),
+        ("euler_a", ("euler_a", None)),
+    ],
+)
+def test_labels_name_a_sampler_and_perhaps_its_schedule(
+    label: str, expected: tuple[str, str | None]
+) -> None:
+    assert split_label(label) == expected
+
+
+def test_every_sampler_with_every_schedule_is_a_label() -> None:
+    for row in SAMPLERS.values():
+        for levels in SCHEDULES.values():
+            assert split_label(f"{row.label} {levels.label}") == (row.name, levels.name)
+
+
+@pytest.mark.parametrize("label", ["", " ", "Karras", "DPM++ 2M nonsense", "nonsense Karras"])
+def test_labels_of_nothing_known_are_errors_of_the_sampler(label: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"`sampler` must be one of .*sampler='{re.escape(label)}'"
+    ):
+        split_label(label)
+
+
+def test_the_own_schedule() -> None:
+    row = SAMPLERS["dpmpp_2m_sde"]
+    for name in (None, "automatic", "Automatic", "exponential", SCHEDULES["exponential"]):
+        assert schedule_of(row, name) is SCHEDULES["exponential"]
+
+
+def test_options_go_to_whom_they_belong() -> None:
+    options = {"eta": 0.5, "rho": 5.0}
+    assert split_options("k_euler_a", "Karras", options) == ({"eta": 0.5}, {"rho": 5.0})
+    assert split_options("dpm++ sde", None, {"rho": 3}) == ({}, {"rho": 3})
+    assert split_options("euler", "ays", {"family": "sdxl"}) == ({}, {"family": "sdxl"})
+    assert split_options("euler", None, {}) == ({}, {})
+
+
+def test_no_option_is_a_samplers_and_a_schedules() -> None:
+    of_samplers = {name for row in SAMPLERS.values() for name in row.options}
+    of_schedules = {name for row in SCHEDULES.values() for name in row.options}
+    assert of_samplers == {"eta", "order"}
+    assert not of_samplers & of_schedules
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"order": 2, "rho": 5.0, "churn": 1},
+            r"`sampler_options` .*\['eta', 'rho'\].* 'euler_a' .* 'karras'\. .*'churn', 'order'",
+        ),
+        ({"eta": 1.5}, "`eta` must be from 0.0 to 1.0. Received: eta=1.5"),
+        ({"rho": float("nan")}, "`rho` must be from .* Received: rho=nan"),
+        ({"eta": "0.5"}, "`eta` must be from .* Received: eta='0.5'"),
+    ],
+)
+def test_options_of_neither_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        split_options("euler_a", "karras", options)
 
 
 def test_rows_cannot_be_changed() -> None:
@@ -124,7 +205,9 @@ def test_the_reference_page_has_every_schedule(name: str) -> None:
 
 
 def test_the_examples_of_the_reference_page_run() -> None:
+    """Those of the mathematics; tests/docs runs those that load a model."""
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    examples = [example for example in examples if "sfumato.load" not in example]
     assert len(examples) == 2
     for example in examples:
         exec(compile(example, "samplers.md", "exec"), {})

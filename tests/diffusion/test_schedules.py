@@ -25,7 +25,6 @@ from sfumato.diffusion import (
     timestep_to_sigma,
     training_sigmas,
 )
-from sfumato.diffusion._beta import beta_quantile
 
 # diffusers turns tensors into arrays in a way that NumPy 2 and torch do not like.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -266,11 +265,81 @@ def test_unknown_ays_families_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.6, 0.6), (0.5, 0.7), (1.0, 1.0), (2.0, 5.0)])
-def test_beta_quantiles_are_scipys(a: float, b: float) -> None:
-    p = np.concatenate([np.linspace(0.0, 1.0, 201), [1e-9, 1e-4, 0.9999]])
-    np.testing.assert_allclose(
-        beta_quantile(p, a, b), scipy.stats.beta.ppf(p, a, b), rtol=1e-9, atol=1e-13
-    )
+def test_beta_levels_are_quantiles(a: float, b: float) -> None:
+    low, high = TRAINING[[0, -1]]
+    for n in (2, 5, 25, 201):
+        quantiles = scipy.stats.beta.ppf(1.0 - np.linspace(0.0, 1.0, n), a, b)
+        levels = SCHEDULES["beta"](TRAINING, n, alpha=a, beta=b)[:-1]
+        np.testing.assert_allclose(levels, low + (high - low) * quantiles, rtol=1e-9, atol=1e-13)
+
+
+def test_beta_levels_by_bisection() -> None:
+    """The same from the distribution's continued fraction, computed without SciPy."""
+    expected = [
+        14.614641229333639, 12.821769225239333, 9.324475333110634, 5.319333054374717,
+        1.822039162246029, 0.029167158151720367,
+    ]  # fmt: skip
+    np.testing.assert_allclose(SCHEDULES["beta"](TRAINING, 6)[:-1], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("karras", {"rho": 0.0}, "`rho` must be from 0.01 to 1000.0. Received: rho=0.0"),
+        ("karras", {"rho": np.inf}, "`rho` must be from .* Received: rho=inf"),
+        ("karras", {"rho": np.nan}, "`rho` must be from .* Received: rho=nan"),
+        ("karras", {"rho": "7"}, "`rho` must be from .* Received: rho='7'"),
+        ("karras", {"rho": True}, "`rho` must be from .* Received: rho=True"),
+        ("karras", {"rho": 10**400}, "`rho` must be from"),
+        ("polyexponential", {"rho": -1.0}, "`rho` must be from"),
+        ("beta", {"alpha": 0.0}, "`alpha` must be from"),
+        ("beta", {"beta": -1}, "`beta` must be from"),
+        ("leading", {"steps_offset": 0.5}, "`steps_offset` must be from 0 to 999. Received"),
+        ("leading", {"steps_offset": -1}, "`steps_offset` must be from"),
+        ("lcm", {"original_steps": 0}, "`original_steps` must be from 1 to 1000"),
+        ("ays", {"family": ["sd"]}, "`family` must be one of"),
+        ("karras", {"eta": 1.0}, r"options of schedule 'karras' are \['rho'\].*: \['eta'\]"),
+        ("uniform", {"rho": 1.0}, r"options of schedule 'uniform' are \[\]"),
+    ],
+)
+def test_options_out_of_range_are_refused(name: str, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SCHEDULES[name](TRAINING, 5, **options)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    n=st.integers(1, 200),
+    value=st.floats(0.01, 1000.0),
+    other=st.floats(0.01, 1000.0),
+    zero_terminal_snr=st.booleans(),
+)
+def test_extreme_options_give_levels_that_fall_or_an_error(
+    n: int, value: float, other: float, zero_terminal_snr: bool
+) -> None:
+    training = training_sigmas(zero_terminal_snr=zero_terminal_snr)
+    for name, options in (
+        ("karras", {"rho": value}),
+        ("polyexponential", {"rho": value}),
+        ("beta", {"alpha": value, "beta": other}),
+    ):
+        try:
+            sigmas, timesteps = SCHEDULES[name].levels(training, n, **options)
+        except ValueError as error:
+            assert f"options of schedule {name!r} must give {n} levels" in str(error)  # noqa: PT017
+        else:
+            assert np.isfinite(sigmas).all()
+            assert np.isfinite(timesteps).all()
+            assert (np.diff(sigmas) < 0).all()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_say_their_options(name: str) -> None:
+    expected = {
+        "karras": ("rho",), "polyexponential": ("rho",), "beta": ("alpha", "beta"),
+        "leading": ("steps_offset",), "lcm": ("original_steps",), "ays": ("family",),
+    }  # fmt: skip
+    assert SCHEDULES[name].options == expected.get(name, ())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from sfumato.networks.configs import UNetConfig
 from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
 
+pytestmark = pytest.mark.backend("jax", "torch")
+
 SMALL = UNetConfig(
     channels=(16, 32),
     down=((1,), (0,)),
@@ -64,6 +66,7 @@ def test_weights_of_a_file_give_the_same_answer(unet: UNet, tmp_path: Path) -> N
     assert np.array_equal(other.predict_on_batch(x), unet.predict_on_batch(x))
 
 
+@pytest.mark.backend("jax")  # it takes half a minute elsewhere
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a .quantize. method:UserWarning")
 def test_quantization(unet: UNet) -> None:
     x = inputs()

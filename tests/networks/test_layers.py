@@ -9,8 +9,10 @@ import pytest
 import torch
 from keras import ops
 
+from sfumato.kernels import store
 from sfumato.networks.layers import Conv3x3, group_norm, linear, project
-from sfumato.networks.network import give
+
+pytestmark = pytest.mark.backend("jax", "tensorflow", "torch")
 
 
 def built(layer: Any) -> Any:
@@ -18,7 +20,7 @@ def built(layer: Any) -> Any:
     random = np.random.default_rng(1)
     for variable in layer.variables:
         value = random.standard_normal(variable.shape) / np.sqrt(np.prod(variable.shape[:-1]))
-        give(variable, value.astype("float32"))
+        store(variable, value.astype("float32"))
     return layer
 
 

@@ -1,28 +1,27 @@
-"""What a step looks like to XLA on a GPU. Programs are lowered for one without having it: the
-denoisers have their true shapes and no values."""
+"""A step as XLA sees it on a GPU.
+
+Programs are lowered for one without having it: the denoisers have their true shapes and no values.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from functools import lru_cache, partial
-from importlib.util import find_spec
-from types import SimpleNamespace
 from typing import Any
 
 import jax
-import keras
 import pytest
 from jax import ShapeDtypeStruct as Shape
 
 from benchmarks.models import MODELS
 from sfumato import programs
-from sfumato.networks import kernels, layers
-from sfumato.networks.pallas_kernels import group_norm_silu
+from sfumato.kernels import jax as kernels
+from sfumato.networks.denoiser import Aids
 from sfumato.networks.unet import UNet
 from sfumato.runtime.jax import Program
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+pytestmark = pytest.mark.backend("jax")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,31 +34,26 @@ def hopper() -> Any:
         patch.setattr(kernels, "capability", lambda: 9.0)
         patch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
         patch.setattr(cudnn, "check_compute_capability", lambda _: True)
-        if find_spec("jax._src.pallas.triton.gpu_info"):  # from JAX 0.11 on it asks the device
-            from jax._src.pallas.triton import gpu_info
-
-            device = SimpleNamespace(compute_capability=90)
-            patch.setattr(gpu_info, "get_gpu_info", lambda: device)
         yield
     step.cache_clear()
 
 
 @lru_cache
 def step(model: str, dtype: str, stored: str | None = None) -> tuple[str, Any, set[str]]:
-    """The lowered step of a model, what ``condition`` gives it, and the shapes of its weights."""
+    """The lowered ``evaluate`` of a model, its conditioning, and the shapes of its weights."""
     unet = UNet(MODELS[model].unet, dtype)
     width = MODELS[model].size // 8
-    program = Program(partial(programs.step, unet), [unet], True)
+    program = Program(partial(programs.evaluate, unet), [unet], True)
     given = [Shape(v.shape, stored or unet.compute_dtype) for v in program.variables]
-    xl = MODELS[model].is_xl
     texts = Shape((2, 77, unet.config.context_width), "float32")
-    added = (Shape((2, 1280), "float32"), Shape((2, 6), "float32")) if xl else (None, None)
-    condition = Program(partial(programs.condition, unet), [unet], True)
-    conditioning = jax.eval_shape(condition.pure, given, texts, *added)
+    added = (Shape((2, 1280), "float32"), Shape((2, 6), "float32")) if unet.takes_sizes else ()
+    prepare = Program(partial(UNet.prepare, unet), [unet], True)
+    conditioning = jax.eval_shape(prepare.pure, given, texts, *added)
     x, registers = (1, width, width, 4), 3
     state = programs.State(Shape((), "int32"), Shape((registers, *x), "float32"))
-    table = Shape((programs.ROWS, 4 + registers * (registers + 2)), "float32")
-    inputs = (state, table, Shape(x, "float32"), Shape((2,), "float32"), conditioning, None)
+    table = Shape((1024, 4 + registers * (registers + 2)), "float32")
+    noise, guidance = Shape(x, "float32"), Shape((2,), "float32")
+    inputs = (state, table, noise, guidance, conditioning, Aids(), None)
     lowered = jax.jit(program.pure).trace(given, *inputs).lower(lowering_platforms=("cuda",))
     shapes = {"x".join(map(str, value.shape)) for value in given if len(value.shape) > 1}
     return lowered.as_text(), conditioning, shapes
@@ -80,7 +74,7 @@ def test_no_weight_is_cast_at_every_step(model: str, dtype: str) -> None:
 
 
 def test_the_check_sees_weights_that_are_cast() -> None:
-    """As they were without ``runtime.values``."""
+    """As they were without ``runtime.jax.values``."""
     text, _, weights = step("tiny", "mixed_float16", stored="float32")
     assert cast(text) & weights
 
@@ -90,7 +84,8 @@ def test_keys_and_values_of_the_text_come_from_outside(model: str, dtype: str) -
     """No matmul takes 77 tokens, and the text itself is no input."""
     text, conditioning, _ = step(model, dtype)
     half = "bfloat16" if dtype == "bfloat16" else "float16"
-    assert {x.dtype for pair in conditioning.texts for x in pair} == {jax.numpy.dtype(half)}
+    arrays = jax.tree.leaves(conditioning.memories)
+    assert {x.dtype for x in arrays} == {jax.numpy.dtype(half)}
     products = re.findall(r"dot_general.*", text)
     assert products
     assert not [line for line in products if "tensor<2x77x" in line]
@@ -121,28 +116,3 @@ def test_convolutions_are_channels_last(model: str, dtype: str) -> None:
     attention = len(re.findall(r"custom_call @__cudnn", text))
     turned = re.findall(r"transpose %\d+#0, dims = \[0, 2, 1, 3\]", text)
     assert len(re.findall(r"stablehlo\.transpose", text)) == len(turned) == attention
-
-
-TRITON = pytest.mark.filterwarnings("ignore:The Pallas Triton backend:DeprecationWarning")
-
-
-def kernels_of(text: str) -> Counter[str]:
-    """The names of the Triton kernels in a program, and how often each is called."""
-    return Counter(re.findall(r"name = \"(\w+)\"", text))
-
-
-@TRITON
-def test_the_fused_norms_replace_xlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two in each residual block, and the last; those of the transformers remain."""
-    monkeypatch.setattr(layers, "fuses_norms", lambda: True)
-    text, _, _ = step("tiny", "bfloat16")
-    assert kernels_of(text) == {"whole_kernel": 2 * 8 + 1}
-
-
-@TRITON
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_a_large_map_takes_three_kernels(dtype: str) -> None:
-    x, vector = Shape((2, 64, 64, 320), dtype), Shape((320,), dtype)
-    traced = jax.jit(lambda *inputs: group_norm_silu(*inputs, 32, 1e-5)).trace(x, vector, vector)
-    text = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert kernels_of(text) == {"tile_kernel": 1, "group_kernel": 1, "result_kernel": 1}

@@ -13,8 +13,10 @@ from keras import ops
 from references import error, first, last, unet
 from test_parity import loaded_unet
 
-from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.denoiser import Aids
 from sfumato.networks.merging import TokenMerging, roles
+
+pytestmark = pytest.mark.backend("jax", "tensorflow", "torch")
 
 Layer = Callable[[np.ndarray], np.ndarray]
 
@@ -121,24 +123,22 @@ def test_a_network(kind: str, size: tuple[int, int], level: int) -> None:
     x = tokens(2, size[0] * size[1], 4).reshape(2, *size, 4)
     context = tokens(2, 77, ours.config.context_width)
     inputs, added = [], {}
-    if ours.config.added_width:
+    if ours.takes_sizes:
         pooled, sizes = tokens(1, 2, 32)[0], np.full((2, 6), 64, "float32")
-        waves = np.asarray(timestep_embedding(sizes.reshape(-1), 256)).reshape(2, -1)
-        inputs = [np.concatenate([pooled, waves], axis=-1)]
+        inputs = [ops.convert_to_tensor(pooled), ops.convert_to_tensor(sizes)]
         text = {"text_embeds": torch.from_numpy(pooled), "time_ids": torch.from_numpy(sizes)}
         added = {"added_cond_kwargs": text}
     with torch.no_grad():
         expected = theirs(first(x), 321, torch.from_numpy(context), **added).sample
     merging = ours.token_merging(0.5, *size)
     assert (merging.height, merging.width) == (H, W)
-    shifts = ours.embed_time(timestep_embedding(np.array([321.0]), 32), *inputs)
-    texts = ours.embed_text(ops.convert_to_tensor(context))
-    start = ours.conv_in(ops.convert_to_tensor(x))
-    deep = ours.deepen(start, shifts, texts, merging)
-    got = ours.finish(start, deep, shifts, texts, merging)
+    conditioning = ours.prepare(ops.convert_to_tensor(context), *inputs)
+    given = ops.convert_to_tensor(x), ops.convert_to_tensor(321.0), conditioning
+    got, deep = ours.predict(*given, keep=True, token_merging=0.5)
     assert error(got, last(expected)) < 2e-5
-    plain = ours.finish(start, ours.deepen(start, shifts, texts), shifts, texts)
-    assert error(plain, last(expected)) > 1e-3  # merging is not nothing
+    assert error(ours.predict(*given).answer, last(expected)) > 1e-3  # merging is not nothing
+    again = ours.predict(*given, Aids(deep=deep), token_merging=0.5).answer
+    assert error(again, last(expected)) < 2e-5  # the deep part is all that the last block needs
 
 
 def wrap(attention: torch.nn.Module, H: int, W: int) -> None:

@@ -71,11 +71,10 @@ def test_two_questions_about_the_same_latents(kind: str, monkeypatch: pytest.Mon
     theirs = unet(kind)
     ours = loaded_unet(theirs)
     x, context = noise(3, 9, 15, ours.config.in_channels), noise(6, 77, ours.config.context_width)
-    added, conditions = None, {}
-    if ours.config.added_width:
+    added, conditions = [], {}
+    if ours.takes_sizes:
         pooled, sizes = noise(6, 32), np.full((6, 6), 64, "float32")
-        waves = np.asarray(timestep_embedding(sizes.reshape(-1), 256)).reshape(6, -1)
-        added = ops.convert_to_tensor(np.concatenate([pooled, waves], axis=-1))
+        added = [ops.convert_to_tensor(pooled), ops.convert_to_tensor(sizes)]
         text = {"text_embeds": torch.from_numpy(pooled), "time_ids": torch.from_numpy(sizes)}
         conditions = {"added_cond_kwargs": text}
     with torch.no_grad():
@@ -86,12 +85,13 @@ def test_two_questions_about_the_same_latents(kind: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         SelfAttention, "call", lambda self, x: batches.append(x.shape[0]) or attend(self, x)
     )
-    shifts = ours.embed_time(timestep_embedding(np.array([321.0]), 32), added)
-    texts = ours.embed_text(ops.convert_to_tensor(context))
-    got = ours.denoise(ops.convert_to_tensor(x), shifts, texts)
+    conditioning = ours.prepare(ops.convert_to_tensor(context), *added)
+    timestep = ops.convert_to_tensor(321.0)
+    got, deep = ours.predict(ops.convert_to_tensor(x), timestep, conditioning)
+    assert deep is None
     assert error(got, last(expected)) < TOLERANCE
     # XL's time knows of the prompt, and so do all of its blocks.
-    assert batches == [6 if ours.config.added_width else 3] + [6] * (len(batches) - 1)
+    assert batches == [6 if ours.takes_sizes else 3] + [6] * (len(batches) - 1)
 
 
 @pytest.mark.slow

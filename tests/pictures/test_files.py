@@ -30,14 +30,9 @@ SUFFIXES = [".png", ".jpg", ".jpeg", ".webp", ".PNG"]
 RECIPE = Recipe(
     "a red apple, 猫 🐴\nNegative prompt: forged",
     "blurry",
-    25,
-    "DPM++ 2M",
-    "Karras",
-    7.5,
-    7,
-    24,
-    16,
+    {"Steps": "25", "Sampler": "DPM++ 2M", "CFG scale": "7.5", "Seed": "7", "Size": "24x16"},
 )
+THREE = {"Steps": "1", "CFG scale": "3", "Seed": "2"}  # fewer items would be part of the prompt
 
 
 @pytest.fixture
@@ -77,10 +72,10 @@ def chunks(png: bytes) -> dict[bytes, bytes]:
 
 
 def test_png_text_chunk(image):
-    plain = Recipe("a café", steps=1, seed=2, guidance=3)
+    plain = Recipe("a café", items=THREE)
     latin = chunks(encode(image, recipe=plain))[b"tEXt"]
     assert latin == b"parameters\0a caf\xe9\nSteps: 1, CFG scale: 3, Seed: 2"
-    other = chunks(encode(image, recipe=Recipe("猫", steps=1, seed=2, guidance=3)))[b"iTXt"]
+    other = chunks(encode(image, recipe=Recipe("猫", items=THREE)))[b"iTXt"]
     assert other == b"parameters\0\0\0\0\0" + "猫\nSteps: 1, CFG scale: 3, Seed: 2".encode()
 
 
@@ -96,7 +91,7 @@ def test_a_text_behind_the_pixels_is_found(tmp_path, image):
     text = chunk(b"tEXt", b"parameters\0a cat\nSteps: 1, CFG scale: 3, Seed: 2")
     path = tmp_path / "a.png"
     path.write_bytes(png[:-12] + text + png[-12:])  # before IEND
-    assert load_recipe(path) == Recipe("a cat", steps=1, guidance=3, seed=2)
+    assert load_recipe(path) == Recipe("a cat", items=THREE)
 
 
 def with_comment(path, comment, software=None):
@@ -110,7 +105,7 @@ def with_comment(path, comment, software=None):
 
 def test_comments_of_other_programs(tmp_path):
     text = "a cat 一\nSteps: 1, Seed: 2, CFG scale: 3"
-    expected = Recipe("a cat 一", "", 1, seed=2, guidance=3)
+    expected = Recipe("a cat 一", items=THREE)
     for number, comment in enumerate(
         [
             b"UNICODE\0" + text.encode("utf-16-be"),
@@ -129,7 +124,7 @@ def test_comments_of_other_programs(tmp_path):
 def test_any_prompt_comes_back_from_every_format(tmp_path_factory, prompt):
     folder = tmp_path_factory.mktemp("any", numbered=True)
     for suffix in ("png", "jpg", "webp"):
-        for recipe in (Recipe(prompt), Recipe("", prompt, steps=3, seed=1, width=8, height=8)):
+        for recipe in (Recipe(prompt), Recipe("", prompt, THREE)):
             path = save(folder / f"a.{suffix}", np.zeros((8, 8, 3), np.uint8), recipe)
             assert load_recipe(path) == recipe
 
@@ -146,7 +141,7 @@ def test_a_recipe_too_long_for_jpeg_is_left_out_with_a_warning(tmp_path, image):
             warnings.simplefilter("ignore")
             encode(image, "jpg", Recipe("x" * length))
     for suffix in (".png", ".webp"):
-        long = Recipe("long " * 100_000, steps=1, seed=2, guidance=3)
+        long = Recipe("long " * 100_000, items=THREE)
         assert load_recipe(save(tmp_path / f"a{suffix}", image, long)) == long
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import doctest
 import inspect
 import subprocess
 import sys
@@ -25,10 +24,6 @@ def images():
     images = np.zeros((5, 8, 8, 3), np.uint8)
     images[:, ..., 1] = np.array([0, 50, 100, 150, 200])[:, None, None]
     return images
-
-
-def test_examples():
-    assert doctest.testmod(sys.modules[plot_gallery.__module__]).failed == 0
 
 
 def shown(figure) -> list[np.ndarray]:

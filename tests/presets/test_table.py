@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfumato.checkpoints import open_model
-from sfumato.diffusion.names import find_sampler, find_schedule
+from sfumato.diffusion import find_sampler, find_schedule
 from sfumato.presets import PRESETS, find
 
 NAMES = (

@@ -172,10 +172,9 @@ def test_two_things_stand_as_the_caption_says():
 
 def test_batches_are_a_function_of_the_seed():
     composer = Composer(toy_pack(), STYLES, scenes=0.3)
-    first, again, other = (make(composer, 6, seed) for seed in (7, 7, 8))
-    np.testing.assert_array_equal(first[0], again[0])
-    assert first[1] == again[1]
-    assert first[1] != other[1]
+    first, again, other = (make(composer, 6, seed)[0] for seed in (7, 7, 8))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
 
 
 def test_a_pack_reads_back(tmp_path: Path):

@@ -112,13 +112,3 @@ def test_a_mottled_ground_is_uneven_and_a_thing_on_it_is_not():
     mottled = np.clip(plain.astype(int) + spots, 0, 255).astype("uint8")
     assert sharpness.unevenness(mottled) > sharpness.EVEN
     assert sharpness.figures(np.stack([plain, mottled]))["even"] == 0.5
-
-
-def test_a_pool_is_drawn_from_while_the_source_is_slow():
-    from recipes.mini.stream import pooled
-
-    source = ((np.full((4, 1), index),) for index in range(50))
-    drawn = pooled(source, 16, 0)
-    found = np.concatenate([next(drawn)[0] for _ in range(200)])
-    assert found.shape == (800, 1)
-    assert len(set(found.ravel())) >= 4

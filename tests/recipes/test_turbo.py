@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from keras import ops
 
 from recipes.mini import turbo
 from recipes.mini.denoiser import alphas_cumprod
-from recipes.mini.makers import Levels
-from recipes.mini.stream import make
 
 SHAPE = (turbo.LEVELS, 2, 2, 3)
 GUIDANCE = 2.0
 STEPS = (np.arange(turbo.LEVELS) + 1) * (1000 // turbo.LEVELS) - 1
 
 
-def velocity(network: float, x: Any, timesteps: Any, context: Any, stretched: bool) -> Any:
+def velocity(network: float, x: Any, timesteps: Any, context: Any) -> Any:
     """Of a network that sees the same picture, ``network`` times its context all over, in whatever
     it is shown: v = (alpha x - picture) / sigma, so that alpha x - sigma v is the picture."""
     abar = alphas_cumprod()[ops.convert_to_numpy(timesteps)][:, None, None, None]
@@ -74,19 +73,14 @@ def test_the_preset_takes_the_steps_that_were_learnt():
     assert preset.guidance == 1
 
 
-class OneScene:
-    """The same latents and the same caption for ever."""
-
-    empty = np.zeros(4, "int32")
-
-    def batch(self, random: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((size, 2, 2, 3), "float32"), np.ones((size, 4), "int32")
-
-
 def test_samples_reach_every_level():
-    scenes: Any = OneScene()
-    latents, noise, levels, tokens, empty = make(Levels(scenes), 200, 0)
-    assert set(levels) == set(range(turbo.LEVELS))
-    assert (tokens == 1).all()
+    draw = turbo.drawer(np.zeros(4, "int32"))
+    latents, tokens = np.zeros((200, 2, 2, 3), "float16"), np.ones((200, 4), "int32")
+    drawn = draw(jax.random.key(0), *map(jax.numpy.asarray, (latents, tokens)))
+    found, noise, levels, given, empty = map(np.asarray, drawn)
+    assert set(levels.tolist()) == set(range(turbo.LEVELS))
+    assert (given == 1).all()
     assert (empty == 0).all()
-    assert noise.shape == latents.shape
+    assert noise.shape == found.shape
+    assert found.dtype == "float32"
+    assert abs(noise.std() - 1) < 0.1

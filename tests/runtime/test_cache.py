@@ -19,11 +19,10 @@ from keras import ops
 from sfumato import programs, runtime
 from sfumato.networks.autoencoder import ImageDecoder
 from sfumato.networks.configs import AutoencoderConfig
-from sfumato.runtime import cache, identity
+from sfumato.runtime import cache
+from sfumato.runtime.jax import identity
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="the executables of JAX; OpenVINO has its own"
-)
+pytestmark = pytest.mark.backend("jax")  # OpenVINO's executables have tests of their own
 X = np.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
 PICTURE = np.clip(np.round(X * 127.5 + 127.5), 0, 255).astype("uint8")
 DECODER = AutoencoderConfig(channels=(8,), layers=1, groups=4)
@@ -39,7 +38,7 @@ def entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-def traces(x: Any = X, function: Any = programs.quantize) -> int:
+def traces(x: Any = X, function: Any = programs.to_pixels) -> int:
     """How often a program that knows nothing is traced when it first runs, as in a new process."""
     program: Any = runtime.compile(function, [], True)
     if x is X:
@@ -89,6 +88,15 @@ def test_every_shape_is_an_entry(folder: Path) -> None:
     assert traces() == traces(X[:2]) == 1
     assert len(entries(folder)) == 2
     assert traces() == traces(X[:2]) == 0
+
+
+def test_every_combination_of_static_values_is_an_entry(folder: Path) -> None:
+    for known in (False, True):
+        for axis, shape in ((0, (1, 3, 4)), (1, (3, 1, 4)), (-1, (3, 4, 1))):
+            program: Any = runtime.compile(ops.expand_dims, [], True)
+            assert program(X, axis=axis).shape == shape
+            assert program.traces == (not known)
+    assert len(entries(folder)) == 3
 
 
 # What is not read
@@ -151,7 +159,7 @@ def test_another_version_or_setting_has_entries_of_its_own(
     if what == "version":
         monkeypatch.setattr(identity, "version", lambda name: "99")
     elif what == "sources":
-        monkeypatch.setattr(identity, "__file__", __file__)
+        monkeypatch.setattr(identity, "SOURCES", Path(__file__).parent)
     elif what == "flags":
         monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     identity.surroundings.cache_clear()
@@ -163,7 +171,7 @@ def test_another_version_or_setting_has_entries_of_its_own(
 
 
 def test_programs_with_code_of_ones_own_are_not_kept(folder: Path) -> None:
-    assert traces(function=lambda x: programs.quantize(x + 0)) == 1
+    assert traces(function=lambda x: programs.to_pixels(x + 0)) == 1
     network = decoder()
     network.decoder.conv_out.call = lambda x: x
     program: Any = runtime.compile(partial(programs.decode, network), [network], True)
@@ -195,7 +203,7 @@ def test_the_identity_tells_networks_apart() -> None:
 
 
 def test_the_identity_tells_functions_apart() -> None:
-    functions = [programs.quantize, programs.decode, partial(programs.decode, 1)]
+    functions = [programs.to_pixels, programs.decode, partial(programs.decode, 1)]
     functions += [partial(programs.decode, 2), partial(programs.decode, x=2)]
     assert len({repr(identity.describe(function)) for function in functions}) == 5
 
@@ -244,7 +252,7 @@ def test_two_processes_may_share_it(tmp_path: Path, folder: Path) -> None:
         import numpy as np
         from sfumato import programs, runtime
         x = np.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
-        program = runtime.compile(programs.quantize, [], True)
+        program = runtime.compile(programs.to_pixels, [], True)
         assert np.asarray(program(x))[0, 0] == 0
         print(program.traces)
     """

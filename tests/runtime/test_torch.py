@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
+from functools import partial
 
-SCRIPT = """
-    from functools import partial
-    import numpy as np
-    from sfumato import programs, runtime
-    from sfumato.networks.autoencoder import ImageDecoder
-    from sfumato.networks.configs import AutoencoderConfig
-    from sfumato.runtime import torch
+import numpy as np
+import pytest
 
-    torch.EAGER = 2
+from sfumato import programs, runtime
+from sfumato.checkpoints import filling, save
+from sfumato.networks.autoencoder import ImageDecoder
+from sfumato.networks.configs import AutoencoderConfig, UNetConfig
+from sfumato.networks.unet import UNet
+
+pytestmark = pytest.mark.backend("torch")
+
+SMALL = UNetConfig(
+    channels=(16, 32),
+    down=((1,), (0,)),
+    mid=(1, 0),
+    up=((0, 0), (1, 1)),
+    heads=(2, 2),
+    context_width=16,
+    groups=8,
+)
+
+
+def test_a_program_is_traced_when_that_pays_and_gives_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sfumato.runtime.torch.EAGER", 2)
     network = ImageDecoder(AutoencoderConfig(channels=(8, 16), layers=1, groups=4))
     network.initialize(0)
     program = runtime.compile(partial(programs.decode, network), [network], True)
@@ -28,19 +42,10 @@ SCRIPT = """
     assert len(np.unique(pictures[0])) > 10
     program(x[:, :4])
     assert len(program.graphs) == 1  # another shape is counted by itself
-"""
 
 
-LAYOUT = """
-    from sfumato.checkpoints import filling, save
-    from sfumato.networks.configs import UNetConfig
-    from sfumato.networks.unet import UNet
-
-    config = UNetConfig(
-        channels=(16, 32), down=((1,), (0,)), mid=(1, 0), up=((0, 0), (1, 1)), heads=(2, 2),
-        context_width=16, groups=8,
-    )
-    drawn, filled = UNet(config), UNet(config)
+def test_kernels_lie_in_memory_as_convolutions_read_them() -> None:
+    drawn, filled = UNet(SMALL), UNet(SMALL)
     drawn.initialize(seed=1)
     filling.fill(filled, save.export(drawn))
     for network in (drawn, filled):
@@ -49,19 +54,3 @@ LAYOUT = """
         assert all(kernel.movedim(-1, 0).is_contiguous() for kernel in kernels)
     for one, other in zip(drawn.variables, filled.variables, strict=True):
         assert (one.value == other.value).all()
-"""
-
-
-def test_kernels_lie_in_memory_as_convolutions_read_them() -> None:
-    run(LAYOUT)
-
-
-def test_a_program_is_traced_when_that_pays_and_gives_the_same_bytes() -> None:
-    run(SCRIPT)
-
-
-def run(script: str) -> None:
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import jax
-import keras
 import numpy as np
 import pytest
 
 from sfumato.networks.layers import linear
 from sfumato.networks.network import Network
-from sfumato.runtime import values
-from sfumato.runtime.jax import Program
+from sfumato.runtime.jax import Program, values
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+pytestmark = pytest.mark.backend("jax")
 
 
 class Small(Network):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
 import gzip
 import hashlib
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +110,6 @@ def test_vocabulary_file_is_the_published_one():
     digest = hashlib.sha256(VOCABULARY.read_bytes()).hexdigest()
     assert digest == "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
     assert "MIT License" in VOCABULARY.with_name("bpe_simple_vocab_16e6.NOTICE.txt").read_text()
-
-
-def test_examples():
-    assert doctest.testmod(sys.modules[Tokenizer.__module__]) == (0, 3)
 
 
 def test_known_ids(tokenizer):

@@ -1,8 +1,8 @@
-"""What network a checkpoint holds, read from the shapes of its tensors.
+"""The networks that a checkpoint holds, read from the shapes of its tensors.
 
-Three things leave no trace in the shapes: the number of attention heads, the groups of the norms
-and the text encoder's activation. ``settings``, the part's ``config.json``, tells them; without it
-they are those of the published models.
+Some things leave no trace in the shapes: the number of attention heads, the groups of the norms,
+the width of XL's size embedding and the text encoder's activation. ``settings``, the part's
+``config.json``, has them; without it they are the family's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
-from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.networks.configs import CLIP_L, AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.presets.families import find_family
 
 Shapes = Mapping[str, tuple[int, ...]]
 Settings = Mapping[str, Any]
@@ -26,41 +27,51 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
     """The U-Net with tensors of these shapes: 1.x, 2.x, XL, inpainting models and pruned kin.
 
     Raises:
-        CheckpointError: a tensor that every U-Net has is missing.
+        CheckpointError: a tensor that every U-Net has is missing, or the levels do not fit
+            together.
     """
     settings = settings or {}
     channels = tuple(
-        _shape(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
+        shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
         for level in range(_count(shapes, "down_blocks."))
     )
     context = [shape for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")]
     projections = [shape for name, shape in shapes.items() if name.endswith("proj_in.weight")]
-    if not channels or not context:
+    if not channels or not context or not projections:
         raise CheckpointError("The U-Net has no levels or no attention to the text.")
-    added = shapes.get("add_embedding.linear_1.weight", (0, 0))
-    return UNetConfig(
-        in_channels=_shape(shapes, "conv_in.weight")[1],
-        out_channels=_shape(shapes, "conv_out.weight")[0],
+    context_width = context[0][-1]
+    added_width = shapes.get("add_embedding.linear_1.weight", (0,))[-1]
+    family = find_family(context_width, added_width > 0)
+    size_embedding = settings.get("addition_time_embed_dim") or family.size_embedding
+    return build_unet_config(
+        in_channels=shape_of(shapes, "conv_in.weight")[1],
+        out_channels=shape_of(shapes, "conv_out.weight")[0],
         channels=channels,
         down=_depths(shapes, "down_blocks"),
         mid=_depth(shapes, "mid_block."),
         up=_depths(shapes, "up_blocks"),
-        heads=_heads(channels, context[0][1], settings),
-        context_width=context[0][1],
-        added_width=added[1],
+        heads=_heads(settings, len(channels)) or family.heads(channels),
+        context_width=context_width,
+        added_width=added_width,
+        size_embedding=int(size_embedding or UNetConfig.size_embedding),
         groups=int(settings.get("norm_num_groups") or 32),
         linear_projection=len(projections[0]) == 2,
     )
 
 
-def _heads(channels: tuple[int, ...], context: int, settings: Settings) -> tuple[int, ...]:
+def build_unet_config(**fields: Any) -> UNetConfig:
+    """The configuration; CheckpointError if its fields contradict one another."""
+    try:
+        return UNetConfig(**fields)
+    except ValueError as error:
+        raise CheckpointError(f"The U-Net does not fit together. {error}") from error
+
+
+def _heads(settings: Settings, levels: int) -> tuple[int, ...]:
+    """The number of heads at each level as the settings have it; empty if they do not."""
     # In diffusers' U-Net configurations `attention_head_dim` is the number of heads.
-    heads = settings.get("num_attention_heads") or settings.get("attention_head_dim")
-    if isinstance(heads, int):
-        return (heads,) * len(channels)
-    if heads:
-        return tuple(heads)
-    return tuple(8 if context == 768 else max(1, width // 64) for width in channels)
+    heads = settings.get("num_attention_heads") or settings.get("attention_head_dim") or ()
+    return (heads,) * levels if isinstance(heads, int) else tuple(heads)
 
 
 def _depths(shapes: Shapes, side: str) -> tuple[tuple[int, ...], ...]:
@@ -86,19 +97,19 @@ def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> Auto
     if count := _count(shapes, up):
         levels = [f"{up}{level}." for level in reversed(range(count))]
         layers = _count(shapes, f"{levels[0]}resnets.") - 1
-        latent_channels = _shape(shapes, "decoder.conv_in.weight")[1]
+        latent_channels = shape_of(shapes, "decoder.conv_in.weight")[1]
     elif count := _count(shapes, down):
         levels = [f"{down}{level}." for level in range(count)]
         layers = _count(shapes, f"{levels[0]}resnets.")
-        latent_channels = _shape(shapes, "encoder.conv_out.weight")[0] // 2
+        latent_channels = shape_of(shapes, "encoder.conv_out.weight")[0] // 2
     else:
         raise CheckpointError("The autoencoder has neither an encoder nor a decoder.")
     return AutoencoderConfig(
-        channels=tuple(_shape(shapes, f"{level}resnets.0.conv1.weight")[0] for level in levels),
+        channels=tuple(shape_of(shapes, f"{level}resnets.0.conv1.weight")[0] for level in levels),
         layers=layers,
         latent_channels=latent_channels,
         groups=int(settings.get("norm_num_groups") or 32),
-        scaling_factor=float(settings.get("scaling_factor") or 0.18215),
+        scaling_factor=float(settings.get("scaling_factor") or AutoencoderConfig.scaling_factor),
     )
 
 
@@ -116,32 +127,33 @@ def text_encoder_config(
         CheckpointError: a tensor that every text encoder has is missing.
     """
     settings = settings or {}
-    vocabulary, width = _shape(shapes, "embeddings.token_embedding.weight")
-    activation = settings.get("hidden_act") or ("quick_gelu" if width == 768 else "gelu")
+    vocabulary, width = shape_of(shapes, "embeddings.token_embedding.weight")
+    is_clip_l = width == CLIP_L.width
+    activation = settings.get("hidden_act") or ("quick_gelu" if is_clip_l else "gelu")
     if activation not in ("quick_gelu", "gelu"):
         raise CheckpointError(f"`hidden_act` must be quick_gelu or gelu. Received: {activation!r}")
     # Of XL's encoders only the second's pooled output is used; the first's projection is not.
-    projection = shapes.get("text_projection.weight", (0,))[0] if width != 768 else 0
+    projection = 0 if is_clip_l else shapes.get("text_projection.weight", (0,))[0]
     return TextEncoderConfig(
         width=width,
         layers=_count(shapes, "encoder.layers."),
         heads=int(settings.get("num_attention_heads") or max(1, width // 64)),
-        mlp_width=_shape(shapes, "encoder.layers.0.mlp.fc1.weight")[0],
+        mlp_width=shape_of(shapes, "encoder.layers.0.mlp.fc1.weight")[0],
         activation=activation,
         vocabulary=vocabulary,
-        length=_shape(shapes, "embeddings.position_embedding.weight")[0],
+        length=shape_of(shapes, "embeddings.position_embedding.weight")[0],
         projection=projection,
         penultimate=penultimate,
     )
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
-    """How many numbered members follow the prefix: one more than the highest number."""
+    """Count the numbered members that follow the prefix: one more than the highest number."""
     pattern = re.compile(re.escape(prefix) + r"(\d{1,3})\.")
     return max((int(m[1]) + 1 for name in names if (m := pattern.match(name))), default=0)
 
 
-def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
+def shape_of(shapes: Shapes, name: str) -> tuple[int, ...]:
     if name not in shapes:
-        raise CheckpointError(f"The checkpoint lacks `{name}`, which tells the architecture.")
+        raise CheckpointError(f"The checkpoint lacks `{name}`, which is read for its shape.")
     return shapes[name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sfumato.checkpoints import architecture, compvis, folders
 from sfumato.checkpoints.hdf5 import read_keras_h5
@@ -13,9 +14,8 @@ from sfumato.checkpoints.kerascv import from_kerascv
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
-from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
-
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+from sfumato.networks.configs import SIZES, AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.presets.families import Family, Prediction, find_family
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 FORMATS = ".safetensors, .ckpt, .pt, .pth, .bin or .h5"
@@ -34,25 +34,43 @@ class Checkpoint:
     parts: dict[str, Tensors]
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     prediction: Prediction | None = None
-    """What the U-Net predicts, where the files tell; 2.x in a single file does not."""
+    """The kind of the U-Net's answer, where the files say it; 2.x in a single file does not."""
 
-    @property
-    def is_xl(self) -> bool:
-        return "text_encoder_2" in self.parts
+    @cached_property
+    def family(self) -> Family:
+        """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
+        unet = self._unet_config if "unet" in self.parts else UNetConfig()
+        sizes = unet.added_width > 0 or "text_encoder_2" in self.parts
+        return find_family(unet.context_width, sizes)
 
     def unet_config(self) -> UNetConfig:
+        """Of the U-Net; CheckpointError if it does not fit the text encoders' output."""
+        config = self._unet_config
+        if config.added_width and "text_encoder_2" in self.parts:
+            text = self.text_encoder_config("text_encoder_2")
+            added_width = (text.projection or text.width) + SIZES * config.size_embedding
+            if added_width != config.added_width:
+                raise CheckpointError(
+                    f"The U-Net of `{self.path}` must take {added_width} numbers: the pooled text "
+                    f"of the second text encoder and {SIZES} sizes, each as "
+                    f"{config.size_embedding} (`addition_time_embed_dim`). It takes "
+                    f"{config.added_width}."
+                )
+        return config
+
+    @cached_property
+    def _unet_config(self) -> UNetConfig:
         return architecture.unet_config(self.shapes("unet"), self.settings.get("unet"))
 
     def autoencoder_config(self) -> AutoencoderConfig:
         part = "decoder" if "decoder" in self.parts else "image_encoder"
-        settings = {"scaling_factor": 0.13025 if self.is_xl else 0.18215}
-        settings |= self.settings.get("vae", {})
+        settings = {"scaling_factor": self.family.scaling_factor} | self.settings.get("vae", {})
         return architecture.autoencoder_config(self.shapes(part), settings)
 
     def text_encoder_config(self, part: str = "text_encoder") -> TextEncoderConfig:
         """Of "text_encoder" or "text_encoder_2"."""
-        settings = self.settings.get(part)
-        return architecture.text_encoder_config(self.shapes(part), settings, self.is_xl)
+        settings, penultimate = self.settings.get(part), self.family.penultimate
+        return architecture.text_encoder_config(self.shapes(part), settings, penultimate)
 
     def shapes(self, part: str) -> architecture.Shapes:
         """The shapes of a part's tensors; CheckpointError if the files do not hold this part."""
@@ -101,22 +119,20 @@ def _open_files(path: Path, files: list[Path]) -> Checkpoint:
     parts: dict[str, Tensors] = {}
     scheduler: dict[str, Any] = {}
     for file in files:
-        found, told = _open_file(file)
+        found, said = _open_file(file)
         if double := sorted(parts.keys() & found.keys()):
             raise CheckpointError(f"`{path}` holds the {double[0]} twice.")
         parts |= found
-        scheduler |= told
+        scheduler |= said
     settings = {"scheduler": scheduler} if scheduler else {}
     checkpoint = Checkpoint(path, parts, settings, scheduler.get("prediction_type"))
     if checkpoint.prediction is None and "unet" in parts:
-        # 2.x was published in both kinds, with the same shapes.
-        is_2 = checkpoint.unet_config().context_width == 1024
-        checkpoint = replace(checkpoint, prediction=None if is_2 else "epsilon")
+        return replace(checkpoint, prediction=checkpoint.family.prediction)
     return checkpoint
 
 
 def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The parts in a file, and what it tells of the scheduler in diffusers' words."""
+    """The parts in a file, and what it says of the scheduler in diffusers' words."""
     if file.suffix == ".h5":
         part, tensors = from_kerascv(read_keras_h5(file))
         return {part: tensors}, {"prediction_type": "epsilon"} if part == "unet" else {}

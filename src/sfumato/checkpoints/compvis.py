@@ -1,18 +1,20 @@
 """The names of single-file checkpoints (CompVis, OpenCLIP, Stability) -> the native names.
 
-Native names are those of diffusers and transformers, which the networks' attributes carry. Where
-CompVis counts the blocks of a side through, the native names count levels and blocks in a level;
-that arithmetic needs no configuration, because the file's own names show where levels end.
+Native names are those of diffusers and transformers, which the networks' attributes carry. CompVis
+counts the blocks of a side of the U through; the native names count levels and blocks in a level.
+The names of a U-Net come from its configuration, so they fit files of some of its layers, too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sfumato.checkpoints import folders
+from sfumato.checkpoints.architecture import Shapes, build_unet_config, shape_of, shapes_of
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
+from sfumato.networks.configs import UNetConfig
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -21,7 +23,7 @@ OPENCLIP = "cond_stage_model.model."  # 2.x
 XL_CLIP = "conditioner.embedders.0.transformer."
 XL_OPENCLIP = "conditioner.embedders.1.model."
 
-# What a checkpoint may hold beside the weights of the networks: the training's noise tables, its
+# Tensors of a checkpoint that are no weights of the networks: the training's noise tables, its
 # losses and averaged copies, CLIP's temperature, and marks of the kind of the model.
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"
@@ -39,14 +41,22 @@ UNET_ENDS = {
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
 }
-RESNET = {
-    "in_layers.0": "norm1",
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.0": "norm2",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
+UNET_LAYERS = {
+    "resnets": {
+        "norm1": "in_layers.0",
+        "conv1": "in_layers.2",
+        "time_emb_proj": "emb_layers.1",
+        "norm2": "out_layers.0",
+        "conv2": "out_layers.3",
+        "conv_shortcut": "skip_connection",
+    },
+    "downsamplers": {"conv": "op"},
 }
+"""Native names of layers within a part -> CompVis' names, where they differ."""
+UNET_PARTS = re.compile(
+    r"(?P<side>input|middle|output)_blocks?(\.(?P<block>\d{1,3}))?\.(?P<part>\d{1,3})\."
+    r"(?P<kind>in_layers|transformer_blocks|op|conv)\.(?P<index>\d{1,3})?"
+)
 AUTOENCODER = [
     (r"\bmid\.block_1\.", "mid_block.resnets.0."),
     (r"\bmid\.block_2\.", "mid_block.resnets.1."),
@@ -92,7 +102,7 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
     unet = _take(rest, UNET)
     text = _take(rest, CLIP) or _take(rest, XL_CLIP) or _openclip_2(_take(rest, OPENCLIP))
     parts = {
-        "unet": rename(unet, unet_names(unet)),
+        "unet": _native_unet(unet),
         "vae": rename_vae(_take(rest, VAE)),
         "text_encoder": folders.native("text_encoder", text),
         "text_encoder_2": _openclip(_take(rest, XL_OPENCLIP)),
@@ -103,13 +113,13 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
 
 
 def scheduler(tensors: Tensors) -> dict[str, Any]:
-    """What marks among the tensors tell of the training, in the words of diffusers' schedulers."""
-    told: dict[str, Any] = {}
+    """The training as marks among the tensors describe it, in the words of diffusers."""
+    settings: dict[str, Any] = {}
     if "v_pred" in tensors:
-        told["prediction_type"] = "v_prediction"
+        settings["prediction_type"] = "v_prediction"
     if "ztsnr" in tensors:
-        told["rescale_betas_zero_snr"] = True
-    return told
+        settings["rescale_betas_zero_snr"] = True
+    return settings
 
 
 def _take(tensors: Tensors, prefix: str) -> Tensors:
@@ -118,62 +128,54 @@ def _take(tensors: Tensors, prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
-def rename(tensors: Tensors, names: dict[str, str]) -> Tensors:
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+def unet_names(config: UNetConfig) -> dict[str, str]:
+    """CompVis' name -> native name of every layer of the U-Net, in the order of the data."""
+    names = dict(UNET_ENDS)
+    for part in config.parts():
+        renamed = UNET_LAYERS.get(part.kind, {})
+        for layer in part.layers():
+            names[f"{part.compvis}.{renamed.get(layer, layer)}"] = f"{part.name}.{layer}"
+    return names
 
 
-def unet_names(names: Iterable[str]) -> dict[str, str]:
-    """CompVis name -> native name, for every name of a U-Net that is known."""
-    names = list(names)
-    places = _unet_places(names)
-    found: dict[str, str] = {}
-    for name in names:
-        stem, _, leaf = name.rpartition(".")
-        if stem in UNET_ENDS:
-            found[name] = f"{UNET_ENDS[stem]}.{leaf}"
-            continue
-        block, part, rest = _split_block(name)
-        if (block, part) not in places:
-            continue
-        stem, _, leaf = rest.rpartition(".")
-        inner = RESNET.get(stem, stem)
-        if inner in {"op", "conv"}:  # a change of size; only its place tells which
-            inner = "conv"
-        found[name] = f"{places[block, part]}.{inner}.{leaf}"
-    return found
+def unet_structure(shapes: Shapes) -> UNetConfig:
+    """The configuration of a U-Net of CompVis' names, as far as names depend on it.
+
+    Raises:
+        CheckpointError: the blocks are not those of a U.
+    """
+    found: dict[tuple[str, int, int], dict[str, set[str]]] = {}
+    for match in filter(None, map(UNET_PARTS.match, shapes)):
+        place = (match["side"], int(match["block"] or 0), int(match["part"]))
+        found.setdefault(place, {}).setdefault(match["kind"], set()).add(match["index"])
+
+    sides: dict[str, list[list[int]]] = {"input": [[]], "middle": [[]], "output": [[]]}
+    channels: list[int] = []
+    for (side, block, part), kinds in sorted(found.items()):
+        levels = sides[side]
+        if "in_layers" in kinds:
+            if side == "input" and not levels[-1]:
+                name = f"input_blocks.{block}.{part}.in_layers.2.weight"
+                channels.append(shape_of(shapes, name)[0])
+            levels[-1].append(0)
+        elif "transformer_blocks" in kinds and levels[-1]:
+            levels[-1][-1] = len(kinds["transformer_blocks"])
+        else:  # a change of size
+            levels.append([])
+    down, (mid, *_), up = (tuple(map(tuple, levels)) for levels in sides.values())
+    heads = (1,) * len(channels)
+    return build_unet_config(channels=tuple(channels), down=down, mid=mid, up=up, heads=heads)
 
 
-def _split_block(name: str) -> tuple[str, int, str]:
-    """input_blocks.4.1.norm.weight -> ("input_blocks.4", 1, "norm.weight")"""
-    match = re.match(r"((?:input|output)_blocks\.\d+|middle_block)\.(\d+)\.(.+)", name)
-    return (match[1], int(match[2]), match[3]) if match else ("", 0, name)
+def _native_unet(tensors: Tensors) -> Tensors:
+    """The tensors by native name; a name that no U-Net has stays as it is."""
+    names = unet_names(unet_structure(shapes_of(tensors))) if tensors else {}
 
+    def native(name: str) -> str:
+        stem, dot, leaf = name.rpartition(".")
+        return f"{names.get(stem, stem)}{dot}{leaf}"
 
-def _unet_places(names: list[str]) -> dict[tuple[str, int], str]:
-    """The native place of every part: ("input_blocks.4", 1) -> "down_blocks.1.attentions.0"."""
-    kinds: dict[str, dict[int, str]] = {}
-    for name in names:
-        block, part, rest = _split_block(name)
-        first = rest.split(".")[0]
-        kind = {"op": "downsamplers", "conv": "upsamplers", "in_layers": "resnets"}.get(first)
-        if kind or first == "transformer_blocks":
-            kinds.setdefault(block, {})[part] = kind or "attentions"
-    places: dict[tuple[str, int], str] = {}
-    for part, kind in kinds.pop("middle_block", {}).items():
-        places["middle_block", part] = f"mid_block.{kind}.{part // 2}"
-    for side, native in (("input_blocks", "down_blocks"), ("output_blocks", "up_blocks")):
-        level = index = 0
-        for number in range(len(kinds) + 1):
-            parts = kinds.get(f"{side}.{number}", {})
-            for part, kind in sorted(parts.items()):
-                changes_size = kind.endswith("samplers")
-                count = 0 if changes_size else index
-                places[f"{side}.{number}", part] = f"{native}.{level}.{kind}.{count}"
-            if any(kind.endswith("samplers") for kind in parts.values()):
-                level, index = level + 1, 0
-            elif parts:
-                index += 1
-    return places
+    return _rename(tensors, native)
 
 
 def rename_vae(tensors: Tensors) -> Tensors:
@@ -189,7 +191,14 @@ def rename_vae(tensors: Tensors) -> Tensors:
             name = f"decoder.up_blocks.{top - int(match[1])}.{part}{name[match.end() :]}"
         return name
 
-    return {native(name): tensor for name, tensor in tensors.items()}
+    return _rename(tensors, native)
+
+
+def _rename(tensors: Tensors, native: Callable[[str], str]) -> Tensors:
+    found = {native(name): tensor for name, tensor in tensors.items()}
+    if len(found) < len(tensors):
+        raise CheckpointError("The checkpoint has a tensor under two names.")
+    return found
 
 
 def _openclip(tensors: Tensors) -> Tensors:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
+from sfumato._files import read_json
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.presets.table import WEIGHTS
 
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
-MAX_JSON = 2**20
+Value = TypeVar("Value")
+
+PARTS = tuple(WEIGHTS)
 
 # Attention of the autoencoder as diffusers named it before version 0.15.
 OLD_ATTENTION = [
@@ -23,8 +25,8 @@ OLD_ATTENTION = [
     (r"\.proj_attn\.", ".to_out.0."),
 ]
 
-# What a part's folder holds beside its networks, by the file's kind, in the order of preference.
 STEMS = r"(diffusion_pytorch_model|pytorch_model|model)"
+"""The names of the files of a part's weights, without what follows the first dot."""
 
 
 def is_diffusers(folder: Path) -> bool:
@@ -50,9 +52,9 @@ def read_folder(
     """
     folders = [part for part in PARTS if (folder / part).is_dir()]
     parts = {part: native(part, read_part(folder / part, variant)) for part in folders}
-    settings = {part: read_json(folder / part / "config.json") for part in folders}
-    settings["scheduler"] = read_json(folder / "scheduler" / "scheduler_config.json")
-    settings["index"] = read_json(folder / "model_index.json")
+    settings = {part: read_settings(folder / part / "config.json") for part in folders}
+    settings["scheduler"] = read_settings(folder / "scheduler" / "scheduler_config.json")
+    settings["index"] = read_settings(folder / "model_index.json")
     return parts, settings
 
 
@@ -63,6 +65,16 @@ def native(part: str, tensors: Tensors) -> Tensors:
     if part == "vae":
         return {_new_attention(name): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def published(part: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Tensors, or what else is kept by their native names, by the names in a part's file."""
+    if not part.startswith("text_encoder"):
+        return dict(tensors)
+    return {
+        name if name.startswith("text_projection.") else f"text_model.{name}": value
+        for name, value in tensors.items()
+    }
 
 
 def _new_attention(name: str) -> str:
@@ -110,24 +122,16 @@ def choose(names: Sequence[str], variant: str | None = None) -> list[str]:
 
 def _check_index(index: Path, names: list[str], tensors: Tensors) -> None:
     """All tensors that the index assigns to these files must be there."""
-    places = read_json(index).get("weight_map", {})
+    places = read_settings(index).get("weight_map", {})
     if not isinstance(places, Mapping) or not set(map(str, places.values())) & set(names):
         return  # the index of another variant
     if lost := sorted(set(places) - set(tensors)):
         raise CheckpointError(f"`{index}` names the tensor `{lost[0]}`, which no file has.")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no such file."""
-    if not path.is_file():
-        return {}
-    if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"`{path}` is longer than {MAX_JSON} bytes.")
+def read_settings(path: Path) -> dict[str, Any]:
+    """The object in a part's JSON file; empty if there is no such file."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"`{path}` is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise CheckpointError(f"`{path}` must hold a JSON object. Received: {kind}")
-    return content
+        return read_json(path)
+    except ValueError as error:
+        raise CheckpointError(f"{error}") from error

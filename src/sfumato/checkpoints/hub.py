@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sfumato import presets
-from sfumato.checkpoints.folders import PARTS, choose, read_json
+from sfumato.checkpoints.folders import PARTS, choose, read_settings
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.presets import Preset
 
@@ -22,25 +22,33 @@ SETTINGS = re.compile(
     r"|(unet|vae|text_encoder|text_encoder_2)/[\w.-]+\.json"
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-class Source(NamedTuple):
-    """Where the files are, and the preset that was named, if one was."""
-
-    path: Path
-    preset: Preset | None = None
+CHOICES = (
+    f"A model must be a preset ({', '.join(presets.PRESETS)}), "
+    "a repository of the Hub such as user/name"
+)
 
 
 class Address(NamedTuple):
-    """A repository of the Hub, at a revision, and one file of it if one was named."""
+    """A model of the Hub or of the package: a repository, at a revision, or one file of it."""
 
     repository: str
+    """Empty: the model is part of the package."""
     revision: str = "main"
     file: str = ""
+    preset: Preset | None = None
+    """The preset that was named, if one was."""
+
+
+class Source(NamedTuple):
+    """The files of a model, its preset if one was named, and its name as it may be published."""
+
+    path: Path
+    preset: Preset | None
+    name: str
 
 
 def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source:
-    """The files of a model, fetched from the Hub if they are not at hand.
+    """The files of a model, fetched from the Hub if they are not on this machine.
 
     Args:
         name: a preset or one of its aliases; a folder or file; a repository "user/name" or
@@ -50,28 +58,22 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
 
     Raises:
         ValueError: ``name`` is none of these.
-        FileNotFoundError: the files are neither here nor to be had; says what was looked for where.
+        FileNotFoundError: the files cannot be had; says what was looked for where.
     """
     text = os.fspath(name)
-    if preset := presets.find(text):
-        if preset.folder:
-            return Source(_bundled(preset), preset)
-        address = Address(preset.repository, preset.revision)
-        return Source(download(address, preset.variant, offline, preset), preset)
-    path = Path(text).expanduser()
-    if path.exists():
-        return Source(path)
-    if address := parse(text):
-        return Source(download(address, None, offline))
-    raise ValueError(
-        f"A model must be a preset ({', '.join(presets.PRESETS)}), a folder, a file or a Hub "
-        f"repository such as user/name. Received: {text!r}, and there is no such file"
-    )
+    address, path = find_address(text), Path(text).expanduser()
+    if path.exists() and not (address and address.preset):
+        return Source(path, None, presets.public_name(text))
+    if address:
+        return Source(download(address, offline), address.preset, text)
+    raise ValueError(f"{CHOICES}, a folder or a file. Received: {text!r}; there is no such file")
 
 
-def parse(text: str) -> Address | None:
-    """The address in a repository id or a URL of the Hub; None if it is neither."""
-    text = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/|^hf://", "", text)
+def find_address(name: str) -> Address | None:
+    """The address of a preset, or in a repository's id or URL; None if it is neither."""
+    if preset := presets.find(name):
+        return Address(preset.repository, preset.revision, preset=preset)
+    text = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/|^hf://", "", name)
     word = r"[A-Za-z0-9][\w.-]*"
     found = re.fullmatch(
         rf"(?P<id>{word}/{word}?)(@(?P<at>[\w.-]+))?"
@@ -90,45 +92,42 @@ def _bundled(preset: Preset) -> Path:
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(
             f"The preset {preset.name!r} is part of this package, but its weights are not in "
-            f"`{folder}`. Install Sfumato anew, or name another model with `preset=` "
+            f"`{folder}`. Install Sfumato again, or name another model with `preset=` "
             "(`--model` on the command line)."
         )
     return folder
 
 
-def download(
-    address: Address,
-    variant: str | None = None,
-    offline: bool | None = None,
-    preset: Preset | None = None,
-) -> Path:
-    """The folder (or the file) of a repository in the Hub's cache, complete."""
+def download(address: Address, offline: bool | None = None) -> Path:
+    """The folder (or the file) of a model, complete, from the cache or from the Hub."""
     from huggingface_hub import HfApi, constants, snapshot_download
 
+    repository, revision, file, preset = address
+    if preset and preset.folder:
+        return _bundled(preset)
     offline = constants.HF_HUB_OFFLINE if offline is None else offline
-    repository, revision, _ = address
-    at_hand = cached(address, preset)
-    if at_hand and (offline or COMMIT.fullmatch(revision)):
-        return at_hand
+    path = cached(address)
+    if path and (offline or COMMIT.fullmatch(revision)):
+        return path
     cause: Exception | str = "the network is switched off (offline)"
     if not offline:
         try:
             # Not list_repo_files: it tries for half a minute where there is no network.
             about = HfApi().model_info(repository, revision=revision, timeout=10)
-            names = [file.rfilename for file in about.siblings or []]
-            wanted = [address.file] if address.file else select(names, variant)
+            names = [sibling.rfilename for sibling in about.siblings or []]
+            wanted = [file] if file else select(names, preset.variant if preset else None)
             folder = snapshot_download(repository, revision=revision, allow_patterns=wanted)
-            path = Path(folder, address.file)
-            if not path.exists():
-                raise FileNotFoundError(f"`{path}` is not there.")
-            return path
+            fetched = Path(folder, file)
+            if not fetched.exists():
+                raise FileNotFoundError(f"`{fetched}` is not there.")
+            return fetched
         except CheckpointError:
             raise
         except Exception as error:  # noqa: BLE001  whatever the network's layers raise
-            if at_hand:
-                return at_hand
+            if path:
+                return path
             cause = error
-    raise FileNotFoundError(_explain(address, cause, preset)) from (
+    raise FileNotFoundError(_explain(address, cause)) from (
         cause if isinstance(cause, Exception) else None
     )
 
@@ -162,21 +161,20 @@ def select(names: Sequence[str], variant: str | None = None) -> list[str]:
     return [n for n in names if SETTINGS.fullmatch(n)] + weights
 
 
-def cached(address: Address, preset: Preset | None = None) -> Path | None:
+def cached(address: Address) -> Path | None:
     """The folder or file of a repository in the cache, if it is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    repository, revision, file, preset = address
     try:
-        folder = snapshot_download(
-            address.repository, revision=address.revision, local_files_only=True
-        )
+        folder = snapshot_download(repository, revision=revision, local_files_only=True)
     except (LocalEntryNotFoundError, ValueError) as error:
         # huggingface_hub 2 calls a repository incomplete of which we took what we need.
         folder = getattr(error, "snapshot_path", None)
     if folder is None:
         return None
-    path = Path(folder, address.file)
+    path = Path(folder, file)
     return path if path.is_file() or is_complete(path, preset) else None
 
 
@@ -185,7 +183,7 @@ def is_complete(folder: Path, preset: Preset | None = None) -> bool:
 
     Without an index, which all presets have, it must hold one file of weights.
     """
-    index = read_json(folder / "model_index.json")
+    index = read_settings(folder / "model_index.json")
     parts = [part for part in PARTS if index.get(part) not in (None, [None, None])]
     if not parts:
         return not (index or preset) and len([*folder.glob("*.safetensors")]) == 1
@@ -200,21 +198,22 @@ def is_complete(folder: Path, preset: Preset | None = None) -> bool:
 
 
 def cache_folder(repository: str) -> Path:
-    """Where the Hub's client keeps what it has of a repository."""
+    """The folder in which the Hub's client keeps the files of a repository."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
 
 
-def _explain(address: Address, cause: Exception | str, preset: Preset | None) -> str:
+def _explain(address: Address, cause: Exception | str) -> str:
     from huggingface_hub import constants
 
-    cache = cache_folder(address.repository)
-    what = f"The preset {preset.name!r}" if preset else f"The model {address.repository!r}"
-    files = ", ".join(preset.files if preset else [address.file or "its safetensors, JSON, text"])
+    repository, revision, file, preset = address
+    cache = cache_folder(repository)
+    what = f"The preset {preset.name!r}" if preset else f"The model {repository!r}"
+    files = ", ".join(preset.files if preset else [file or "its safetensors, JSON, text"])
     return (
-        f"{what} needs files of the Hub repository {address.repository} (revision "
-        f"{address.revision}) that are not at hand: {files}. Looked in `{cache}` and at "
-        f"{constants.ENDPOINT}/{address.repository}: {cause}. Without a network, name a folder or "
-        "file of weights, or use preset='mini' (`--model mini`), which is part of this package."
+        f"{what} needs files of the Hub repository {repository} (revision {revision}) that are not "
+        f"here: {files}. Looked in `{cache}` and at {constants.ENDPOINT}/{repository}: {cause}. "
+        "Without a network, name a folder or file of weights, or use preset='mini' "
+        "(`--model mini`), which is part of this package."
     )

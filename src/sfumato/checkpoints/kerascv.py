@@ -1,6 +1,6 @@
 """The order of the arrays in KerasCV's .h5 files, and so their native names.
 
-The files of the four networks are told apart by how many arrays they hold. The order is that of
+The number of arrays in a file says which of the four networks it holds. The order is that of
 the layers in KerasCV's code, except that the U-Net, a functional model, is sorted by depth: the
 first convolution comes between the two time layers.
 """
@@ -62,9 +62,9 @@ def _order(count: int) -> tuple[str, list[str]]:
     names = list(text_encoder_order((count - 4) // 16))
     if count > 4 and len(names) == count:
         return "text_encoder", names
-    known = {part: len(names) for part, names in orders.items()}
+    counts = {part: len(names) for part, names in orders.items()}
     raise CheckpointError(
-        f"A KerasCV .h5 file must have {known} arrays, or 16 per layer and 4 (text encoder). "
+        f"A KerasCV .h5 file must have {counts} arrays, or 16 per layer and 4 (text encoder). "
         f"Received: {count} arrays"
     )
 
@@ -90,46 +90,13 @@ def text_encoder_order(layers: int) -> Names:
 
 
 def unet_order(c: UNetConfig) -> Names:
-    """Of a U-Net with one transformer block where there is any, as 1.x and 2.x are."""
     yield from _affine("", "time_embedding.linear_1", "conv_in", "time_embedding.linear_2")
-    skips, width = [c.channels[0]], c.channels[0]
-    last = len(c.channels) - 1
-    for level, (depths, out) in enumerate(zip(c.down, c.channels, strict=True)):
-        for index, depth in enumerate(depths):
-            yield from _unet_block(f"down_blocks.{level}.", index, depth, width != out)
-            width = out
-            skips.append(width)
-        if level < last:
-            yield from _affine(f"down_blocks.{level}.", "downsamplers.0.conv")
-            skips.append(width)
-    for index, depth in enumerate(c.mid):
-        yield from _unet_block("mid_block.", index, depth, False)
-    for level, (depths, out) in enumerate(zip(c.up, c.channels[::-1], strict=True)):
-        for index, depth in enumerate(depths):
-            yield from _unet_block(f"up_blocks.{level}.", index, depth, width + skips.pop() != out)
-            width = out
-        if level < last:
-            yield from _affine(f"up_blocks.{level}.", "upsamplers.0.conv")
+    for part in c.parts():
+        for layer in part.layers():
+            yield f"{part.name}.{layer}.weight"
+            if not layer.endswith((".to_q", ".to_k", ".to_v")):
+                yield f"{part.name}.{layer}.bias"
     yield from _affine("", "conv_norm_out", "conv_out")
-
-
-def _unet_block(prefix: str, index: int, depth: int, shortcut: bool) -> Names:
-    resnet = f"{prefix}resnets.{index}."
-    yield from _affine(resnet, "norm1", "conv1", "time_emb_proj", "norm2", "conv2")
-    yield from _affine(resnet, *["conv_shortcut"] * shortcut)
-    if not depth:
-        return
-    transformer = f"{prefix}attentions.{index}."
-    yield from _affine(transformer, "norm", "proj_in")
-    for block in range(depth):
-        inner = f"{transformer}transformer_blocks.{block}."
-        for number in (1, 2):
-            yield from _affine(inner, f"norm{number}")
-            for part in ("to_q", "to_k", "to_v"):
-                yield f"{inner}attn{number}.{part}.weight"
-            yield from _affine(inner, f"attn{number}.to_out.0")
-        yield from _affine(inner, "norm3", "ff.net.0.proj", "ff.net.2")
-    yield from _affine(transformer, "proj_out")
 
 
 def image_encoder_order(c: AutoencoderConfig) -> Names:

@@ -7,27 +7,38 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from sfumato.checkpoints.checkpoint import Checkpoint, Prediction, open_checkpoint
+import numpy as np
+
+from sfumato._files import read_pad_token
+from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from sfumato.checkpoints.filling import fill
-from sfumato.checkpoints.folders import read_json
 from sfumato.checkpoints.hub import resolve
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import AutoencoderConfig
+from sfumato.networks.configs import END_OF_TEXT, AutoencoderConfig
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import Preset
+from sfumato.presets.families import EXCLAMATION, Family, Prediction
 
-END_OF_TEXT = 49407
 CUSTOM = Preset("", "A model of no preset", variant="")
+PADS = {"!": EXCLAMATION, "<|endoftext|>": END_OF_TEXT}
 
 
 @dataclass(frozen=True)
 class Model:
-    """What ``StableDiffusion`` needs to know of a model; networks are made when asked for."""
+    """A model's files, its settings, and its networks, which are made when they are asked for."""
 
     checkpoint: Checkpoint
     preset: Preset = CUSTOM
     given_prediction: Prediction | None = None
+    name: str = ""
+    """Of the preset or the repository as the user gave it; of a path the last part, as the rest
+    says who made a picture."""
+
+    @property
+    def family(self) -> Family:
+        """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
+        return self.checkpoint.family
 
     @property
     def steps(self) -> int:
@@ -54,7 +65,7 @@ class Model:
 
     @property
     def prediction(self) -> Prediction:
-        """What the U-Net predicts: as told by the user, the files, the preset; else epsilon."""
+        """The kind of the U-Net's answer: the user's word, the files', the preset's, or epsilon."""
         return self.given_prediction or self.checkpoint.prediction or self.preset.prediction
 
     @property
@@ -65,9 +76,7 @@ class Model:
             return size * self.autoencoder_config.downsampling
         if self.preset is not CUSTOM:
             return self.preset.size
-        if self.checkpoint.is_xl:
-            return 1024
-        return 768 if self.prediction == "v_prediction" else 512
+        return self.family.v_size if self.prediction == "v_prediction" else self.family.size
 
     @property
     def noise(self) -> dict[str, Any]:
@@ -86,28 +95,36 @@ class Model:
     def zero_negative(self) -> bool:
         """Whether no negative prompt means zeros instead of the empty prompt, as XL was trained."""
         index = self.checkpoint.settings.get("index", {})
-        return bool(index.get("force_zeros_for_empty_prompt", self.checkpoint.is_xl))
+        return bool(index.get("force_zeros_for_empty_prompt", self.family.zero_negative))
 
     @cached_property
     def pad_tokens(self) -> tuple[int, ...]:
-        """The token that fills up a prompt, for each text encoder."""
-        if self.checkpoint.is_xl:
-            return self._pad_token("tokenizer", END_OF_TEXT), self._pad_token("tokenizer_2", 0)
-        is_2 = self.checkpoint.unet_config().context_width == 1024
-        return (self._pad_token("tokenizer", 0 if is_2 else END_OF_TEXT),)
-
-    def _pad_token(self, folder: str, default: int) -> int:
-        """As the folder's tokenizer says: "!" is token 0, which 2.x was trained with."""
-        for file in ("special_tokens_map.json", "tokenizer_config.json"):
-            token = read_json(self.checkpoint.path / folder / file).get("pad_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            if token in ("!", "<|endoftext|>"):
-                return 0 if token == "!" else END_OF_TEXT
-        return default
+        """The token that fills up a prompt, for each text encoder: the folder's or the family's."""
+        folders = ("tokenizer", "tokenizer_2")
+        return tuple(
+            PADS.get(str(read_pad_token(self.checkpoint.path / folder)), token)
+            for folder, token in zip(folders, self.family.pad_tokens, strict=False)
+        )
 
     @cached_property
     def autoencoder_config(self) -> AutoencoderConfig:
         return self.checkpoint.autoencoder_config()
+
+    @cached_property
+    def preview_factors(self) -> np.ndarray | None:
+        """Latents to colours (C + 1, 3), for ``latents_to_rgb``; None: not known."""
+        config = self.autoencoder_config
+        usual = replace(config, scaling_factor=AutoencoderConfig.scaling_factor)
+        own = self.family.preview_factors if usual == AutoencoderConfig() else ()
+        factors = self.preset.preview_factors or own
+        fits = len(factors) == config.latent_channels + 1
+        return np.array(factors, "float32") if fits else None
+
+    @cached_property
+    def sees_masks(self) -> bool:
+        """Whether the U-Net was trained for inpainting and has inputs for what is known."""
+        latent_channels = self.autoencoder_config.latent_channels
+        return self.checkpoint.unet_config().in_channels > latent_channels
 
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
@@ -119,7 +136,8 @@ class Model:
 
     def text_encoder_2(self, dtype: Any = None) -> TextEncoder | None:
         """XL's second text encoder; None for other models."""
-        return self._text_encoder("text_encoder_2", dtype) if self.checkpoint.is_xl else None
+        has_two = self.family.text_encoders == 2
+        return self._text_encoder("text_encoder_2", dtype) if has_two else None
 
     def _text_encoder(self, part: str, dtype: Any) -> TextEncoder:
         network = TextEncoder(self.checkpoint.text_encoder_config(part), dtype, part)
@@ -149,10 +167,10 @@ def open_model(
 
     Args:
         name: see ``checkpoints.hub.resolve``.
-        prediction: what the U-Net predicts, where the files do not tell: 2.x in a single file.
+        prediction: what the U-Net predicts, where the files do not say: 2.x in a single file.
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
     """
-    path, preset = resolve(name, offline)
+    path, preset, public_name = resolve(name, offline)
     checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
     if preset and preset.shares:
         base = open_model(preset.shares).checkpoint
@@ -161,4 +179,4 @@ def open_model(
             parts=base.parts | checkpoint.parts,
             settings=base.settings | checkpoint.settings,
         )
-    return Model(checkpoint, preset or CUSTOM, prediction)
+    return Model(checkpoint, preset or CUSTOM, prediction, public_name)

@@ -40,7 +40,7 @@ STORAGES = {
 
 
 class Ignored:
-    """What stands for objects of a training run that a checkpoint drags along."""
+    """A stand-in for objects of a training run that a checkpoint drags along."""
 
     def __init__(self, *_args: Any, **_options: Any) -> None: ...
 
@@ -126,7 +126,7 @@ def check_instructions(text: bytes) -> None:
 
 
 def find(module: str, name: str) -> Any:
-    """What a name in the pickle stands for; ValueError if it must not be followed."""
+    """The object for a name in the pickle; ValueError if the name must not be followed."""
     if module == "torch" and name in STORAGES:
         return STORAGES[name]
     if (module, name) == ("collections", "OrderedDict"):

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from sfumato._files import replacing
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, map_file, view
 
 MAX_HEADER = 4 * 2**20
@@ -83,23 +82,8 @@ def write_safetensors(
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write, which appears under its name when it is complete."""
-    path = Path(path)
-    partial = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with partial.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:
-    """Where the tensors begin, and what the header says of them."""
+    """The offset of the first tensor, and the entries of the header."""
     if raw.size < 8:
         raise ValueError("it ends within the header's length")
     length = int.from_bytes(raw[:8].tobytes(), "little")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,23 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from sfumato.checkpoints.filling import SCALE, is_kernel, sources
-from sfumato.checkpoints.safetensors import replacing, write_safetensors
+from sfumato._files import replacing
+from sfumato.checkpoints.folders import published
+from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.tensors import Tensors
+from sfumato.checkpoints.weights import SCALE, is_kernel, source_shapes, sources
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.networks.configs import (
+    END_OF_TEXT,
+    START_OF_TEXT,
+    AutoencoderConfig,
+    TextEncoderConfig,
+    UNetConfig,
+)
 from sfumato.networks.network import Block, Network, keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
+from sfumato.presets.table import WEIGHTS
 
 Settings = dict[str, Any]
 
@@ -77,41 +86,48 @@ def save_diffusers(
         tensors = {k: v.astype(DTYPES[dtype]) for k, v in export(networks).items()}
         if int8_embeddings:
             tensors = quantize_embeddings(tensors)
-        stem = "diffusion_pytorch_model"
-        settings = _SETTINGS[type(networks[0])](networks[0].config)
-        if part.startswith("text_encoder"):
-            stem = "model"
-            tensors = {_text_name(name): tensor for name, tensor in tensors.items()}
+        settings = settings_of(networks[0])
         if part == "unet" and size:
             settings["sample_size"] = size // vae.downsampling
         (folder / part).mkdir(parents=True, exist_ok=True)
-        write_safetensors(folder / part / f"{stem}.safetensors", tensors)
+        write_safetensors(folder / part / f"{WEIGHTS[part]}.safetensors", published(part, tensors))
         _write_json(folder / part / "config.json", settings)
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
     noise = SCHEDULER | dict(scheduler or {})
     _write_json(folder / "scheduler" / "scheduler_config.json", noise)
-    _write_json(folder / "model_index.json", _index(parts, noise))
+    _write_json(folder / "model_index.json", index(parts, noise))
 
 
 def export(network: Block | Sequence[Block]) -> Tensors:
     """The weights by native name in PyTorch's layout: what ``fill`` takes."""
     tensors: Tensors = {}
     for part in _networks(network):
-        linear = isinstance(part, UNet) and part.config.linear_projection
+        shapes = file_shapes(part)
         for key, variable in keys(part).items():
             value = np.asarray(ops.convert_to_numpy(variable.value))
-            if is_kernel(variable):
+            if is_kernel(key, value.ndim):
                 value = np.moveaxis(value, (-1, -2), (0, 1))
             names = sources(key)
             for name, piece in zip(names, np.split(value, len(names)), strict=True):
-                if CONVOLUTIONS.fullmatch(name) or (PROJECTIONS.fullmatch(name) and not linear):
-                    piece = piece[:, :, None, None]
-                tensors[name] = piece
+                tensors[name] = piece.reshape(shapes[name])
     return tensors
 
 
+def file_shapes(network: Block) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors that ``export`` gives."""
+    linear = isinstance(network, UNet) and network.config.linear_projection
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, variable in keys(network).items():
+        usual, *as_convolution = source_shapes(key, tuple(variable.shape))
+        for name in sources(key):
+            is_projection = PROJECTIONS.fullmatch(name) and not linear
+            is_convolution = CONVOLUTIONS.fullmatch(name) or is_projection
+            shapes[name] = as_convolution[0] if is_convolution else usual
+    return shapes
+
+
 def quantize_embeddings(tensors: Tensors) -> Tensors:
-    """The tensors with every embedding as int8 and the scales of its rows beside it."""
+    """The tensors with every embedding as int8, and another tensor with the scales of its rows."""
     found: Tensors = {}
     for name, tensor in tensors.items():
         if not name.endswith("embedding.weight"):
@@ -128,8 +144,9 @@ def _networks(network: Any) -> list[Any]:
     return [network] if isinstance(network, Block) else list(network)
 
 
-def _text_name(name: str) -> str:
-    return name if name.startswith("text_projection.") else f"text_model.{name}"
+def settings_of(network: Network) -> Settings:
+    """The network's ``config.json``."""
+    return _SETTINGS[type(network)](network.config)
 
 
 def _unet_settings(c: UNetConfig) -> Settings:
@@ -157,7 +174,7 @@ def _unet_settings(c: UNetConfig) -> Settings:
     }
     if c.added_width:
         settings["addition_embed_type"] = "text_time"
-        settings["addition_time_embed_dim"] = 256
+        settings["addition_time_embed_dim"] = c.size_embedding
         settings["projection_class_embeddings_input_dim"] = c.added_width
     if depths(c.up) != depths(c.down)[::-1]:
         settings["reverse_transformer_layers_per_block"] = depths(c.up)
@@ -192,8 +209,8 @@ def _text_encoder_settings(c: TextEncoderConfig) -> Settings:
         "max_position_embeddings": c.length,
         "hidden_act": c.activation,
         "projection_dim": c.projection or c.width,
-        "bos_token_id": 49406,
-        "eos_token_id": 49407,
+        "bos_token_id": START_OF_TEXT,
+        "eos_token_id": END_OF_TEXT,
     }
 
 
@@ -205,10 +222,13 @@ _SETTINGS = {
 }
 
 
-def _index(parts: Mapping[str, Any], scheduler: Settings) -> Settings:
-    is_xl = "text_encoder_2" in parts
-    index: Settings = {
-        "_class_name": "StableDiffusionXLPipeline" if is_xl else "StableDiffusionPipeline",
+def index(parts: Iterable[str], scheduler: Settings) -> Settings:
+    """The ``model_index.json`` of a folder with these parts."""
+    pipeline = (
+        "StableDiffusionXLPipeline" if "text_encoder_2" in parts else "StableDiffusionPipeline"
+    )
+    content: Settings = {
+        "_class_name": pipeline,
         "scheduler": ["diffusers", scheduler["_class_name"]],
         "tokenizer": ["transformers", "CLIPTokenizer"],
     }
@@ -218,7 +238,7 @@ def _index(parts: Mapping[str, Any], scheduler: Settings) -> Settings:
         "text_encoder": ["transformers", "CLIPTextModel"],
         "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
     }
-    return index | {part: classes[part] for part in parts}
+    return content | {part: classes[part] for part in parts}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from sfumato.cli import terminal
-from sfumato.cli.arguments import COMMANDS, overview
+from sfumato.cli.arguments import COMMANDS, OVERVIEW
 from sfumato.cli.help import UsageError
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        terminal.write(overview())
+        terminal.write(OVERVIEW)
         return OK
     if arguments[0] in ("-V", "--version"):
         from sfumato import __version__

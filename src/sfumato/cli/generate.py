@@ -3,86 +3,109 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sfumato.cli import engine
-from sfumato.cli.job import read_job
+from sfumato._backend import import_keras
+from sfumato.cli.asked import read_arguments
+from sfumato.cli.film import Film
+from sfumato.cli.info import described
 from sfumato.cli.names import check_writable, claim
-from sfumato.cli.progress import Progress, StepEvent
+from sfumato.cli.progress import Progress
 from sfumato.cli.terminal import Interruption
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
+    from sfumato.picture import Picture
+    from sfumato.request import Request
+    from sfumato.stable_diffusion import StableDiffusion
 
-    from sfumato.pictures import Recipe
+DEFAULT_MODEL = "mini"
 
 
 def run(options: argparse.Namespace) -> int:
     """Make all pictures of the command; those of a batch are on disk before the next begins."""
-    job = read_job(options)
-    check_writable(job.out)
+    asked = read_arguments(options)
+    for place in (options.out, options.preview, options.gif):
+        check_writable(place)
+    film = Film(options.preview, options.gif)
+    name = asked.request.model or DEFAULT_MODEL
+
     with Progress(options.quiet) as progress:
-        progress.doing(f"loading {job.model}")
-        pipeline = engine.load_pipeline(job.model, job.size, job.dtype)
-        if job.quantize:
-            progress.doing(f"measuring {job.model} for {job.quantize}")
-            pipeline.quantize(job.quantize)
-        sampling = job.sampling(pipeline.checkpoint)
+        progress.doing(f"loading {name}")
+        model = open_model(name, asked.request.dtype)
+        request = asked.completed(model.model)
+        if request.quantize:
+            progress.doing(f"measuring {name} for {request.quantize}")
+            model = open_model(name, request.dtype, request.height, request.width)
+            model.quantize(request.quantize)
+
         with Interruption() as interruption:
-
-            def watch(event: StepEvent) -> None:
-                progress.step(event)
-                if event.step < event.steps:  # the last one is done: let it be decoded and saved
+            for prompt in asked.prompts:
+                for batch in replace(request, prompt=prompt).batches(options.batch):
                     interruption.check()
-
-            for prompt, seed, count in job.batches():
-                interruption.check()
-                progress.doing(_title(prompt, seed, count))
-                start = time.perf_counter()
-                images = pipeline.text_to_image(
-                    prompt,
-                    negative_prompt=job.negative_prompt,
-                    batch_size=count,
-                    num_steps=sampling.steps,
-                    unconditional_guidance_scale=sampling.guidance,
-                    seed=seed,
-                    sampler=sampling.sampler,
-                    schedule=sampling.schedule,
-                    **job.shortcuts,
-                    on_step=watch,
-                    verbose=False,
-                )
-                seconds = (time.perf_counter() - start) / count
-                for number, image in enumerate(images):
-                    size = (image.shape[1], image.shape[0])
-                    recipe = job.recipe(sampling, prompt, seed + number, size)
-                    path = _save(image, recipe, job.out, metadata=not options.no_metadata)
-                    progress.write(_line(path, recipe, seconds) if options.json else str(path))
+                    start = time.perf_counter()
+                    painted = _painted(model, batch, progress, film, interruption)
+                    for number, picture in enumerate(painted):
+                        path = _save(picture, options)
+                        film.keep(number, picture)
+                        seconds = (time.perf_counter() - start) / batch.count
+                        line = _line(path, picture, seconds) if options.json else str(path)
+                        progress.write(line)
             interruption.check()
     return 0
 
 
-def _save(image: np.ndarray, recipe: Recipe, out: Path, metadata: bool) -> Path:
+def open_model(
+    name: str, dtype: str | None, height: int | None = None, width: int | None = None
+) -> StableDiffusion:
+    """The model, for pictures of a size or of its own."""
+    import_keras(alone=True)
+    from sfumato import StableDiffusion
+
+    return StableDiffusion.from_preset(name, height, width, dtype=dtype)
+
+
+def _painted(
+    model: StableDiffusion,
+    request: Request,
+    progress: Progress,
+    film: Film,
+    interruption: Interruption,
+) -> Iterator[Picture]:
+    """The pictures of a batch; shows each step on the way."""
+    from sfumato.picture import Picture
+
+    progress.doing(_title(request))
+    for event in model.stream(request):
+        if isinstance(event, Picture):
+            yield event
+            continue
+        progress.step(event.step, event.steps)
+        film.show(event)
+        if event.step < event.steps:  # the last one is done: let it be decoded and saved
+            interruption.check()
+
+
+def _save(picture: Picture, options: argparse.Namespace) -> Path:
     """Write one picture under a name that nothing has yet."""
-    from sfumato.pictures import save
-
-    with claim(out, recipe.seed or 0, recipe.prompt) as path:
-        return save(path, image, recipe=recipe if metadata else None)
+    with claim(options.out, picture.request.seed or 0, picture.request.prompt) as path:
+        return picture.save(path, recipe=not options.no_metadata)
 
 
-def _title(prompt: str, seed: int, count: int, width: int = 32) -> str:
-    """What is being painted, short enough to leave room for the bar."""
-    words = " ".join(prompt.split())
+def _title(request: Request, width: int = 32) -> str:
+    """The title of a picture that is being painted, short enough to leave room for the bar."""
+    words = " ".join(request.prompt.split())
     words = words if len(words) <= width else f"{words[: width - 1]}…"
-    return f"{words}, seed {seed}" + (f" to {seed + count - 1}" if count > 1 else "")
+    last = (request.seed or 0) + request.count - 1
+    return f"{words}, seed {request.seed}" + (f" to {last}" if request.count > 1 else "")
 
 
-def _line(path: Path, recipe: Recipe, seconds: float) -> str:
+def _line(path: Path, picture: Picture, seconds: float) -> str:
     """One picture as a JSON object."""
-    entry = {"path": str(path), "seconds": round(seconds, 3), **dataclasses.asdict(recipe)}
-    return json.dumps(entry)
+    entry = {"path": str(path), "seconds": round(seconds, 3)}
+    return json.dumps(entry | described(picture.request.recipe()))

@@ -1,4 +1,4 @@
-"""A parser whose help is pleasant to read and whose errors are one line.
+"""A parser whose errors are one line, exit code 2.
 
 argparse, because it starts in 10 ms; the frameworks built for looks need 100 ms and more before
 the first line of help.
@@ -7,12 +7,10 @@ the first line of help.
 from __future__ import annotations
 
 import argparse
-import sys
+from functools import partial
 from typing import Any, NoReturn
 
-from sfumato.cli.terminal import paint, write
-
-Rows = list[tuple[str, str]]
+from sfumato.cli.terminal import write
 
 
 class UsageError(ValueError):
@@ -20,25 +18,26 @@ class UsageError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """The arguments of one command: `add("section", "-x", "--long", ...)`."""
+    """The arguments of one command, in sections: `add("section", "-x", "--long", ...)`."""
 
-    def __init__(self, name: str, summary: str, *examples: str) -> None:
-        # Python 3.14 would colour by itself what is set in colour here.
-        plain = {"color": False} if sys.version_info >= (3, 14) else {}
-        super().__init__(f"sfumato {name}", add_help=False, allow_abbrev=False, **plain)
-        self.summary = summary
-        self.examples = examples
-        self.places: list[str] = []
-        self.sections: dict[str, Rows] = {}
+    def __init__(self, name: str, summary: str, places: str = "", *examples: str) -> None:
+        lines = ["examples:", *(f"  {text}" for text in examples)] if examples else []
+        super().__init__(
+            f"sfumato {name}",
+            usage=f"sfumato {name} {places}[options]",
+            description=summary,
+            epilog="\n".join(lines),
+            formatter_class=partial(Formatter, max_help_position=28, width=80),
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.sections: dict[str, Any] = {}
 
-    def add(self, section: str, *names: str, help: str = "", **options: object) -> None:  # noqa: A002
-        """Declare an argument as argparse does, and where its help stands."""
-        action = self.add_argument(*names, help=help, **options)  # pyright: ignore[reportArgumentType]
-        value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-        row = (f"{', '.join(action.option_strings)} {value}".strip(), help)
-        self.sections.setdefault(section, []).append(row)
-        if not action.option_strings:
-            self.places.append(value + "..." * (action.nargs in ("*", "+")))
+    def add(self, section: str, *names: str, **options: Any) -> None:
+        """Declare an argument as argparse does, and the section of its help."""
+        if section not in self.sections:
+            self.sections[section] = self.add_argument_group(section)
+        self.sections[section].add_argument(*names, **options)
 
     def read(self, arguments: list[str]) -> argparse.Namespace:
         """Options and places in any order; after `--` there are only places."""
@@ -51,24 +50,20 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
         raise UsageError(f"{message} (`{self.prog} --help`)")
 
     def print_help(self, file: Any = None) -> None:
         write(self.format_help().rstrip())  # at once: a reader that went away is noticed here
 
-    def format_help(self) -> str:
-        lines = [f"{paint(self.prog, 'bold')} {paint(' '.join(self.places), 'cyan')} [options]", ""]
-        lines += [self.summary, *two_columns(self.sections)]
-        if self.examples:
-            lines += ["", paint("examples", "bold"), *(f"  {text}" for text in self.examples)]
-        return "\n".join(lines) + "\n"
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help with each name once: `-n, --count N`, and no further names of the same option."""
 
-def two_columns(sections: dict[str, Rows]) -> list[str]:
-    """Lines of titled lists: names on the left, what they are on the right."""
-    width = max(len(name) for rows in sections.values() for name, _ in rows)
-    lines = []
-    for title, rows in sections.items():
-        lines += ["", paint(title, "bold")]
-        lines += [f"  {paint(name.ljust(width), 'cyan')}  {text}".rstrip() for name, text in rows]
-    return lines
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        long = [name for name in action.option_strings if name.startswith("--")]
+        short = [name for name in action.option_strings if name not in long]
+        value = action.metavar or ""
+        if action.nargs == 0:
+            value = ""
+        return f"{', '.join([*short, *long[:1]])} {value}".strip()

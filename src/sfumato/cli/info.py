@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sfumato.cli import terminal
 from sfumato.cli.help import UsageError
+
+if TYPE_CHECKING:
+    from sfumato.pictures import Recipe
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,6 +20,21 @@ def run(options: argparse.Namespace) -> int:
     if not options.file:
         raise UsageError("there is no picture to read; name one: `sfumato info FILE`")
     return max([_show(name, options.json, len(options.file) > 1) for name in options.file])
+
+
+def described(recipe: Recipe) -> dict[str, Any]:
+    """A recipe in JSON's types: the request that it states, and under "other" all other items.
+
+    Where it states no request, "error" says why, and all items are under "other".
+    """
+    from sfumato.request import Request, RequestError
+
+    try:
+        fields, other = Request.from_recipe(recipe).to_json(), Request.unread(recipe)
+    except RequestError as error:
+        prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt}
+        fields, other = {**prompts, "error": str(error)}, dict(recipe.items)
+    return fields | ({"other": other} if other else {})
 
 
 def _show(name: str, as_json: bool, with_name: bool) -> int:
@@ -32,10 +50,10 @@ def _show(name: str, as_json: bool, with_name: bool) -> int:
         terminal.complain(f"{name} carries no recipe")
         return 1
     if as_json:
-        terminal.write(json.dumps({"path": name, **dataclasses.asdict(recipe)}))
+        terminal.write(json.dumps({"path": name} | described(recipe)))
         return 0
     shown = terminal.harmless if sys.stdout and sys.stdout.isatty() else str
     if with_name:
-        terminal.write(terminal.paint(shown(name), "bold"))
+        terminal.write(shown(name))
     terminal.write(shown(write_text(recipe)))
     return 0

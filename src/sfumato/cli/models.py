@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sfumato.cli import shelf, terminal
+from sfumato.cli import terminal
 from sfumato.cli.help import UsageError
-from sfumato.cli.shelf import Entry
+
+if TYPE_CHECKING:
+    from sfumato.checkpoints.shelf import Entry
+
+WIDE = 1000  # characters
 
 
 def run(options: argparse.Namespace) -> int:
     """Do one thing with every model named; 1 if it failed for one of them."""
+    from sfumato.checkpoints import shelf
     from sfumato.presets import PRESETS
 
     names: list[str] = options.name
@@ -21,7 +27,10 @@ def run(options: argparse.Namespace) -> int:
         if options.action in ("pull", "rm"):
             raise UsageError(f"name the model: `sfumato models {options.action} MODEL`")
         names = list(PRESETS)
-    entries = [shelf.look_up(name) for name in names]
+    try:
+        entries = [shelf.look_up(name) for name in names]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     if options.action == "ls":
         return _list(entries, options.json)
     if options.action == "verify" and not options.name:
@@ -35,22 +44,26 @@ def _list(entries: list[Entry], as_json: bool) -> int:
         for entry in entries:
             terminal.write(json.dumps(_facts(entry)))
         return 0
-    rows = [("model", "pixels", "here", "licence", "")]
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("model", style="cyan", no_wrap=True)
+    for heading in ("pixels", "here", "licence"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column()
     for entry in entries:
         facts = _facts(entry)
         pixels = str(facts["size"] or "")
-        rows.append((entry.name, pixels, _place(entry), facts["license"], facts["description"]))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        name, *rest = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        line = "  ".join(rest).rstrip()
-        style = "cyan" if number else "bold"
-        terminal.write(f"{terminal.paint(name, style)}  {line}")
+        table.add_row(entry.name, pixels, _place(entry), facts["license"], facts["description"])
+    # Other programs get a line for each model, however long it is.
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
     return 0
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    preset = entry.preset
+    preset = entry.address.preset
     return {
         "name": entry.name,
         "description": preset.description if preset else "",
@@ -78,7 +91,7 @@ def in_words(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-Action = Callable[[Entry], tuple[bool, str]]
+Action: TypeAlias = "Callable[[Entry], tuple[bool, str]]"
 
 
 def _report(entry: Entry, action: Action, as_json: bool) -> int:
@@ -95,18 +108,20 @@ def _report(entry: Entry, action: Action, as_json: bool) -> int:
 
 def _pull(entry: Entry) -> tuple[bool, str]:
     """The Hub's own progress goes to stderr; a download that was interrupted goes on."""
-    from sfumato.checkpoints import CheckpointError
+    from sfumato.checkpoints import CheckpointError, hub
 
     try:
-        return True, str(shelf.fetch(entry))
+        return True, str(hub.download(entry.address))
     except (FileNotFoundError, CheckpointError) as error:
         return False, terminal.in_one_line(error)
 
 
 def _remove(entry: Entry) -> tuple[bool, str]:
-    if not entry.address.repository:
+    from sfumato.checkpoints import shelf
+
+    repository, revision, file, _ = entry.address
+    if not repository:
         return False, "is part of the package"
-    repository, revision, file = entry.address
     if file:
         return False, f"is one file; `models rm {repository}@{revision}` removes all that is here"
     if folder := shelf.broken_folder(entry):
@@ -116,6 +131,8 @@ def _remove(entry: Entry) -> tuple[bool, str]:
 
 
 def _verify(entry: Entry) -> tuple[bool, str]:
+    from sfumato.checkpoints import shelf
+
     if wrong := shelf.damaged(entry):
         return False, f"damaged: {', '.join(wrong)} (`models rm`, then `models pull`)"
     if entry.path is None:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sfumato.cli import terminal
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-
-class StepEvent(Protocol):
-    """What the pipeline reports after a step; `step` counts from 1."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
 
 
 class Progress:
@@ -51,13 +42,12 @@ class Progress:
             self._rich.stop()
 
     def doing(self, what: str) -> None:
-        """Show `what` beside a bar that moves without saying how far."""
+        """Show `what` with a bar that moves without saying how far."""
         self._rich.reset(self._task, description=_plain(what), total=None, count="")
 
-    def step(self, event: StepEvent) -> None:
+    def step(self, step: int, steps: int) -> None:
         """Show how many steps are done."""
-        count = f"{event.step}/{event.steps}"
-        self._rich.update(self._task, completed=event.step, total=event.steps, count=count)
+        self._rich.update(self._task, completed=step, total=steps, count=f"{step}/{steps}")
 
     def write(self, line: str) -> None:
         """One result to stdout, without the bar in between where both share a terminal."""

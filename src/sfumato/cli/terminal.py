@@ -1,4 +1,4 @@
-"""Where the command line talks: results to stdout, progress and complaints to stderr."""
+"""The voice of the command line: results to stdout, progress and complaints to stderr."""
 
 from __future__ import annotations
 
@@ -8,26 +8,15 @@ import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-STYLES = {"bold": "1", "cyan": "36", "red": "31", "yellow": "33"}
-
-
-def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """`text` in a style if the stream (stdout) shows colours and the user wants them."""
-    stream = stream or sys.stdout
-    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if unwanted or stream is None or not stream.isatty():  # None: started without a terminal
-        return text
-    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
 def take_any_text() -> None:
@@ -48,11 +37,20 @@ def write(line: str) -> None:
     print(line, flush=True)
 
 
+@cache
+def console() -> Console:
+    """The console on stderr; rich itself obeys NO_COLOR and TERM."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
 def complain(message: str, style: str = "red") -> None:
     """One line to stderr."""
-    print(
-        f"{paint('sfumato:', style, sys.stderr)} {harmless(message)}", file=sys.stderr, flush=True
-    )
+    from rich.text import Text
+
+    line = Text.assemble(("sfumato:", style), " ", harmless(message))
+    console().print(line, soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -61,7 +59,7 @@ def warn(message: str) -> None:
 
 
 def in_one_line(error: BaseException, limit: int = 1500) -> str:
-    """What went wrong, without line breaks and without the tail of a compiler's report."""
+    """The text of an error without line breaks and the tail of a compiler's report."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else f"{text[:limit]} ... (SFUMATO_DEBUG=1 shows all)"
 
@@ -82,13 +80,6 @@ def one_line_warnings() -> Iterator[None]:
         yield
 
 
-def console() -> Console:
-    """A rich console on stderr; rich itself obeys NO_COLOR and TERM."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
 class Interruption:
     """Ctrl-C once: stop at the next `check`. Twice: stop now.
 
@@ -99,6 +90,8 @@ class Interruption:
         self.asked = False
 
     def __enter__(self) -> Interruption:
+        import threading
+
         # Python delivers signals to the main thread and lets only that one listen.
         self._listening = threading.current_thread() is threading.main_thread()
         if self._listening:

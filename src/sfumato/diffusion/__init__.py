@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from sfumato.diffusion.denoisers import PREDICTIONS, guide, scalings
-from sfumato.diffusion.names import (
+from sfumato.diffusion.noise import latent_noise, normal, philox
+from sfumato.diffusion.plan import REGISTERS, Plan, make_plan, plan, run, sample
+from sfumato.diffusion.samplers import (
     DEFAULT_SAMPLER,
     SAMPLERS,
     Sampler,
     find_sampler,
-    find_schedule,
+    schedule_of,
+    split_label,
+    split_options,
 )
-from sfumato.diffusion.noise import latent_noise, normal, philox
-from sfumato.diffusion.plan import REGISTERS, Plan, make_plan, plan, run, sample
 from sfumato.diffusion.schedules import (
     SCHEDULES,
     Schedule,
+    find_schedule,
     sigma_to_timestep,
     timestep_to_sigma,
     training_sigmas,
@@ -42,7 +45,10 @@ __all__ = [
     "run",
     "sample",
     "scalings",
+    "schedule_of",
     "sigma_to_timestep",
+    "split_label",
+    "split_options",
     "timestep_to_sigma",
     "training_sigmas",
 ]

@@ -1,4 +1,4 @@
-"""Weights of the multistep methods: what earlier answers count for in a step. Floats only."""
+"""The weights of earlier answers in a step of the multistep methods. Floats only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADAMS = (
 
 
 def combine(x: Any, weights: Sequence[float], eps: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-    """x plus the weighted derivatives, newest first; and the three newest of them to keep."""
+    """x plus the weighted derivatives, newest first; and the three newest of them."""
     for weight, derivative in zip(weights, eps, strict=False):
         x = x + weight * derivative
     return x, eps[:3]
@@ -34,14 +34,14 @@ def adams(step: Step, earlier: int) -> list[float]:
 
 
 def lms(step: Step, earlier: int) -> list[float]:
-    """Integrals over sigma of the polynomials through the known derivatives."""
+    """Integrals over sigma of the polynomials through the newest derivatives."""
     width = step.next - step.sigma
     nodes = [(sigma - step.sigma) / width for sigma in _newest(step, earlier)]
     return [width * float(_lagrange(nodes, k).integ()(1.0)) for k in range(len(nodes))]
 
 
 def deis(step: Step, earlier: int) -> list[float]:
-    """Integrals over sigma of the polynomials in log sigma through the known derivatives.
+    """Integrals over sigma of the polynomials in log sigma through the newest derivatives.
 
     The last step, to 0, is of first order: log sigma has no value there to extrapolate to.
     """
@@ -61,23 +61,23 @@ def deis(step: Step, earlier: int) -> list[float]:
 
 
 def unipc(
-    sigmas: tuple[float, ...], i: int, x: Any, known: Sequence[Any], reached: Any = None
+    sigmas: tuple[float, ...], i: int, x: Any, answers: Sequence[Any], reached: Any = None
 ) -> Any:
     """UniP from sigmas[i] to sigmas[i + 1], or UniC when `reached`, the answer there, is given.
 
     Zhao et al. 2023 (arXiv 2302.04867), algorithms 1 and 2 for data prediction, with its B2(h).
-    `known` has the answers at sigmas[i], sigmas[i - 1], ...: their number is the order.
+    `answers` has those at sigmas[i], sigmas[i - 1], ...: their number is the order.
     """
     sigma, to = sigmas[i], sigmas[i + 1]
     if to == 0:
-        return known[0]
+        return answers[0]
     h = math.log(sigma / to)
-    r = [math.log(sigma / sigmas[i - k]) / h for k in range(1, len(known))]
-    slopes = [(answer - known[0]) / ratio for answer, ratio in zip(known[1:], r, strict=True)]
+    r = [math.log(sigma / sigmas[i - k]) / h for k in range(1, len(answers))]
+    slopes = [(a - answers[0]) / ratio for a, ratio in zip(answers[1:], r, strict=True)]
     if reached is not None:
         r.append(1.0)
-        slopes.append(reached - known[0])
-    x = (to / sigma) * x - math.expm1(-h) * known[0]
+        slopes.append(reached - answers[0])
+    x = (to / sigma) * x - math.expm1(-h) * answers[0]
     for weight, slope in zip(_unipc_weights(h, r), slopes, strict=True):
         x = x - math.expm1(-h) * weight * slope
     return x
@@ -91,8 +91,8 @@ def _unipc_weights(h: float, r: list[float]) -> list[float]:
     for k in range(1, len(r) + 1):
         right.append(phi * math.factorial(k) / math.expm1(-h))
         phi = phi / -h - 1.0 / math.factorial(k + 1)
-    rows = np.array([[ratio**k for ratio in r] for k in range(len(r))])
-    return np.linalg.solve(rows, np.array(right)).tolist()
+    powers = np.array([[ratio**k for ratio in r] for k in range(len(r))])
+    return np.linalg.solve(powers, np.array(right)).tolist()
 
 
 def _newest(step: Step, earlier: int) -> list[float]:

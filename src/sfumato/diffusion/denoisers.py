@@ -1,4 +1,4 @@
-"""What a network predicts, turned into `denoised = D(x, sigma)`; and guidance.
+"""From the prediction of a network to `denoised = D(x, sigma)`; and guidance.
 
 Everything is in the variance-exploding convention: `x = x0 + sigma * noise`. A network trained on
 `sqrt(abar) * x0 + sqrt(1 - abar) * noise` sees that as `x / sqrt(1 + sigma**2)`, and so

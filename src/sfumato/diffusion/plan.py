@@ -1,14 +1,14 @@
-"""A sampler's whole run as a table of small matrices: one compiled step serves every sampler.
+"""A sampler's whole run as a table of small matrices: one executable serves every sampler.
 
 Samplers are linear in everything they touch. So `plan` runs their step functions once, on symbols
-instead of arrays, and writes down for every question j to the network
+instead of arrays, and writes down for every evaluation j of the network
 
     registers[j + 1] = matrix[j] @ [*registers[j], denoised[j], noise[j]]
 
-with REGISTERS = 6 registers of x's shape, at first `[x, 0, 0, 0, 0, 0]`. Register 0 is what the
-network is asked about next, and in the end the result. What compiled code has to do is thereby the
-same for all samplers, options and numbers of steps: only the table changes. A table is float64; its
-entries are small enough to be applied in float32.
+with REGISTERS = 6 registers of x's shape, at first `[x, 0, 0, 0, 0, 0]`. Register 0 is the next
+input of the network, and in the end the result. So compiled code does the same for all samplers,
+options and numbers of steps: only the matrices change. They are float64; their entries are small
+enough to be applied in float32.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from typing import Any
 import numpy as np
 
 from sfumato.diffusion._trace import REGISTERS, matrices_of, trace_step
-from sfumato.diffusion.names import DEFAULT_SAMPLER, Sampler, find_sampler, find_schedule
-from sfumato.diffusion.schedules import sigma_to_timestep, training_sigmas
+from sfumato.diffusion.denoisers import scalings
+from sfumato.diffusion.samplers import DEFAULT_SAMPLER, Sampler, find_sampler, schedule_of
+from sfumato.diffusion.schedules import Schedule, sigma_to_timestep, training_sigmas
 from sfumato.diffusion.step import Denoise, Noise, Step
+
+TABLE_LENGTH = 1024  # evaluations that a table has room for, at least
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What to compute, question by question; E is the number of questions to the network.
+    """A sampler's run, evaluation by evaluation of the network; E is the number of them.
 
     Attributes:
-        sigma: float64 (E,), the noise level of each question.
-        timestep: float64 (E,), the network's timestep of each question.
+        sigma: float64 (E,), the noise level of each evaluation.
+        timestep: float64 (E,), the network's timestep of each evaluation.
         matrix: float64 (E, REGISTERS, REGISTERS + 2), see the module's text.
         needs_noise: bool (E,), whether the column of the noise matters.
         draw: int64 (E,), the number of that noise, 1 for the first (0 is the start noise), 0 where
             none is needed.
-        step: int64 (E,), the step that each question belongs to.
+        step: int64 (E,), the step that each evaluation belongs to.
         sigmas: float64 (steps + 1,), the noise levels of the steps.
         start_scale: what unit noise is multiplied by to begin from noise alone.
     """
@@ -57,15 +60,27 @@ class Plan:
 
     @property
     def ends_step(self) -> np.ndarray:
-        """bool (E,): whether register 0 is the result of a step after this question."""
+        """bool (E,): whether register 0 is the result of a step after this evaluation."""
         return np.append(self.step[1:] != self.step[:-1], True)
+
+    def table(self, prediction: str) -> np.ndarray:
+        """All that compiled code reads, float32 (L, 4 + K (K + 2)); K is REGISTERS.
+
+        Row j has c_skip, c_out and c_in of `scalings`, the timestep and the matrix of evaluation j.
+        L is the next multiple of TABLE_LENGTH from E, and rows from E are zero: the table of nearly
+        every run has the same shape, so that one executable serves them all.
+        """
+        E = len(self.sigma)
+        scales = np.stack([*scalings(prediction, self.sigma), self.timestep], axis=1)
+        table = np.concatenate([scales, self.matrix.reshape(E, -1)], axis=1)
+        return np.pad(table, ((0, -E % TABLE_LENGTH), (0, 0))).astype("float32")
 
 
 def make_plan(
     training: np.ndarray,
     steps: int,
     sampler: str | Sampler = DEFAULT_SAMPLER,
-    schedule: str | None = None,
+    schedule: str | Schedule | None = None,
     *,
     strength: float = 1.0,
     schedule_options: dict[str, Any] | None = None,
@@ -92,9 +107,7 @@ def make_plan(
         (25, (25, 6, 8))
     """
     row = find_sampler(sampler)
-    if schedule is None or schedule.casefold() == "automatic":
-        schedule = row.schedule
-    levels = find_schedule(schedule)
+    levels = schedule_of(row, schedule)
     if not 0.0 < strength <= 1.0:
         raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
     start = steps - int(steps * strength)
@@ -103,6 +116,7 @@ def make_plan(
             "`steps` times `strength` must be at least 1. "
             f"Received: steps={steps}, strength={strength}"
         )
+
     sigmas, timesteps = levels.levels(
         training,
         steps + discard_penultimate,
@@ -138,38 +152,51 @@ def plan(
 
     Raises:
         ValueError: for an unknown name or option, levels that do not fall, or a sampler that does
-            not fit: one that is not linear, needs more than 6 registers, asks about something else
-            first or draws noise twice.
+            not fit: it needs more than 6 registers, asks about something else first or draws noise
+            twice.
+        TypeError: the sampler is not linear.
     """
     row = find_sampler(sampler)
     training = training_sigmas() if training is None else training
     sigmas = _checked(sigmas)
+
     if timesteps is None:
         timesteps = sigma_to_timestep(training, sigmas[:-1])
         timesteps = np.round(timesteps) if row.integer_timesteps else timesteps
-    known = dict(zip(sigmas.tolist(), np.asarray(timesteps, np.float64).tolist(), strict=False))
-    function, kept = row.step(**options), 0
-    questions: list[tuple[float, int, bool]] = []
+
+    # The steps, run on symbols
+    function, passed = row.step(**options), 0
+    evaluations: list[tuple[float, int, bool]] = []
     matrices: list[np.ndarray] = []
     for step in _steps(sigmas, training):
-        trace = trace_step(row.name, function, step, kept)
-        kept = trace.kept
-        questions += [(s, step.index, d) for s, d in zip(trace.sigmas, trace.drawn, strict=True)]
+        trace = trace_step(row.name, function, step, passed)
+        passed = trace.passed
+        evaluations += [(s, step.index, d) for s, d in zip(trace.sigmas, trace.drawn, strict=True)]
         matrices += matrices_of(row.name, trace)
-    sigma = np.array([question[0] for question in questions])
-    needs_noise = np.array([question[2] for question in questions])
-    between = sigma_to_timestep(training, sigma)
+
+    # One array of each column
+    sigma = np.array([evaluation[0] for evaluation in evaluations])
+    needs_noise = np.array([evaluation[2] for evaluation in evaluations])
     unit = row.unit_variance if unit_variance is None else unit_variance
     return Plan(
         sigma=sigma,
-        timestep=np.array([known.get(s, t) for s, t in zip(sigma.tolist(), between, strict=True)]),
+        timestep=_timesteps(sigma, sigmas, timesteps, training),
         matrix=np.stack(matrices),
         needs_noise=needs_noise,
         draw=np.cumsum(needs_noise) * needs_noise,
-        step=np.array([question[1] for question in questions]),
+        step=np.array([evaluation[1] for evaluation in evaluations]),
         sigmas=sigmas,
         start_scale=float(np.hypot(sigmas[0], 1.0) if unit else sigmas[0]),
     )
+
+
+def _timesteps(
+    sigma: np.ndarray, sigmas: np.ndarray, timesteps: np.ndarray, training: np.ndarray
+) -> np.ndarray:
+    """The timestep of each evaluation (E,): as given at the steps' levels, else interpolated."""
+    given = dict(zip(sigmas.tolist(), np.asarray(timesteps, np.float64).tolist(), strict=False))
+    between = sigma_to_timestep(training, sigma)
+    return np.array([given.get(s, t) for s, t in zip(sigma.tolist(), between, strict=True)])
 
 
 def run(
@@ -185,12 +212,12 @@ def run(
         plan: from `plan` or `make_plan`.
         denoise: `denoise(x, sigma)`, the clean data.
         x: array of any shape and float dtype, at noise level `plan.sigmas[0]`.
-        noise: gives a new standard normal of x's shape at each call; only for plans that need
-            noise.
+        noise: draws a standard normal of x's shape; only for plans that need noise.
         on_step: called with the step's index and x after every step.
     """
     if noise is None and plan.needs_noise.any():
         raise ValueError("`noise` must be given for this plan. Received: noise=None")
+
     registers = [x, *(np.zeros_like(x) for _ in range(REGISTERS - 1))]
     for j, matrix in enumerate(plan.matrix):
         answer = denoise(registers[0], float(plan.sigma[j]))

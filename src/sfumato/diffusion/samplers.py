@@ -1,289 +1,231 @@
-"""Samplers: each is one step of pure arithmetic from noise level `step.sigma` to `step.next`.
+"""The table of samplers, found by any of their names.
 
-    x, old = sampler(x, step, denoise, noise, old, **options)
-
-`denoise(x, sigma)` asks the network for the clean data and may be asked twice; the first time
-always for `x` at `step.sigma`. `noise()` draws a standard normal of x's shape, at most once after
-each question. `old` is what the step before returned for itself, `()` at first. Every step is
-linear in x, old, the answers and the noise, and uses nothing but + - * / between them and floats:
-any kind of array will do, and so will symbols (see plan.py).
-
-Everything is in the variance-exploding convention `x = x0 + sigma * noise`, where the probability
-flow ODE is `dx / dsigma = (x - D(x, sigma)) / sigma`. `(x - D) / sigma` is the noise that the
-network sees in x, called `eps`.
+A sampler is a step function (methods.py) with the settings that make it what other programs call by
+that name.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
-from sfumato.diffusion import _multistep as multistep
-from sfumato.diffusion.step import Denoise, Noise, Step
+from sfumato.diffusion import methods
+from sfumato.diffusion._lookup import check_options, find_row, option_names
+from sfumato.diffusion.schedules import Schedule, find_schedule
 
-Result: TypeAlias = tuple[Any, tuple[Any, ...]]
-
-
-def move(x: Any, denoised: Any, sigma: float, to: float) -> Any:
-    """The ODE's solution from sigma to `to` if the network's answer did not change on the way."""
-    return (to / sigma) * x + (1.0 - to / sigma) * denoised
+DEFAULT_SAMPLER = "dpmpp_2m"
 
 
-def ancestral(sigma: float, to: float, eta: float) -> tuple[float, float]:
-    """Split a step: down by the ODE to `down`, then noise `up`; down**2 + up**2 = to**2.
+@dataclass(frozen=True)
+class Sampler:
+    """A row of the table of samplers.
 
-    With eta = 1 this is the posterior of DDPM (Ho et al. 2020), with eta = 0 nothing is random.
+    Attributes:
+        name: the canonical name.
+        label: A1111's label, which is written into recipes.
+        function: the step function (methods.py).
+        schedule: name of the schedule used unless another is asked for.
+        aliases: further names, in A1111, k-diffusion, ComfyUI, stable-diffusion.cpp and diffusers.
+        fixed: options of `function` that make this row what it is.
+        integer_timesteps: the network is asked at whole timesteps even where the schedule gives
+            fractions, as the diffusers scheduler of that name does.
+        unit_variance: the start noise is scaled to sqrt(1 + sigma**2), as if the data had variance
+            1, as the diffusers scheduler of that name does; otherwise to sigma.
     """
-    up = min(to, eta * to * math.sqrt(sigma**2 - to**2) / sigma)
-    return math.sqrt(to**2 - up**2), up
+
+    name: str
+    label: str
+    function: Callable[..., methods.Result]
+    schedule: str = "uniform"
+    aliases: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    integer_timesteps: bool = False
+    unit_variance: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that may be given to this sampler, such as `eta`."""
+        return option_names(self.function, self.fixed)
+
+    def step(self, **options: Any) -> Callable[..., methods.Result]:
+        """The step function with its options bound.
+
+        Raises:
+            ValueError: for an option the sampler does not have, or one out of its range: `eta` is
+                from 0 to 1, `order` one of 1, 2, 3, 4.
+        """
+        check_options(f"sampler {self.name!r}", self.options, options)
+        bound = {**self.fixed, **options}
+        return lambda *arguments: self.function(*arguments, **bound)
 
 
-def euler(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Euler's method: Karras et al. 2022 (arXiv 2206.00364), algorithm 2 without churn."""
-    return move(x, denoise(x, step.sigma), step.sigma, step.next), ()
+def _vp(*row: Any, **columns: Any) -> Sampler:
+    return Sampler(*row, integer_timesteps=True, unit_variance=True, **columns)
 
 
-def euler_a(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 1.0
-) -> Result:
-    """Ancestral sampling with Euler's method: k-diffusion; eta as in Song et al. 2021, eq. 16."""
-    down, up = ancestral(step.sigma, step.next, eta)
-    x = move(x, denoise(x, step.sigma), step.sigma, down)
-    return (x + up * noise() if up else x), ()
+_TABLE = (
+    Sampler("euler", "Euler", methods.euler, aliases=("k_euler", "EulerDiscreteScheduler")),
+    Sampler(
+        "euler_a",
+        "Euler a",
+        methods.euler_a,
+        aliases=(
+            "k_euler_a",
+            "k_euler_ancestral",
+            "euler_ancestral",
+            "EulerAncestralDiscreteScheduler",
+        ),
+    ),
+    Sampler("heun", "Heun", methods.heun, aliases=("k_heun", "HeunDiscreteScheduler")),
+    Sampler(
+        "dpm2",
+        "DPM2",
+        methods.dpm2,
+        "karras",
+        ("k_dpm_2", "dpm_2", "KDPM2DiscreteScheduler"),
+        MappingProxyType({"eta": 0.0}),
+        integer_timesteps=True,
+    ),
+    Sampler(
+        "dpm2_a",
+        "DPM2 a",
+        methods.dpm2_a,
+        "karras",
+        ("k_dpm_2_a", "k_dpm_2_ancestral", "dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
+        integer_timesteps=True,
+    ),
+    Sampler("lms", "LMS", methods.lms, aliases=("k_lms", "LMSDiscreteScheduler")),
+    _vp(
+        "dpmpp_2m",
+        "DPM++ 2M",
+        methods.dpmpp_2m,
+        "karras",
+        ("k_dpmpp_2m", "dpm++2m", "DPMSolverMultistepScheduler"),
+    ),
+    _vp(
+        "dpmpp_2m_sde",
+        "DPM++ 2M SDE",
+        methods.dpmpp_2m_sde,
+        "exponential",
+        ("k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
+        MappingProxyType({"solver": "midpoint"}),
+    ),
+    _vp(
+        "dpmpp_2m_sde_heun",
+        "DPM++ 2M SDE Heun",
+        methods.dpmpp_2m_sde,
+        "exponential",
+        ("k_dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
+        MappingProxyType({"solver": "heun"}),
+    ),
+    _vp("dpmpp_3m", "DPM++ 3M", methods.dpmpp_3m_sde, "karras", (), MappingProxyType({"eta": 0.0})),
+    _vp(
+        "dpmpp_3m_sde",
+        "DPM++ 3M SDE",
+        methods.dpmpp_3m_sde,
+        "exponential",
+        ("k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
+    ),
+    Sampler(
+        "dpmpp_sde",
+        "DPM++ SDE",
+        methods.dpmpp_sde,
+        "karras",
+        ("k_dpmpp_sde", "dpmpp_sde_gpu", "DPMSolverSDEScheduler"),
+    ),
+    Sampler(
+        "dpmpp_2s_a",
+        "DPM++ 2S a",
+        methods.dpmpp_2s_a,
+        "karras",
+        ("k_dpmpp_2s_a", "k_dpmpp_2s_ancestral", "dpmpp_2s_ancestral", "dpm++2s_a"),
+    ),
+    _vp("dpmpp_2s", "DPM++ 2S", methods.dpmpp_2s, "karras", ("DPMSolverSinglestepScheduler",)),
+    _vp("ddim", "DDIM", methods.ddim, "leading", ("DDIMScheduler",)),
+    _vp("ddpm", "DDPM", methods.ddpm, "leading", ("DDPMScheduler",)),
+    _vp("plms", "PLMS", methods.plms, "leading", ("pndm", "PNDMScheduler")),
+    Sampler("ipndm", "IPNDM", methods.ipndm, aliases=()),
+    _vp("unipc", "UniPC", methods.unipc, "karras", ("uni_pc_bh2", "UniPCMultistepScheduler")),
+    _vp("deis", "DEIS", methods.deis, "karras", ("DEISMultistepScheduler",)),
+    _vp("lcm", "LCM", methods.lcm, "lcm", ("LCMScheduler",)),
+    _vp("tcd", "TCD", methods.tcd, "lcm", ("TCDScheduler",)),
+)
+SAMPLERS: dict[str, Sampler] = {row.name: row for row in _TABLE}
 
 
-def ddim(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 0.0
-) -> Result:
-    """DDIM: Song et al. 2021 (arXiv 2010.02502), eq. 12. In these coordinates it is `euler_a`."""
-    return euler_a(x, step, denoise, noise, old, eta=eta)
+def find_sampler(name: str | Sampler) -> Sampler:
+    """The sampler of a name: canonical, A1111's label or an alias, in any case and spacing.
 
-
-def ddpm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """DDPM: Ho et al. 2020 (arXiv 2006.11239), eq. 6-7, the variance being the posterior's."""
-    sigma, to = step.sigma, step.next
-    denoised = denoise(x, sigma)
-    kept = (to / sigma) ** 2
-    x = kept * x + (1.0 - kept) * denoised
-    return (x + to * math.sqrt(1.0 - kept) * noise() if to else x), ()
-
-
-def heun(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Heun's method: Karras et al. 2022 (arXiv 2206.00364), algorithm 1."""
-    sigma, to = step.sigma, step.next
-    denoised = denoise(x, sigma)
-    guess = move(x, denoised, sigma, to)
-    if to == 0:
-        return guess, ()
-    eps, eps_to = (x - denoised) / sigma, (guess - denoise(guess, to)) / to
-    return x + (to - sigma) / 2.0 * (eps + eps_to), ()
-
-
-def dpm2(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 0.0
-) -> Result:
-    """DPM-Solver-2: Lu et al. 2022 (arXiv 2206.00927), algorithm 1, ancestral for eta > 0."""
-    sigma = step.sigma
-    down, up = ancestral(sigma, step.next, eta)
-    denoised = denoise(x, sigma)
-    if down == 0:
-        return move(x, denoised, sigma, down), ()
-    middle = math.sqrt(sigma * down)
-    guess = move(x, denoised, sigma, middle)
-    x = x + (down - sigma) / middle * (guess - denoise(guess, middle))
-    return (x + up * noise() if up else x), ()
-
-
-def dpm2_a(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 1.0
-) -> Result:
-    """Ancestral sampling with DPM-Solver-2: k-diffusion."""
-    return dpm2(x, step, denoise, noise, old, eta=eta)
-
-
-def dpmpp_2s_a(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 1.0
-) -> Result:
-    """DPM-Solver++(2S): Lu et al. 2022 (arXiv 2211.01095), algorithm 1, r = 1/2, ancestral."""
-    sigma = step.sigma
-    down, up = ancestral(sigma, step.next, eta)
-    denoised = denoise(x, sigma)
-    if down == 0:
-        return move(x, denoised, sigma, down), ()
-    middle = math.sqrt(sigma * down)
-    guess = move(x, denoised, sigma, middle)
-    x = move(x, denoise(guess, middle), sigma, down)
-    return (x + up * noise() if up else x), ()
-
-
-def dpmpp_2s(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """DPM-Solver++(2S) over pairs of steps: Lu et al. 2022 (arXiv 2211.01095), algorithm 1.
-
-    One question a step: an even one is Euler's, an odd one goes over both intervals at once.
+    Example:
+        >>> find_sampler("DPM++ 2M").name, find_sampler("k_euler_a").name
+        ('dpmpp_2m', 'euler_a')
     """
-    denoised = denoise(x, step.sigma)
-    if step.index % 2 == 0 or step.next == 0:
-        return move(x, denoised, step.sigma, step.next), (x, denoised)
-    start, first = old
-    sigma, r = step.sigmas[step.index - 1], step.h_last / (step.h_last + step.h)
-    mean = first + (denoised - first) / (2.0 * r)
-    return move(start, mean, sigma, step.next), ()
+    return name if isinstance(name, Sampler) else find_row(name, SAMPLERS, "sampler")
 
 
-def dpmpp_2m(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095), algorithm 2."""
-    denoised = mean = denoise(x, step.sigma)
-    if old and step.next:
-        mean = denoised + (step.h / step.h_last / 2.0) * (denoised - old[0])
-    return move(x, mean, step.sigma, step.next), (denoised,)
+def split_label(label: str) -> tuple[str, str | None]:
+    """The names of a sampler and of the schedule behind it, as A1111 once wrote both in one.
 
+    Args:
+        label: any name of a sampler, or that and any name of a schedule after a space.
 
-def dpmpp_2m_sde(
-    x: Any,
-    step: Step,
-    denoise: Denoise,
-    noise: Noise,
-    old: tuple,
-    *,
-    eta: float = 1.0,
-    solver: str = "midpoint",
-) -> Result:
-    """SDE-DPM-Solver++(2M): Lu et al. 2022 (arXiv 2211.01095).
+    Returns:
+        Canonical names; None where the label names no schedule.
 
-    `solver` "midpoint" or "heun": how the slope between the last two answers is weighted.
+    Raises:
+        ValueError: it is neither.
+
+    Example:
+        >>> split_label("DPM++ 2M Karras"), split_label("Euler a")
+        (('dpmpp_2m', 'karras'), ('euler_a', None))
     """
-    denoised = denoise(x, step.sigma)
-    if step.next == 0:
-        return denoised, ()
-    z = step.h * (1.0 + eta)
-    x = math.exp(-z) * x - math.expm1(-z) * denoised
-    if old:
-        weight = -math.expm1(-z) / 2.0 if solver == "midpoint" else 1.0 + math.expm1(-z) / z
-        x = x + (weight * step.h / step.h_last) * (denoised - old[0])
-    up = step.next * math.sqrt(-math.expm1(-2.0 * eta * step.h))
-    return (x + up * noise() if up else x), (denoised,)
+    try:
+        return find_sampler(label).name, None
+    except ValueError:
+        for words in (1, 2, 3):  # of the schedule, such as "Align Your Steps"
+            sampler, *schedule = label.rsplit(" ", words)
+            with suppress(ValueError):
+                return find_sampler(sampler).name, find_schedule(" ".join(schedule)).name
+        raise
 
 
-def dpmpp_3m_sde(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 1.0
-) -> Result:
-    """SDE-DPM-Solver++(3M): k-diffusion's third order; with eta = 0 the 3M of Lu et al. 2022."""
-    denoised = denoise(x, step.sigma)
-    if step.next == 0:
-        return denoised, ()
-    z = step.h * (1.0 + eta)
-    x = math.exp(-z) * x - math.expm1(-z) * denoised
-    phi_2 = 1.0 + math.expm1(-z) / z
-    if old:
-        slope = (step.h / step.h_last) * (denoised - old[0])
-        if len(old) == 2:
-            r, r_last = step.h_last / step.h, step.h_before / step.h
-            bend = (slope - (old[0] - old[1]) / r_last) / (r + r_last)
-            slope = slope + r * bend
-            x = x - (phi_2 / z - 0.5) * bend
-        x = x + phi_2 * slope
-    up = step.next * math.sqrt(-math.expm1(-2.0 * eta * step.h))
-    return (x + up * noise() if up else x), (denoised, *old)[:2]
+def split_options(
+    sampler: str | Sampler, schedule: str | Schedule | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a sampler and those of its schedule, from both in one.
 
+    Args:
+        sampler: any name of a sampler.
+        schedule: any name of a schedule; None or "automatic" is the sampler's own.
+        options: by name, such as `{"eta": 0.5, "rho": 5.0}`. No option is both's.
 
-def dpmpp_sde(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 1.0
-) -> Result:
-    """DPM-Solver++ (stochastic, single step, r = 1/2): k-diffusion.
+    Raises:
+        ValueError: neither has an option of that name, or its value is out of range.
 
-    Both noises belong to one Brownian path over sigma: the second one contains the first.
+    Example:
+        >>> split_options("euler_a", "karras", {"rho": 5.0, "eta": 0.5})
+        ({'eta': 0.5}, {'rho': 5.0})
     """
-    sigma, to = step.sigma, step.next
-    denoised = denoise(x, sigma)
-    if to == 0:
-        return denoised, ()
-    middle = math.sqrt(sigma * to)
-    down, up = ancestral(sigma, middle, eta)
-    guess = move(x, denoised, sigma, down)
-    path: Any = noise() if up else None
-    if up:
-        guess = guess + up * path
-    denoised = denoise(guess, middle)
-    down, up = ancestral(sigma, to, eta)
-    x = move(x, denoised, sigma, down)
-    if up:
-        shared = (sigma - middle) / (sigma - to)
-        x = x + up * (math.sqrt(shared) * path + math.sqrt(1.0 - shared) * noise())
-    return x, ()
+    row = find_sampler(sampler)
+    levels = schedule_of(row, schedule)
+    allowed = [*row.options, *levels.options]
+    unknown = sorted(options.keys() - set(allowed))
+    if unknown:
+        raise ValueError(
+            f"`sampler_options` must be among {allowed} for sampler {row.name!r} with schedule "
+            f"{levels.name!r}. Received: {unknown}"
+        )
+    check_options(f"sampler {row.name!r}", allowed, options)
+    ours = {name: value for name, value in options.items() if name in row.options}
+    theirs = {name: value for name, value in options.items() if name in levels.options}
+    return ours, theirs
 
 
-def plms(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """PLMS: Liu et al. 2022 (arXiv 2202.09778), section 3, begun with Heun's method."""
-    sigma, to = step.sigma, step.next
-    eps = (x - denoise(x, sigma)) / sigma
-    if old or to == 0:
-        return multistep.combine(x, multistep.adams(step, len(old)), (eps, *old))
-    guess = x + (to - sigma) * eps
-    eps_to = (guess - denoise(guess, to)) / to
-    return x + (to - sigma) / 2.0 * (eps + eps_to), (eps,)
-
-
-def ipndm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Improved PNDM: Zhang and Chen 2023 (arXiv 2204.13902), PLMS begun with lower orders."""
-    eps = (x - denoise(x, step.sigma)) / step.sigma
-    return multistep.combine(x, multistep.adams(step, len(old)), (eps, *old))
-
-
-def lms(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, order: int = 4
-) -> Result:
-    """Linear multistep: Adams-Bashforth on uneven steps of sigma, order 1 to 4: k-diffusion."""
-    eps = (x - denoise(x, step.sigma)) / step.sigma
-    return multistep.combine(x, multistep.lms(step, min(order - 1, len(old))), (eps, *old))
-
-
-def deis(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, order: int = 2
-) -> Result:
-    """DEIS: Zhang and Chen 2023 (arXiv 2204.13902), log-rho Adams-Bashforth, order 1 to 4."""
-    eps = (x - denoise(x, step.sigma)) / step.sigma
-    return multistep.combine(x, multistep.deis(step, min(order - 1, len(old))), (eps, *old))
-
-
-def unipc(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, order: int = 2
-) -> Result:
-    """UniPC: Zhao et al. 2023 (arXiv 2302.04867), algorithms 1 and 2, with its B2(h).
-
-    The answer first corrects the step that led here, then predicts the next. `order` is 1 to 4.
-    """
-    denoised = denoise(x, step.sigma)
-    if old:
-        start, *known = old
-        reached = min(order, step.index, step.count - step.index + 1)
-        x = multistep.unipc(step.sigmas, step.index - 1, start, known[:reached], denoised)
-    known = (denoised, *old[1:])[:order]
-    reach = min(order, step.index + 1, step.count - step.index)
-    return multistep.unipc(step.sigmas, step.index, x, known[:reach]), (x, *known)
-
-
-def lcm(x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple) -> Result:
-    """Multistep consistency sampling: Luo et al. 2023 (arXiv 2310.04378), algorithm 3.
-
-    The boundary condition of consistency models is part of it, with sigma_data = 1/2 and timesteps
-    times 10.
-    """
-    denoised = denoise(x, step.sigma)
-    time = 10.0 * step.timestep
-    spread = math.hypot(time, 0.5)
-    skip = (0.5 / spread) ** 2 / math.hypot(step.sigma, 1.0)
-    x = (time / spread) * denoised + skip * x
-    return (x + step.next * noise() if step.next else x), ()
-
-
-def tcd(
-    x: Any, step: Step, denoise: Denoise, noise: Noise, old: tuple, *, eta: float = 0.3
-) -> Result:
-    """Strategic stochastic sampling: Zheng et al. 2024 (arXiv 2402.19159), eta being gamma."""
-    denoised = denoise(x, step.sigma)
-    if step.next == 0:
-        return denoised, ()
-    down = step.sigma_at(math.floor((1.0 - eta) * step.next_timestep)) if eta else step.next
-    x = move(x, denoised, step.sigma, down)
-    up = math.sqrt(max(step.next**2 - down**2, 0.0))
-    return (x + up * noise() if up else x), ()
+def schedule_of(sampler: Sampler, name: str | Schedule | None) -> Schedule:
+    """The schedule of a name; the sampler's own for None and "automatic", A1111's word for it."""
+    if name is None or (isinstance(name, str) and name.casefold() == "automatic"):
+        name = sampler.schedule
+    return find_schedule(name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from sfumato.diffusion._beta import beta_quantile
+from sfumato.diffusion._lookup import check_options, find_row, option_names
 
 BETA_SCHEDULES = ("scaled_linear", "linear", "squaredcos_cap_v2")
 
@@ -103,7 +104,7 @@ def sgm_uniform_timesteps(T: int, n: int) -> np.ndarray:
     return np.linspace(T - 1, 0, n + 1)[:-1]
 
 
-def leading_timesteps(T: int, n: int, steps_offset: int = 1) -> np.ndarray:
+def leading_timesteps(T: int, n: int, *, steps_offset: int = 1) -> np.ndarray:
     """Multiples of T // n, plus an offset: CompVis' DDIM, diffusers' "leading" spacing."""
     return np.arange(n)[::-1] * (T // n) + float(min(steps_offset, T - 1 - (n - 1) * (T // n)))
 
@@ -118,7 +119,7 @@ def simple_timesteps(T: int, n: int) -> np.ndarray:
     return T - 1.0 - np.floor(np.arange(n) * (T / n))
 
 
-def lcm_timesteps(T: int, n: int, original_steps: int = 50) -> np.ndarray:
+def lcm_timesteps(T: int, n: int, *, original_steps: int = 50) -> np.ndarray:
     """Timesteps a consistency model was distilled on: Luo et al. 2023 (arXiv 2310.04378).
 
     `n` may be at most `original_steps`.
@@ -134,13 +135,13 @@ def lcm_timesteps(T: int, n: int, original_steps: int = 50) -> np.ndarray:
 # Schedules that choose sigmas: (training, n) -> float64 (n,), falling.
 
 
-def karras(training: np.ndarray, n: int, rho: float = 7.0) -> np.ndarray:
+def karras(training: np.ndarray, n: int, *, rho: float = 7.0) -> np.ndarray:
     """Evenly spaced in sigma**(1 / rho): Karras et al. 2022 (arXiv 2206.00364, eq. 5)."""
     ramp = np.linspace(training[-1] ** (1.0 / rho), training[0] ** (1.0 / rho), n)
     return ramp**rho
 
 
-def polyexponential(training: np.ndarray, n: int, rho: float = 1.0) -> np.ndarray:
+def polyexponential(training: np.ndarray, n: int, *, rho: float = 1.0) -> np.ndarray:
     """log sigma falls as a ramp to the power of rho, 1 being exponential: k-diffusion."""
     low, high = np.log(training[[0, -1]])
     return np.exp(low + (high - low) * np.linspace(1.0, 0.0, n) ** rho)
@@ -151,10 +152,12 @@ def exponential(training: np.ndarray, n: int) -> np.ndarray:
     return polyexponential(training, n)
 
 
-def beta(training: np.ndarray, n: int, alpha: float = 0.6, beta: float = 0.6) -> np.ndarray:
+def beta(training: np.ndarray, n: int, *, alpha: float = 0.6, beta: float = 0.6) -> np.ndarray:
     """Quantiles of a beta distribution over sigma: Lee et al. 2024 (arXiv 2407.12173)."""
+    from scipy.special import betaincinv  # takes half a second to import, for one schedule
+
     low, high = training[[0, -1]]
-    return low + (high - low) * beta_quantile(1.0 - np.linspace(0.0, 1.0, n), alpha, beta)
+    return low + (high - low) * betaincinv(alpha, beta, 1.0 - np.linspace(0.0, 1.0, n))
 
 
 def kl_optimal(training: np.ndarray, n: int) -> np.ndarray:
@@ -170,20 +173,26 @@ _AYS = {
 }
 
 
-def ays(training: np.ndarray, n: int, family: str = "sd") -> np.ndarray:
+def ays(training: np.ndarray, n: int, *, family: str = "sd") -> np.ndarray:
     """Align Your Steps: Sabour et al. 2024 (arXiv 2404.14507); other n by log-linear interpolation.
 
     `family` is "sd" or "sdxl". The levels are the paper's whatever the training noise.
     """
-    if family not in _AYS:
-        raise ValueError(f"`family` must be one of {tuple(_AYS)}. Received: family={family!r}")
-    known = np.log(_AYS[family])
-    return np.exp(np.interp(np.linspace(0, 10, n + 1)[:-1], np.arange(11), known))
+    published = np.log(_AYS[family])
+    return np.exp(np.interp(np.linspace(0, 10, n + 1)[:-1], np.arange(11), published))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A row of the table; `schedule(training_sigmas, n, **options) -> float64 (n + 1,)`."""
+    """A row of the table; `schedule(training_sigmas, n, **options) -> float64 (n + 1,)`.
+
+    Attributes:
+        name: the canonical name.
+        label: A1111's label, which is written into recipes.
+        function: one of the functions above.
+        aliases: further names.
+        chooses_timesteps: `function` chooses timesteps; otherwise it chooses sigmas.
+    """
 
     name: str
     label: str
@@ -191,34 +200,53 @@ class Schedule:
     aliases: tuple[str, ...] = ()
     chooses_timesteps: bool = False
 
-    def __call__(self, training: np.ndarray, n: int, **options: float | int | str) -> np.ndarray:
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that may be given to this schedule, such as `rho`."""
+        return option_names(self.function)
+
+    def __call__(self, training: np.ndarray, n: int, **options: Any) -> np.ndarray:
         """The noise levels, float64 (n + 1,), strictly falling to 0."""
         return self.levels(training, n, False, **options)[0]
 
     def levels(
-        self, training: np.ndarray, n: int, whole: bool = False, **options: float | int | str
+        self, training: np.ndarray, n: int, whole: bool = False, **options: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The noise levels (n + 1,) and the network's timesteps (n,), both float64.
 
         With `whole` the timesteps are integers, as samplers defined on training steps want them: a
         schedule that chooses timesteps then takes its sigmas from the rounded ones, any other keeps
         its sigmas.
+
+        Raises:
+            ValueError: `n` is not from 1 to the number of training steps, the schedule has no such
+                option, or its value is out of range or so extreme that levels do not fall.
         """
         T = len(training)
         if not 1 <= n <= T:
             raise ValueError(f"`n` must be from 1 to {T}, the training steps. Received: n={n}")
+        check_options(f"schedule {self.name!r}", self.options, options)
+
         if self.chooses_timesteps:
             timesteps = self.function(T, n, **options)
             timesteps = np.round(timesteps) if whole else timesteps
             sigmas = timestep_to_sigma(training, timesteps)
         else:
-            sigmas = self.function(training, n, **options)
+            with np.errstate(over="ignore", invalid="ignore"):  # of extreme options: see below
+                sigmas = self.function(training, n, **options)
             timesteps = sigma_to_timestep(training, sigmas)
             timesteps = np.round(timesteps) if whole else timesteps
-        return np.append(sigmas, 0.0), timesteps
+
+        sigmas = np.append(sigmas, 0.0)
+        if options and not (np.diff(sigmas) < 0.0).all():
+            raise ValueError(
+                f"options of schedule {self.name!r} must give {n} levels that fall. "
+                f"Received: {options}"
+            )
+        return sigmas, timesteps
 
 
-_ROWS = (
+_TABLE = (
     Schedule("uniform", "Uniform", uniform_timesteps, ("normal", "discrete", "linspace"), True),
     Schedule("leading", "DDIM", leading_timesteps, ("ddim", "ddim_uniform"), True),
     Schedule("trailing", "Turbo", trailing_timesteps, ("turbo", "ddim_trailing"), True),
@@ -232,4 +260,14 @@ _ROWS = (
     Schedule("beta", "Beta", beta),
     Schedule("kl_optimal", "KL Optimal", kl_optimal),
 )
-SCHEDULES: dict[str, Schedule] = {row.name: row for row in _ROWS}
+SCHEDULES: dict[str, Schedule] = {row.name: row for row in _TABLE}
+
+
+def find_schedule(name: str | Schedule) -> Schedule:
+    """The schedule of a name: canonical, A1111's label or an alias, in any case and spacing.
+
+    Example:
+        >>> find_schedule("SGM Uniform").name, find_schedule("ddim_uniform").name
+        ('sgm_uniform', 'leading')
+    """
+    return name if isinstance(name, Schedule) else find_row(name, SCHEDULES, "schedule")

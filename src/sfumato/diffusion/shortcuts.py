@@ -1,4 +1,4 @@
-"""Which evaluations of a plan do less: without guidance, or with what an earlier one computed."""
+"""Evaluations of a plan that do less: without guidance, or with features of an earlier one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sfumato.diffusion.plan import Plan
 
 
 class Evaluation(NamedTuple):
-    """How one question to the network is answered."""
+    """One run of the network."""
 
     guided: bool
     """For the negative prompt too."""
@@ -19,19 +19,20 @@ class Evaluation(NamedTuple):
 def evaluations(
     plan: Plan, guided: bool, interval: tuple[float, float] = (0.0, 1.0), reuse: int = 1
 ) -> list[Evaluation]:
-    """How each question of a plan is answered.
+    """Say of each evaluation of a plan whether it is guided and whether it is shallow.
 
     Args:
         plan: of a picture.
         guided: whether there is guidance at all.
         interval: the part of the steps that is guided (Kynkäänniemi et al. 2024, arXiv 2404.07724):
-            those whose middle is in it. All questions of a step are answered alike.
-        reuse: the deep features are computed at every ``reuse``-th question, and anew where
+            those whose middle is in it. All evaluations of a step are alike.
+        reuse: the deep features are computed at every ``reuse``-th evaluation, and again where
             guidance begins or ends (Ma et al. 2023, arXiv 2312.00858, uniform 1:N).
     """
     low, high = interval
     middle = (plan.step + 0.5) / plan.steps
     guides = guided & (low <= middle) & (middle <= high)
+
     found: list[Evaluation] = []
     age = 0
     for guide in guides.tolist():

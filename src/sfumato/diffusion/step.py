@@ -1,4 +1,4 @@
-"""What a sampler knows of the step it makes."""
+"""The step that a sampler makes: its noise levels and times."""
 
 from __future__ import annotations
 

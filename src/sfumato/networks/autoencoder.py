@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from sfumato.kernels import Tensor, attention
 from sfumato.networks.configs import AutoencoderConfig
-from sfumato.networks.kernels import Tensor, attention
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,
@@ -32,7 +32,7 @@ class MapAttention(Block):
 
     def call(self, x: Tensor) -> Tensor:
         _, H, W, C = x.shape
-        qkv = project(self.to_qkv, self.group_norm(x), 3)
+        qkv = project(self.to_qkv, self.group_norm(x), 3)  # three of (B, H, W, C)
         y = attention(*(ops.reshape(part, (-1, H * W, 1, C)) for part in qkv))  # (B, T, 1, C)
         return x + self.to_out[0](ops.reshape(y, (-1, H, W, C)))
 
@@ -47,7 +47,7 @@ class Middle(Block):
         return self.resnets[1](self.attentions[0](self.resnets[0](x)))
 
 
-class Level(Block):
+class Stage(Block):
     """Residual blocks of one size, then a change of size."""
 
     def __init__(self, width_in: int, width: int, count: int, groups: int) -> None:
@@ -71,21 +71,21 @@ class Encoder(Block):
         self.conv_in = Conv3x3(3, c.channels[0])
         widths_in = (c.channels[0], *c.channels)
         self.down_blocks = [
-            Level(width_in, width, c.layers, c.groups)
+            Stage(width_in, width, c.layers, c.groups)
             for width_in, width in zip(widths_in, c.channels, strict=False)
         ]
-        for level, width in zip(self.down_blocks[:-1], c.channels, strict=False):
+        for stage, width in zip(self.down_blocks[:-1], c.channels, strict=False):
             # Padded at the right and at the bottom only, as the weights were trained.
-            level.downsamplers = [Downsample(width, padding=(0, 1))]
+            stage.downsamplers = [Downsample(width, padding=(0, 1))]
         self.mid_block = Middle(c.channels[-1], c.groups)
         self.conv_norm_out = group_norm(c.channels[-1], c.groups, EPSILON)
         self.conv_out = Conv3x3(c.channels[-1], 2 * c.latent_channels)
 
     def call(self, x: Tensor) -> Tensor:
-        x = self.conv_in(x)
-        for level in self.down_blocks:
-            x = level(x)
-        x = self.mid_block(x)
+        x = self.conv_in(x)  # (B, H, W, C)
+        for stage in self.down_blocks:
+            x = stage(x)
+        x = self.mid_block(x)  # (B, h, w, C)
         return self.conv_out(activate(self.conv_norm_out, x))
 
 
@@ -98,18 +98,18 @@ class Decoder(Block):
         self.conv_in = Conv3x3(c.latent_channels, widths[0])
         self.mid_block = Middle(widths[0], c.groups)
         self.up_blocks = [
-            Level(width_in, width, c.layers + 1, c.groups)
+            Stage(width_in, width, c.layers + 1, c.groups)
             for width_in, width in zip((widths[0], *widths), widths, strict=False)
         ]
-        for level, width in zip(self.up_blocks[:-1], widths, strict=False):
-            level.upsamplers = [Upsample(width)]
+        for stage, width in zip(self.up_blocks[:-1], widths, strict=False):
+            stage.upsamplers = [Upsample(width)]
         self.conv_norm_out = group_norm(widths[-1], c.groups, EPSILON)
         self.conv_out = Conv3x3(widths[-1], 3)
 
     def call(self, x: Tensor) -> Tensor:
-        x = self.mid_block(self.conv_in(x))
-        for level in self.up_blocks:
-            x = level(x)
+        x = self.mid_block(self.conv_in(x))  # (B, h, w, C)
+        for stage in self.up_blocks:
+            x = stage(x)  # (B, H, W, C) after the last
         return self.conv_out(activate(self.conv_norm_out, x))
 
 

@@ -1,11 +1,63 @@
-"""What distinguishes one network of the family from another, and nothing else."""
+"""The configurations of the networks, and the one walk of the U that all its names come from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 Activation = Literal["quick_gelu", "gelu"]
+
+START_OF_TEXT, END_OF_TEXT = 49406, 49407
+"""The tokens of CLIP's vocabulary that begin and end a prompt."""
+
+SIZES = 6
+"""Numbers that XL takes: height and width of the original, the crop's place, and its size."""
+
+RESNET = ("norm1", "conv1", "time_emb_proj", "norm2", "conv2")
+TRANSFORMER_BLOCK = (
+    *("norm1", "attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"),
+    *("norm2", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"),
+    *("norm3", "ff.net.0.proj", "ff.net.2"),
+)
+
+
+@dataclass(frozen=True)
+class UNetPart:
+    """One part of the U: a residual block, a transformer or a change of size."""
+
+    kind: Literal["resnets", "attentions", "downsamplers", "upsamplers"]
+    level: str
+    """``down_blocks.0``, ``mid_block``, ``up_blocks.0`` and so on."""
+    index: int
+    """Among the parts of its kind and level."""
+    compvis: str
+    """Its place in CompVis' names, such as ``input_blocks.4.1``."""
+    width_in: int
+    """The skip connection included."""
+    width: int
+    heads: int = 0
+    depth: int = 0
+    """The number of its transformer blocks."""
+
+    @property
+    def name(self) -> str:
+        """Its place in the native names, such as ``down_blocks.1.attentions.0``."""
+        return f"{self.level}.{self.kind}.{self.index}"
+
+    def layers(self) -> Iterator[str]:
+        """The names of its layers within it, in the order in which the data passes them."""
+        if self.kind == "resnets":
+            yield from RESNET
+            if self.width_in != self.width:
+                yield "conv_shortcut"
+        elif self.kind == "attentions":
+            yield from ("norm", "proj_in")
+            for block in range(self.depth):
+                yield from (f"transformer_blocks.{block}.{layer}" for layer in TRANSFORMER_BLOCK)
+            yield "proj_out"
+        else:
+            yield "conv"
 
 
 @dataclass(frozen=True)
@@ -26,9 +78,78 @@ class UNetConfig:
     context_width: int = 768
     added_width: int = 0
     """Width of the added conditioning of XL (pooled text, sizes and crop); 0: none."""
+    size_embedding: int = 256
+    """Width of the sinusoids for each of the ``SIZES`` in the added conditioning."""
     groups: int = 32
     linear_projection: bool = False
-    """How ``proj_in`` and ``proj_out`` are stored: as linear layers or as 1x1 convolutions."""
+    """Whether files have ``proj_in`` and ``proj_out`` as linear layers, not as 1x1 convolutions."""
+
+    def __post_init__(self) -> None:
+        sides = (self.down, self.up, self.heads)
+        skips = len(self.channels) + sum(map(len, self.down))
+        if (
+            any(len(side) != len(self.channels) for side in sides)
+            or not all((self.channels, *self.down, *self.up))
+            or sum(map(len, self.up)) != skips
+        ):
+            raise ValueError(
+                "`down`, `up` and `heads` must have an item for each of `channels`, and `up` a "
+                f"block for each skip connection. Received: channels={self.channels}, "
+                f"heads={self.heads}, down={self.down}, up={self.up}"
+            )
+        if self.added_width and self.added_width <= SIZES * self.size_embedding:
+            raise ValueError(
+                f"`added_width` must be larger than {SIZES} times `size_embedding`. Received: "
+                f"added_width={self.added_width}, size_embedding={self.size_embedding}"
+            )
+
+    def parts(self) -> Iterator[UNetPart]:
+        """The U from end to end, in the order in which the data passes it.
+
+        Its two ends are left out: the first and the last convolution, and what embeds the time.
+        The network, its names in every format and the count of its operations come from here.
+        """
+        width, bottom = self.channels[0], len(self.channels) - 1
+        skips = [width]  # one for each of CompVis' input blocks, the first convolution included
+
+        for i, depths in enumerate(self.down):
+            level = f"down_blocks.{i}"
+            for index, depth in enumerate(depths):
+                place = f"input_blocks.{len(skips)}"
+                yield from self._block(level, index, place, 0, width, i, depth)
+                width = self.channels[i]
+                skips.append(width)
+            if i < bottom:
+                place = f"input_blocks.{len(skips)}.0"
+                yield UNetPart("downsamplers", level, 0, place, width, width)
+                skips.append(width)
+
+        number = 0
+        for index, depth in enumerate(self.mid):
+            yield from self._block("mid_block", index, "middle_block", number, width, bottom, depth)
+            number += 2 if depth else 1
+
+        number = 0
+        for i, depths in enumerate(self.up):
+            level = f"up_blocks.{i}"
+            for index, depth in enumerate(depths):
+                place, width_in = f"output_blocks.{number}", width + skips.pop()
+                yield from self._block(level, index, place, 0, width_in, bottom - i, depth)
+                width = self.channels[bottom - i]
+                number += 1
+            if i < bottom:
+                place = f"output_blocks.{number - 1}.{2 if depths[-1] else 1}"
+                yield UNetPart("upsamplers", level, 0, place, width, width)
+
+    def _block(
+        self, level: str, index: int, compvis: str, number: int, width_in: int, i: int, depth: int
+    ) -> Iterator[UNetPart]:
+        """A residual block and the transformer behind it, if there is one."""
+        width, heads = self.channels[i], self.heads[i]
+        yield UNetPart("resnets", level, index, f"{compvis}.{number}", width_in, width)
+        if depth:
+            place = f"{compvis}.{number + 1}"
+            yield UNetPart("attentions", level, index, place, width, width, heads, depth)
 
 
 @dataclass(frozen=True)

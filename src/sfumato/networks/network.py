@@ -1,4 +1,4 @@
-"""What every network is: layers in attributes, named as in the checkpoint, without values at first.
+"""The base of every network: layers in attributes, named as in the checkpoint, without values yet.
 
 An attribute's name is the layer's Keras name and its key in the checkpoint. Every layer knows the
 width of its input from the start, so a network builds without being called, and it builds without
@@ -15,7 +15,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+
+from sfumato import kernels
 
 LEAVES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
 
@@ -32,7 +33,7 @@ class Block(keras.layers.Layer):
 
 def parts(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers held by the attributes of ``layer``, as ("conv_in", ...), ("resnets.0", ...)."""
-    # Under the torch backend a layer is a torch module, which keeps its children apart.
+    # A layer may be a module of another framework, too, which keeps its children apart.
     for name, value in {**vars(layer), **getattr(layer, "_modules", {})}.items():
         if name.startswith("_"):
             continue
@@ -84,12 +85,7 @@ class Network(Block, keras.Model):
 
     @wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        if keras.backend.backend() == "openvino":
-            raise NotImplementedError(
-                "The Keras backend must be one that trains: set KERAS_BACKEND to 'jax', "
-                "'tensorflow' or 'torch' before the first import of Sfumato or Keras. "
-                "Received: KERAS_BACKEND='openvino', which makes pictures only"
-            )
+        kernels.require_training()
         return super().fit(*args, **kwargs)
 
     def initialize(self, seed: int) -> None:
@@ -105,25 +101,7 @@ class Network(Block, keras.Model):
             else:
                 scale = 0.02 if "embedding.weight" in key else 1 / math.sqrt(np.prod(shape[:-1]))
                 value = random.standard_normal(shape, "float32") * np.float32(scale)
-            give(variable, value)
-
-
-def give(variable: keras.Variable, value: Any) -> None:
-    """Set a variable to ``value``, whether it has a value already or not."""
-    if keras.backend.backend() == "openvino" and isinstance(value, np.ndarray):
-        from sfumato.networks.openvino_kernels import weight
-
-        dtype = keras.backend.standardize_dtype(variable.dtype)
-        variable._value = weight(value, dtype, variable.name == "kernel")
-    elif variable._value is None:
-        value = ops.convert_to_tensor(value, dtype=variable.dtype)
-        if keras.backend.backend() == "torch" and variable.name == "kernel":
-            # (O, h, w, I) in memory: as (h, w, I, O) every convolution would turn it first.
-            value = value.movedim(-1, 0).contiguous().movedim(0, -1)
-        variable._initialize(value)
-        variable._initializer = None
-    else:
-        variable.assign(value)
+            kernels.store(variable, value)
 
 
 def forget_uninitialized(variables: list[keras.Variable]) -> None:

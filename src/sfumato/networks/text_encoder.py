@@ -7,19 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from sfumato.networks.configs import TextEncoderConfig
-from sfumato.networks.kernels import Tensor, attention
-from sfumato.networks.layers import known, layer_norm, linear, merge_heads, split_heads
+from sfumato.kernels import Tensor, attention
+from sfumato.networks.configs import END_OF_TEXT, TextEncoderConfig
+from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
 from sfumato.networks.network import Block, Network
-
-END_OF_TEXT = 49407
 
 
 class Embeddings(Block):
     def __init__(self, c: TextEncoderConfig) -> None:
         super().__init__()
-        self.token_embedding = known(keras.layers.Embedding(c.vocabulary, c.width), None)
-        self.position_embedding = known(keras.layers.Embedding(c.length, c.width), None)
+        self.token_embedding = sized(keras.layers.Embedding(c.vocabulary, c.width), None)
+        self.position_embedding = sized(keras.layers.Embedding(c.length, c.width), None)
 
     def call(self, tokens: Tensor) -> Tensor:
         T = tokens.shape[1]
@@ -34,7 +32,8 @@ class CausalAttention(Block):
         self.out_proj = linear(width, width)
 
     def call(self, x: Tensor) -> Tensor:
-        q, k, v = ops.split(split_heads(self.qkv_proj(x), 3 * self.heads), 3, axis=2)
+        qkv = split_heads(self.qkv_proj(x), 3 * self.heads)  # (B, T, 3 N, D)
+        q, k, v = ops.split(qkv, 3, axis=2)
         return self.out_proj(merge_heads(attention(q, k, v, causal=True)))
 
 
@@ -46,7 +45,7 @@ class MLP(Block):
         self.fc2 = linear(c.mlp_width, c.width)
 
     def call(self, x: Tensor) -> Tensor:
-        x = self.fc1(x)
+        x = self.fc1(x)  # (B, T, 4 C)
         x = x * ops.sigmoid(1.702 * x) if self.quick else ops.gelu(x, approximate=False)
         return self.fc2(x)
 
@@ -84,13 +83,14 @@ class TextEncoder(Network):
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
-        x = self.embeddings(tokens)
+        x = self.embeddings(tokens)  # (B, T, C)
         before_last = x
         for layer in self.encoder.layers:
             before_last, x = x, layer(x)
         x = self.final_layer_norm(x)
+
         ends = ops.argmax(ops.cast(tokens == END_OF_TEXT, "int32"), axis=1)
-        pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)
+        pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)  # (B, C)
         if self.config.projection:
             pooled = self.text_projection(pooled)
         return before_last if self.config.penultimate else x, pooled

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from keras import ops
 
-from sfumato.networks.configs import UNetConfig
-from sfumato.networks.kernels import Tensor
+from sfumato.kernels import Tensor
+from sfumato.networks.configs import UNetConfig, UNetPart
+from sfumato.networks.denoiser import Aids, Conditioning, Memory, Prediction
 from sfumato.networks.layers import (
     Conv3x3,
     Downsample,
@@ -20,20 +22,19 @@ from sfumato.networks.layers import (
     activate,
     group_norm,
     repeated,
+    timestep_embedding,
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block, Network
 
-Text = tuple[Tensor, Tensor]
 
-
-def beside(x: Tensor, skip: Tensor) -> Tensor:
+def joined(x: Tensor, skip: Tensor) -> Tensor:
     """x (n B, H, W, C) and a skip connection (B or n B, H, W, D) -> (n B, H, W, C + D)."""
     return ops.concatenate([x, repeated(skip, x)], axis=-1)
 
 
-class Level(Block):
-    """The parts of one level of the U; the network walks through them itself."""
+class UNetLevel(Block):
+    """The blocks of one level of the U; the network walks through them itself."""
 
     def __init__(self, resnets: list[ResnetBlock], attentions: list[Transformer | None]) -> None:
         super().__init__()
@@ -42,16 +43,39 @@ class Level(Block):
         self.downsamplers: list[Downsample] = []
         self.upsamplers: list[Upsample] = []
 
+    @property
+    def blocks(self) -> list[tuple[ResnetBlock, Transformer | None]]:
+        return list(zip(self.resnets, self.attentions, strict=True))
+
     def __iter__(self) -> Iterator[tuple[ResnetBlock, Transformer | None]]:
-        return zip(self.resnets, self.attentions, strict=True)
+        return iter(self.blocks)
+
+
+class Walk:
+    """A walk through blocks of the U: each takes the next shift and the next memories."""
+
+    def __init__(
+        self, shifts: list[Tensor], memories: list[list[Memory]], merging: TokenMerging | None
+    ) -> None:
+        self.shifts = iter(shifts)
+        self.memories = iter(memories)
+        self.merging = merging
+
+    def __call__(self, x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
+        """x (B or n B, H, W, C) -> (n B, H, W, C)"""
+        shift = next(self.shifts)
+        x = resnet(repeated(x, shift), shift)
+        if transformer is None:
+            return x
+        memories = [next(self.memories) for _ in transformer.transformer_blocks]
+        return transformer(x, memories, merging=self.merging)
 
 
 class UNet(Network):
-    """latents, time and text -> what the model predicts (epsilon, v or x0), all channels last.
+    """latents, time and text -> the prediction of the model (epsilon, v or x0), channels last.
 
-    ``call`` takes everything at once. While denoising, ``embed_text`` runs once per prompt,
-    ``embed_time`` once per step, and ``denoise`` does the rest by ``conv_in``, ``deepen`` and
-    ``finish``.
+    While denoising, ``prepare`` runs once per prompt and ``predict`` at every evaluation. ``call``
+    takes everything at once.
     """
 
     config: UNetConfig
@@ -59,56 +83,48 @@ class UNet(Network):
     def compose(self, config: UNetConfig) -> None:
         c = config
         time_width = 4 * c.channels[0]
-        top = c.channels[-1]
 
-        def resnet(width_in: int, width: int) -> ResnetBlock:
-            return ResnetBlock(width_in, width, c.groups, 1e-5, time_width)
+        def level(parts: list[UNetPart]) -> UNetLevel:
+            resnets = [
+                ResnetBlock(part.width_in, part.width, c.groups, 1e-5, time_width)
+                for part in parts
+                if part.kind == "resnets"
+            ]
+            transformers = {
+                part.index: Transformer(
+                    part.width, c.context_width, part.heads, part.depth, c.groups
+                )
+                for part in parts
+                if part.kind == "attentions"
+            }
+            made = UNetLevel(resnets, [transformers.get(index) for index in range(len(resnets))])
+            made.downsamplers = [Downsample(p.width) for p in parts if p.kind == "downsamplers"]
+            made.upsamplers = [Upsample(p.width) for p in parts if p.kind == "upsamplers"]
+            return made
 
-        def transformer(width: int, heads: int, depth: int) -> Transformer | None:
-            return Transformer(width, c.context_width, heads, depth, c.groups) if depth else None
+        levels = {
+            name: level(list(parts)) for name, parts in groupby(c.parts(), attrgetter("level"))
+        }
 
         self.conv_in = Conv3x3(c.in_channels, c.channels[0])
         self.time_embedding = TimestepEmbedding(c.channels[0], time_width)
         if c.added_width:
             self.add_embedding = TimestepEmbedding(c.added_width, time_width)
 
-        skips = [c.channels[0]]
-        self.down_blocks = []
-        for width, heads, depths in zip(c.channels, c.heads, c.down, strict=True):
-            widths_in = [skips[-1]] + [width] * (len(depths) - 1)
-            level = Level(
-                [resnet(width_in, width) for width_in in widths_in],
-                [transformer(width, heads, depth) for depth in depths],
-            )
-            skips += [width] * len(depths)
-            if len(self.down_blocks) < len(c.channels) - 1:
-                level.downsamplers = [Downsample(width)]
-                skips.append(width)
-            self.down_blocks.append(level)
-
+        self.down_blocks = [level for name, level in levels.items() if name.startswith("down")]
         if c.mid:
-            self.mid_block = Level(
-                [resnet(top, top) for _ in c.mid],
-                [transformer(top, c.heads[-1], depth) for depth in c.mid],
-            )
-
-        self.up_blocks = []
-        below = top
-        for width, heads, depths in zip(c.channels[::-1], c.heads[::-1], c.up, strict=True):
-            widths_in = [below] + [width] * (len(depths) - 1)
-            level = Level(
-                [resnet(width_in + skips.pop(), width) for width_in in widths_in],
-                [transformer(width, heads, depth) for depth in depths],
-            )
-            if len(self.up_blocks) < len(c.channels) - 1:
-                level.upsamplers = [Upsample(width)]
-            self.up_blocks.append(level)
-            below = width
+            self.mid_block = levels["mid_block"]
+        self.up_blocks = [level for name, level in levels.items() if name.startswith("up")]
 
         self.conv_norm_out = group_norm(c.channels[0], c.groups, 1e-5)
         self.conv_out = Conv3x3(c.channels[0], c.out_channels)
 
-    def levels(self) -> list[Level]:
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether ``prepare`` takes pooled text and sizes, as XL's does."""
+        return self.config.added_width > 0
+
+    def levels(self) -> list[UNetLevel]:
         """All levels in the order in which the data passes them."""
         middle = [self.mid_block] if self.config.mid else []
         return [*self.down_blocks, *middle, *self.up_blocks]
@@ -121,20 +137,42 @@ class UNet(Network):
             height, width = -(-height // 2), -(-width // 2)
         return TokenMerging(ratio, height, width)
 
-    def embed_text(self, context: Tensor) -> list[Text]:
-        """context (B, T, C) -> keys and values (B, T, N, D) of every cross-attention layer."""
-        return [
-            block.attn2.embed(context)
+    def prepare(
+        self, context: Tensor, pooled: Tensor | None = None, sizes: Tensor | None = None
+    ) -> Conditioning:
+        """Do once what is the same at all evaluations.
+
+        Args:
+            context: (B, T, C) of the text encoders.
+            pooled: (B, P) of the text encoders, for XL.
+            sizes: (B, 6) for XL: height, width, crop and target of the picture in pixels.
+        """
+        memories = [
+            [Memory(*block.attn2.embed(context))]
             for level in self.levels()
             for _, transformer in level
             if transformer
             for block in transformer.transformer_blocks
         ]
+        if sizes is None:
+            return Conditioning(memories)
+        count, width = sizes.shape[1], self.config.size_embedding
+        waves = timestep_embedding(ops.reshape(sizes, (-1,)), width)  # (B * 6, width)
+        waves = ops.reshape(waves, (-1, count * width))
+        return Conditioning(memories, ops.concatenate([pooled, waves], axis=-1))
 
-    def embed_time(self, embedding: Tensor, added: Tensor | None = None) -> list[Tensor]:
-        """Sinusoids (B or 1, C) and XL's added conditioning (B, A) -> a shift (B or 1, 1, 1, C)
-        for every residual block."""
-        time = self.time_embedding(embedding)
+    def embed_time(self, timestep: Tensor, added: Tensor | None = None) -> list[Tensor]:
+        """The shift (B or 1, 1, 1, C) of every residual block.
+
+        Args:
+            timestep: () of the training, or its sinusoids (B or 1, C).
+            added: (B, A) of ``prepare``, for XL.
+        """
+        is_scalar = len(timestep.shape) == 0
+        waves = timestep
+        if is_scalar:
+            waves = timestep_embedding(timestep[None], self.config.channels[0])
+        time = self.time_embedding(waves)  # (B or 1, C)
         if added is not None:
             time = time + self.add_embedding(added)
         time = ops.silu(time)
@@ -144,88 +182,81 @@ class UNet(Network):
             for resnet, _ in level
         ]
 
-    def denoise(self, x: Tensor, shifts: list[Tensor], texts: list[Text]) -> Tensor:
-        """latents (B, h, w, C) -> prediction (n B, h, w, C), for texts (n B, ...)."""
-        first = self.conv_in(x)
-        return self.finish(first, self.deepen(first, shifts, texts), shifts, texts)
-
-    def deepen(
+    def predict(
         self,
-        first: Tensor,
-        shifts: list[Tensor],
-        texts: list[Text],
-        merging: TokenMerging | None = None,
-    ) -> Tensor:
-        """The whole U but its two ends, the first convolution and the last block.
+        x: Tensor,
+        timestep: Tensor,
+        conditioning: Conditioning,
+        aids: Aids = Aids(),  # noqa: B008  it is frozen
+        *,
+        keep: bool = False,
+        token_merging: float = 0.0,
+    ) -> Prediction:
+        """Predict what the noise hides.
 
         Args:
-            first: (B, h, w, C) of ``conv_in``.
-            shifts, texts: of ``embed_time`` and ``embed_text``, for the same batch or for n B.
-            merging: how self-attention is abridged, or None.
-
-        Returns:
-            What the last block takes beside ``first``, (n B, h, w, C).
+            x: latents (B, h, w, C), scaled for the network. Questions about x that differ in the
+                text alone are the conditioning's (n B, ...): they are one until they meet it.
+            timestep: () of the training, or its sinusoids (B or 1, C).
+            conditioning: of ``prepare``.
+            aids: the inputs of an inpainting network, and the deep features of an earlier
+                evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then left out.
+            keep: give out the deep features.
+            token_merging: the part of the tokens that are merged where self-attention has the most.
         """
-        shift, text = iter(shifts), iter(texts)
+        shifts = self.embed_time(timestep, conditioning.added)
+        memories = conditioning.memories
+        merging = self.token_merging(token_merging, *x.shape[1:3]) if token_merging else None
+        *_, last = self.up_blocks[-1]
 
-        def block(x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
-            time = next(shift)
-            x = resnet(repeated(x, time), time)
-            if transformer:
-                texts = list(islice(text, len(transformer.transformer_blocks)))
-                x = transformer(x, texts, merging=merging)
-            return x
+        # In
+        x = x if aids.channels is None else ops.concatenate([x, aids.channels], axis=-1)
+        first = self.conv_in(x)  # (B, h, w, C)
 
-        x = first
-        skips = [first]
-        for level in self.down_blocks:
-            for parts in level:
-                x = block(x, *parts)
-                skips.append(x)
-            for downsample in level.downsamplers:
-                x = downsample(x)
-                skips.append(x)
+        deep = aids.deep
+        if deep is None:
+            walk = Walk(shifts, memories, merging)
 
-        for parts in self.mid_block if self.config.mid else ():
-            x = block(x, *parts)
+            # Down
+            x, skips = first, [first]
+            for level in self.down_blocks:
+                for block in level:
+                    x = walk(x, *block)
+                    skips.append(x)
+                for downsample in level.downsamplers:
+                    x = downsample(x)
+                    skips.append(x)
 
-        for level in self.up_blocks:
-            for parts in level:
-                if len(skips) == 1:  # `first`, which the last block takes
-                    break
-                x = block(beside(x, skips.pop()), *parts)
-            for upsample in level.upsamplers:
-                _, height, width, _ = skips[-1].shape
-                x = upsample(x, height=height, width=width)
-        return x
+            # Middle
+            for block in self.mid_block if self.config.mid else ():
+                x = walk(x, *block)
 
-    def finish(
-        self,
-        first: Tensor,
-        deep: Tensor,
-        shifts: list[Tensor],
-        texts: list[Text],
-        merging: TokenMerging | None = None,
-    ) -> Tensor:
-        """The last block and what follows: ``first`` and what ``deepen`` gave -> prediction."""
-        resnet, transformer = list(self.up_blocks[-1])[-1]
-        x = resnet(beside(deep, first), shifts[-1])
-        if transformer:
-            x = transformer(x, texts[-len(transformer.transformer_blocks) :], merging=merging)
-        return self.conv_out(activate(self.conv_norm_out, x))
+            # Up, without the last block
+            for level in self.up_blocks:
+                for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
+                    x = walk(joined(x, skips.pop()), *block)
+                for upsample in level.upsamplers:
+                    _, height, width, _ = skips[-1].shape
+                    x = upsample(x, height=height, width=width)
+            deep = x  # (n B, h, w, C)
+
+        # Out
+        count = len(last[1].transformer_blocks) if last[1] else 0
+        walk = Walk(shifts[-1:], memories[len(memories) - count :], merging)
+        x = walk(joined(deep, first), *last)
+        answer = self.conv_out(activate(self.conv_norm_out, x))  # (n B, h, w, C)
+        return Prediction(answer, deep if keep else None)
 
     def call(self, inputs: Any) -> Tensor:
-        """Everything at once, for training and for use of the network by itself.
+        """Predict from everything at once, for training and for use of the network by itself.
 
         Args:
             inputs: a dict or a list of ``latent`` (B, h, w, C), ``timestep_embedding`` (B, C),
                 ``context`` (B, T, C) and, for XL, ``added`` (B, A).
         """
         if isinstance(inputs, dict):
-            inputs = [
-                inputs[name]
-                for name in ("latent", "timestep_embedding", "context", "added")
-                if name in inputs
-            ]
-        latent, embedding, context, *added = inputs
-        return self.denoise(latent, self.embed_time(embedding, *added), self.embed_text(context))
+            names = ("latent", "timestep_embedding", "context", "added")
+            inputs = [inputs[name] for name in names if name in inputs]
+        latent, waves, context, *added = inputs
+        conditioning = Conditioning(self.prepare(context).memories, *added)
+        return self.predict(latent, waves, conditioning).answer

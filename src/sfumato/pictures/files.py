@@ -1,25 +1,25 @@
 """Picture files: PNG, JPEG and WebP with their recipe inside, and animations.
 
-A file replaces what has its name only when it is complete. Reading opens these three formats and no
-other, and looks at a picture's size before anything is decoded.
+A file replaces another of its name only when it is complete. Reading opens these three formats and
+no other, and checks a picture's size before anything is decoded.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import secrets
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
+from sfumato._files import replacing
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
@@ -33,12 +33,12 @@ _UNICODE = b"UNICODE\0"
 def encode(
     image: np.ndarray, file_format: str = "png", recipe: Recipe | None = None, quality: int = 95
 ) -> bytes:
-    """One picture as the content of a file.
+    """Encode one picture as the content of a file.
 
     Args:
         image: uint8 (H, W, 3).
         file_format: "png", "jpg", "jpeg" or "webp".
-        recipe: written into the file, where the format's readers look for it: a PNG text chunk
+        recipe: written into the file, where other programs look for it: the PNG text chunk
             "parameters", otherwise the EXIF UserComment. `None` writes no metadata at all.
         quality: of JPEG and WebP, from 1 to 100.
 
@@ -55,11 +55,13 @@ def encode(
     if kind is None:
         names = ", ".join(FORMATS)
         raise ValueError(f"`file_format` must be one of {names}. Received: {file_format!r}")
+
     options: dict[str, Any] = {} if kind == "PNG" else {"quality": quality}
     if kind == "JPEG":
         options["subsampling"] = 0  # colours at full resolution: thin red lines stay red
     if recipe is not None:
         options |= _metadata(kind, write_text(recipe))
+
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
@@ -68,10 +70,10 @@ def encode(
 def save(
     path: str | Path, image: np.ndarray, recipe: Recipe | None = None, quality: int = 95
 ) -> Path:
-    """Writes one picture; the suffix of `path` says in which format.
+    """Write one picture, in the format of the suffix of `path`.
 
-    Folders that are missing are made. The file is complete or not there at all; a file that has
-    the name already is replaced. Arguments, errors and warnings are those of `encode`.
+    Missing folders are made. The file is complete or not there at all, and replaces another of its
+    name. Arguments, errors and warnings are those of `encode`.
 
     Returns:
         The path.
@@ -84,7 +86,7 @@ def save(
 def save_animation(
     path: str | Path, images: Sequence[np.ndarray], fps: float = 10, rubber_band: bool = False
 ) -> Path:
-    """Writes pictures as an endless animation: a random walk, or the steps of one picture.
+    """Write pictures as an endless animation: a random walk, or the steps of one picture.
 
     Args:
         path: ends in .gif (256 colours a picture) or .webp.
@@ -107,20 +109,22 @@ def save_animation(
         raise ValueError(f"`images` must be pictures of one size. Received: {sizes}")
     if rubber_band:
         frames += frames[-2:0:-1]
+
     # Times are whole milliseconds (GIF: hundredths), so round the frames' ends, not their lengths.
     unit = 10 if path.suffix.lower() == ".gif" else 1
     ends = [round(1000 * i / fps / unit) * unit for i in range(len(frames) + 1)]
     times = [after - before for before, after in pairwise(ends)]
+
     file = io.BytesIO()
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
     frames[0].save(file, kinds[path.suffix.lower()], duration=times, **options)
     return _write(path, file.getvalue())
 
 
-def load(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a picture: uint8 (H, W, 3), turned upright, the first one of an animation.
+def load(path: str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a picture, upright, and of an animation the first: uint8 (H, W, 3).
 
-    What is transparent lies on white.
+    Transparent parts lie on white. ``path`` may be an open file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -137,7 +141,7 @@ def load(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None:
-    """The recipe in a picture file, `None` if there is none.
+    """Read the recipe in a picture file; `None` if there is none.
 
     Pixels are decoded only where a PNG has no text before them.
 
@@ -198,10 +202,13 @@ def _read_comment(exif: Image.Exif) -> str | None:
 
 
 @contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
-    """Opens a picture without decoding it; whatever is wrong with the file is a ValueError."""
-    path = Path(path)
-    with path.open("rb") as file, warnings.catch_warnings():
+def _opened(path: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+    """Open a picture without decoding it; anything wrong with the file is a ValueError."""
+    is_name = isinstance(path, (str, os.PathLike))
+    with (
+        Path(path).open("rb") if is_name else nullcontext(path) as file,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
         try:
             with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:
@@ -224,15 +231,7 @@ def _too_large(limit: int, received: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """Writes a file under a name of its own and renames it: others see all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)
     return path

@@ -26,18 +26,18 @@ def plot_gallery(
     legend_handles: Sequence[Any] | None = None,
     titles: Sequence[str] | None = None,
 ) -> Figure | None:
-    """Shows pictures in rows and columns, or writes them to a file.
+    """Show pictures in rows and columns, or write them to a file.
 
     Args:
-        images: (N, H, W, 3), (N, H, W, 1) or (N, H, W), an array of any backend or a list of
-            pictures, which may differ in size.
+        images: (N, H, W, 3), (N, H, W, 1) or (N, H, W), an array of any backend, or a list of
+            such pictures or of `Picture`, which may differ in size.
         value_range: the values of black and white.
-        rows, cols: shape of the grid; as square as can be unless given. Pictures that do not fit
-            into a grid of which both are given are left out.
+        rows, cols: shape of the grid; by default as square as possible. If both are given,
+            pictures that do not fit are left out.
         scale: height and width of a picture in the plot, in inches.
         path: file to write.
-        show: whether to show the plot; by default, if there is no `path`. Where matplotlib has no
-            window and no notebook to show it in, nothing happens.
+        show: whether to show the plot; by default, if there is no `path`. Without a window or a
+            notebook to show it in, nothing happens.
         transparent: whether the file's background is transparent.
         dpi: pixels per inch of the file.
         legend_handles: handles of a legend, if there is to be one.
@@ -48,8 +48,8 @@ def plot_gallery(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: there is no picture, one has another shape, `titles` are too few, or the two
-            values of `value_range` are the same.
+        ValueError: there is no picture, one has another shape, there are fewer `titles` than
+            pictures, or the two values of `value_range` are the same.
 
     Example:
         >>> import numpy as np
@@ -58,18 +58,7 @@ def plot_gallery(
         >>> len(figure.axes)
         3
     """
-    low, high = value_range
-    if low == high:
-        raise ValueError(f"`value_range` must be two values. Received: value_range={value_range}")
-    shape = getattr(images, "shape", ())
-    if len(shape) == 3 and shape[-1] == 3:
-        raise ValueError(f"`images` must be (N, H, W, 3). Received: one picture, {tuple(shape)}")
-    pictures = [_picture(image, value_range) for image in images]
-    if not pictures:
-        raise ValueError("`images` must hold at least one picture. Received: none")
-    if titles is not None and len(titles) < len(pictures):
-        received = f"{len(titles)} titles, {len(pictures)} pictures"
-        raise ValueError(f"`titles` must name every picture. Received: {received}")
+    pictures = _pictures(images, value_range, titles)
     rows, cols = _grid(len(pictures), rows, cols)
     show = path is None if show is None else show
     figure = _figure((cols * scale, rows * scale), show)
@@ -83,6 +72,7 @@ def plot_gallery(
                 axis.set_title(titles[i])
     if legend_handles is not None:
         figure.legend(handles=list(legend_handles), loc="lower center")
+
     if path is not None:
         background = {"transparent": transparent, "dpi": dpi, "bbox_inches": "tight"}
         figure.savefig(path, pad_inches=0, **background)
@@ -90,6 +80,26 @@ def plot_gallery(
         return figure
     _show(figure)
     return None
+
+
+def _pictures(
+    images: Iterable[Any], value_range: tuple[float, float], titles: Sequence[str] | None
+) -> list[np.ndarray]:
+    """The arguments of `plot_gallery`, checked: pictures as uint8."""
+    low, high = value_range
+    if low == high:
+        raise ValueError(f"`value_range` must be two values. Received: value_range={value_range}")
+    shape = getattr(images, "shape", ())
+    if len(shape) == 3 and shape[-1] == 3:
+        raise ValueError(f"`images` must be (N, H, W, 3). Received: one picture, {tuple(shape)}")
+
+    pictures = [_picture(image, value_range) for image in images]
+    if not pictures:
+        raise ValueError("`images` must hold at least one picture. Received: none")
+    if titles is not None and len(titles) < len(pictures):
+        received = f"{len(titles)} titles, {len(pictures)} pictures"
+        raise ValueError(f"`titles` must name every picture. Received: {received}")
+    return pictures
 
 
 def plot_image_gallery(
@@ -114,7 +124,7 @@ def _picture(image: Any, value_range: tuple[float, float]) -> np.ndarray:
     """uint8 (H, W, 3) or (H, W)."""
     if hasattr(image, "detach"):  # a PyTorch tensor, maybe on an accelerator
         image = image.detach().cpu()
-    image = np.asarray(image)
+    image = np.asarray(getattr(image, "pixels", image))
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):

@@ -1,9 +1,9 @@
 """Preview of latents: an approximate picture without a decoder.
 
-A latent is close to a small picture already: each of its C channels is, nearly, a linear function
-of the mean colour of the 8x8 pixels below it. So one (C + 1, 3) matrix, the last row being the
-constant term, turns latents into colours. Every autoencoder has its own matrix; `fit_factors` finds
-it from a few pictures and their latents.
+A latent is nearly a small picture. The mean colour of the 8x8 pixels below it is almost a linear
+function of its C channels. So one (C + 1, 3) matrix, whose last row is the constant term, turns
+latents into colours. Every autoencoder has its own matrix; `fit_factors` finds it from a few
+pictures and their latents.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 
 
 def latents_to_rgb(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """An approximate picture, as large as the latents.
+    """Make an approximate picture, as large as the latents.
 
     Args:
         latents: float (..., h, w, C).
         factors: float (C + 1, 3), from `fit_factors` on latents of the same scale.
 
     Returns:
-        uint8 (..., h, w, 3). What is not finite in the latents is black.
+        uint8 (..., h, w, 3). Latents that are not finite are black.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -34,7 +34,7 @@ def latents_to_rgb(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def fit_factors(latents: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The factors that predict pictures from their latents best, by least squares.
+    """Fit the factors that predict pictures from their latents best, by least squares.
 
     Args:
         latents: float (N, h, w, C).
@@ -56,6 +56,7 @@ def fit_factors(latents: np.ndarray, images: np.ndarray) -> np.ndarray:
     scale = images.shape[1] // h
     if images.shape != (N, h * scale, w * scale, 3):
         raise ValueError(f"`images` must be a multiple of `latents` in size. Received: {shapes}")
+
     blocks = images.reshape(N, h, scale, w, scale, 3) / 255
     colours = blocks.mean(axis=(2, 4)).reshape(-1, 3)  # (N h w, 3)
     inputs = np.concatenate([latents.reshape(-1, C), np.ones((N * h * w, 1))], axis=1)

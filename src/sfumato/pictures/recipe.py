@@ -4,171 +4,121 @@
     Negative prompt: blurry                                <- may span lines, left out when empty
     Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 512x512
 
-Its readers strip every line, start the negative prompt at any line that begins with "Negative
-prompt:", and take the last line for the parameters. A prompt that would come back changed (spaces
-at its ends, say) stands in the last line once more, as a JSON string under "Exact prompt" (and
-"Exact negative prompt"), which `read_text` believes. And a prompt that would forge another field in
-an ordinary reader is shown to it as a JSON string, on one line, too.
+This module knows the format alone; `Request` knows what the items mean.
+
+Readers of the format strip every line. They start the negative prompt at any line that begins with
+"Negative prompt:", and take the last line for the items. Some prompts would come back changed, such
+as one with spaces at its ends. Such a prompt stands in the last line once more: as a JSON string
+under "Exact prompt" or "Exact negative prompt", which `read_text` believes. A prompt that would
+forge another field is shown to ordinary readers as a JSON string on one line, too.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 NEGATIVE = "Negative prompt:"
 EXACT = ("Exact prompt", "Exact negative prompt")
-VERSION = "Version"
-
-# The fields that are items of the last line: name there, attribute of `Recipe`, type.
-_FIELDS = (
-    ("Steps", "steps", int),
-    ("Sampler", "sampler", str),
-    ("Schedule type", "schedule", str),
-    ("CFG scale", "guidance", float),
-    ("Seed", "seed", int),
-    ("Size", "size", None),
-    ("Model hash", "model_hash", str),
-    ("Model", "model", str),
-    ("Denoising strength", "strength", float),
-    (VERSION, "version", str),
-)
-_RESERVED = {*EXACT, *(name for name, _, _ in _FIELDS)}
 
 # The order of the last line. Items that are not listed come before the version.
+VERSION = "Version"
 _ORDER = (
     *("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model"),
     *("VAE hash", "VAE", "Variation seed", "Variation seed strength", "Seed resize from"),
     *("Denoising strength", "Clip skip", "ENSD", "RNG", "Tiling"),
     *("Hires upscale", "Hires steps", "Hires upscaler", "Lora hashes"),
 )
+_RANK = {key: i for i, key in enumerate(_ORDER)} | {VERSION: len(_ORDER) + 1}
 
 # Keys are of 100 characters at most and never tried shorter (`}+`), so reading takes linear time.
 _KEY = r"\w[\w \-/]{1,99}+"
 _ITEM = re.compile(rf'({_KEY})(?::\s*("(?:\\.|[^\\"])*"|[^,]*))?(?:,|$)')
-_SIZE = re.compile(r"(\d+)x(\d+)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what a file's text cannot hold
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a picture was made. `None` is what the file does not say.
+    """The making of a picture, as text.
 
     Attributes:
         prompt, negative_prompt: any text.
-        steps: number of denoising steps.
-        sampler, schedule: names as A1111 shows them ("DPM++ 2M", "Karras").
-        guidance: scale of classifier-free guidance.
-        seed: the picture's own seed, also when it was one of a batch.
-        width, height: size in pixels, both or neither.
-        model, model_hash: name of the checkpoint and the first ten digits of its SHA-256.
-        strength: how much of a given picture was denoised, from 0 to 1.
-        version: the program and version that made the picture.
-        extra: every other item, key -> text, such as {"RNG": "NV"}.
+        items: the items of the last line by key, such as {"Steps": "25", "RNG": "NV"}.
 
     Raises:
-        ValueError: a number is not finite, the size is incomplete, or a key of `extra` is not made
-            of 2 to 100 word characters, spaces, "-" and "/", or is the name of another field.
+        ValueError: a key is not made of 2 to 100 word characters, spaces, "-" and "/", is one of
+            `EXACT`, or its value is no text.
     """
 
     prompt: str
     negative_prompt: str = ""
-    steps: int | None = None
-    sampler: str | None = None
-    schedule: str | None = None
-    guidance: float | None = None
-    seed: int | None = None
-    width: int | None = None
-    height: int | None = None
-    model: str | None = None
-    model_hash: str | None = None
-    strength: float | None = None
-    version: str | None = None
-    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
+    items: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("guidance", "strength"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"`{name}` must be finite. Received: {name}={value}")
-        if (self.width is None) != (self.height is None):
-            size = f"width={self.width}, height={self.height}"
-            raise ValueError(f"`width` and `height` must be given together. Received: {size}")
-        for key in self.extra:
-            if not _is_key(key) or key in _RESERVED:
-                raise ValueError(f"`extra` must not have this key. Received: {key!r}")
-
-    @property
-    def size(self) -> str | None:
-        """The size as text, such as "512x768" (width first)."""
-        return None if self.width is None else f"{self.width}x{self.height}"
+        for key, value in self.items.items():
+            if not _is_key(key):
+                raise ValueError(f"`items` must not have this key. Received: {key!r}")
+            if not isinstance(value, str):
+                raise ValueError(f"`items` must be text by key. Received: {key!r}: {value!r}")
 
 
 def write_text(recipe: Recipe) -> str:
-    """The recipe as text; `read_text` gives it back exactly, whatever the prompts contain.
+    """Write a recipe as text; `read_text` gives it back exactly, whatever the prompts contain.
 
     (Two surrogates in a row, which are no text, come back as the character that they stand for.)
 
     Example:
-        >>> print(write_text(Recipe("a red apple", steps=25, guidance=7.5, seed=7)))
+        >>> items = {"Seed": "7", "Steps": "25", "CFG scale": "7.5"}
+        >>> print(write_text(Recipe("a red apple", items=items)))
         a red apple
         Steps: 25, CFG scale: 7.5, Seed: 7
     """
-    items = _items(recipe)
+    keys = sorted(recipe.items, key=_rank)
+    items = [_written(key, recipe.items[key]) for key in keys]
     text = _layout(recipe.prompt, recipe.negative_prompt, items)
     if not _NO_TEXT.search(text) and read_text(text) == recipe:
         return text
-    exact = zip(EXACT, (recipe.prompt, recipe.negative_prompt), strict=True)
-    items = [*items, *(f"{name}: {_json(prompt)}" for name, prompt in exact)]
-    items.sort(key=lambda item: item.startswith(f"{VERSION}:"))
+
+    at = len(items) - (VERSION in recipe.items)
+    prompts = (recipe.prompt, recipe.negative_prompt)
+    items[at:at] = [f"{key}: {_json(prompt)}" for key, prompt in zip(EXACT, prompts, strict=True)]
     return _layout(_shown(recipe.prompt), _shown(recipe.negative_prompt), items)
 
 
 def read_text(text: str) -> Recipe:
-    """The recipe that a "parameters" text states. It reads any text and raises nothing.
+    """Read the recipe that a "parameters" text states: any text, without an error.
 
-    The last line holds the parameters if three or more `key: value` items are in it; otherwise all
-    is prompt. A number that is none counts as not stated. Reading is what A1111 does, except that
-    nothing is filled in where the text is silent.
+    The last line holds the items if there are three or more `key: value` in it; otherwise all is
+    prompt. Reading is what A1111 does, except that nothing is filled in where the text is silent.
     """
     *lines, last = text.strip().split("\n")
     found = [(key.strip(), value) for key, value in map(re.Match.groups, _ITEM.finditer(last))]
     items = {key: _read_value(key if value is None else value) for key, value in found}
     if sum(value is not None for _, value in found) < 3 and EXACT[0] not in items:
         lines, items = [*lines, last], {}
+
     prompts: tuple[list[str], list[str]] = [], []
-    negative = False
+    is_negative = False
     for line in map(str.strip, lines):
         begins = line.startswith(NEGATIVE)
-        negative = negative or begins
-        prompts[negative].append(line.removeprefix(NEGATIVE).strip() if begins else line)
-    prompt, negative_prompt = map("\n".join, prompts)
-    prompt = items.pop(EXACT[0], prompt)
-    negative_prompt = items.pop(EXACT[1], negative_prompt)
-    fields = _read_fields(items)
-    extra = {key: value for key, value in items.items() if _is_key(key) and key not in _RESERVED}
-    return Recipe(prompt, negative_prompt, extra=extra, **fields)
+        is_negative = is_negative or begins
+        prompts[is_negative].append(line.removeprefix(NEGATIVE).strip() if begins else line)
+    prompt, negative_prompt = (
+        items.pop(key, "\n".join(shown)) for key, shown in zip(EXACT, prompts, strict=True)
+    )
+    return Recipe(prompt, negative_prompt, {k: v for k, v in items.items() if _is_key(k)})
 
 
 def _is_key(key: str) -> bool:
-    return re.fullmatch(_KEY, key) is not None and key == key.strip()
+    return re.fullmatch(_KEY, key) is not None and key == key.strip() and key not in EXACT
 
 
-def _items(recipe: Recipe) -> list[str]:
-    """The items of the last line in their order; a value that equals its key is left out."""
-    values = dict(recipe.extra)
-    for name, attribute, kind in _FIELDS:
-        if (value := getattr(recipe, attribute)) is not None:
-            values[name] = repr(kind(value)).removesuffix(".0") if kind in (int, float) else value
-    rank = {key: i for i, key in enumerate(_ORDER)} | {VERSION: len(_ORDER) + 1}
-    keys = sorted(values, key=lambda key: rank.get(key, len(_ORDER)))
-    return [key if key == values[key] else f"{key}: {_write_value(values[key])}" for key in keys]
+def _rank(key: str) -> int:
+    return _RANK.get(key, len(_ORDER))
 
 
 def _layout(prompt: str, negative_prompt: str, items: list[str]) -> str:
@@ -186,9 +136,12 @@ def _shown(prompt: str) -> str:
     return _json(prompt) if forges or _NO_TEXT.search(prompt) else prompt
 
 
-def _write_value(value: str) -> str:
+def _written(key: str, value: str) -> str:
+    """One item; a value that equals its key is left out."""
+    if key == value:
+        return key
     clear = value and value == value.strip() and value[0] != '"' and not re.search("[,:\n]", value)
-    return value if clear and not _NO_TEXT.search(value) else _json(value)
+    return f"{key}: {value if clear and not _NO_TEXT.search(value) else _json(value)}"
 
 
 def _json(text: str) -> str:
@@ -203,19 +156,3 @@ def _read_value(value: str) -> str:
         with suppress(ValueError):
             return str(json.loads(value))
     return value
-
-
-def _read_fields(items: dict[str, str]) -> dict[str, Any]:
-    """The items that are fields of a recipe, as keyword arguments."""
-    fields: dict[str, Any] = {}
-    for name, attribute, kind in _FIELDS:
-        if name not in items:
-            continue
-        with suppress(ValueError):  # a number that is none, or has thousands of digits
-            if kind is None:
-                if size := _SIZE.fullmatch(items[name]):
-                    width, height = map(int, size.groups())
-                    fields |= {"width": width, "height": height}
-            elif kind is not float or math.isfinite(float(items[name])):
-                fields[attribute] = kind(items[name])
-    return fields

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sfumato.presets.table import PRESETS, Preset, find
+from sfumato.presets.table import PRESETS, Preset, find, public_name
 
-__all__ = ["PRESETS", "Preset", "find"]
+__all__ = ["PRESETS", "Preset", "find", "public_name"]

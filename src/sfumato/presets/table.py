@@ -10,9 +10,11 @@ withdrew its own repositories.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from sfumato.presets.families import Factors, Prediction
 
 TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
 WEIGHTS = {
@@ -21,8 +23,31 @@ WEIGHTS = {
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
+"""A model's parts, and the file of each one's weights without its ending."""
 SD = ("unet", "vae", "text_encoder")
 XL = (*SD, "text_encoder_2")
+
+# Fitted to pictures of mini by `python -m recipes.mini.preview`. The latents are principal
+# components of small patches: most of them say nearly nothing about the mean colour.
+_MINI_FACTORS = (
+    (0.1118, 0.1206, 0.1233),
+    (-0.1004, 0.0008, 0.0895),
+    (-0.0002, -0.0003, 0.0002),
+    (-0.0013, 0.0031, -0.0006),
+    (0.0390, -0.0811, 0.0422),
+    (0.0002, -0.0004, -0.0004),
+    (-0.0031, -0.0013, -0.0018),
+    (0.0013, 0.0025, 0.0007),
+    (-0.0004, -0.0004, -0.0015),
+    (0.0014, 0.0006, 0.0014),
+    (-0.0006, -0.0001, -0.0010),
+    (0.0017, 0.0009, 0.0014),
+    (0.0006, 0.0005, 0.0014),
+    (0.0014, 0.0003, 0.0009),
+    (0.0016, 0.0011, -0.0008),
+    (-0.0010, -0.0006, -0.0007),
+    (0.7095, 0.6507, 0.6215),
+)
 
 
 @dataclass(frozen=True)
@@ -42,15 +67,17 @@ class Preset:
     sampler: str = "dpmpp_2m"
     schedule: str | None = None
     """None: the sampler's own."""
-    prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    prediction: Prediction = "epsilon"
     aliases: tuple[str, ...] = ()
     license: str = "CreativeML Open RAIL-M"
     shares: str = ""
     """The bundled preset whose networks complete this one's."""
+    preview_factors: Factors | None = None
+    """Latents to colours, where the autoencoder is not the family's."""
 
     @property
     def folder(self) -> Path | None:
-        """Where a bundled model's weights are; None for a model of the Hub."""
+        """The folder of a bundled model; None for a model of the Hub."""
         return None if self.repository else Path(__file__).parent / self.name
 
     @property
@@ -67,7 +94,22 @@ class Preset:
         )
 
 
-ROWS = (
+# By `pictures.fit_factors`, from pictures of its own. Its autoencoder is nearly linear, and most of
+# its channels have nothing to say of a block's mean colour.
+_NO_COLOUR = (0.0, 0.0, 0.0)
+_MINI_FACTORS = (
+    (0.1199, 0.1302, 0.1331),
+    (-0.1087, 0.0007, 0.0973),
+    _NO_COLOUR,
+    (-0.0022, 0.0033, -0.0017),
+    (0.043, -0.0893, 0.0487),
+    _NO_COLOUR,
+    (-0.0024, -0.0015, -0.0012),
+    *(9 * [_NO_COLOUR]),
+    (0.7222, 0.6597, 0.6327),
+)
+
+_ROWS = (
     Preset(
         "mini",
         "Sfumato's own small model, part of this package: works without a network",
@@ -79,6 +121,7 @@ ROWS = (
         # of the steps where there is nothing to see.
         schedule="trailing",
         license="Apache-2.0",
+        preview_factors=_MINI_FACTORS,
     ),
     Preset(
         "mini-turbo",
@@ -92,6 +135,7 @@ ROWS = (
         schedule="trailing",
         variant="",
         license="Apache-2.0",
+        preview_factors=_MINI_FACTORS,
     ),
     Preset(
         "sd1.4",
@@ -178,14 +222,27 @@ ROWS = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in ROWS}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
 
 
 def find(name: str) -> Preset | None:
     """The preset of a name, an alias or its repository, in any case; None if there is none."""
     wanted = name.lower()
-    for preset in ROWS:
-        known = (preset.name, *preset.aliases, preset.repository)
-        if wanted and wanted in {each.lower() for each in known}:
+    for preset in PRESETS.values():
+        names = (preset.name, *preset.aliases, preset.repository)
+        if wanted and wanted in map(str.lower, names):
             return preset
     return None
+
+
+def public_name(name: str) -> str:
+    """The name of a model for others: of a path the last part, as the rest says whose it is.
+
+    A folder that is called as a preset is "./NAME".
+    """
+    with suppress(OSError, RuntimeError):  # no path, or of a user who is not known here
+        path = Path(name).expanduser()
+        if not find(name) and path.exists():
+            last = path.resolve().name
+            return f"./{last}" if find(last) else last
+    return name

@@ -1,14 +1,11 @@
-"""How a function of the networks becomes an executable, on each backend behind one interface.
+"""Turning a function of the networks into an executable, on each backend behind one interface.
 
-A backend's module has ``compile(function, networks, jit_compile) -> Program``. A program takes
-trees of arrays of NumPy or of the backend and returns trees of the backend's (OpenVINO: of
-NumPy's); None stands for an input that is absent, and each pattern of absent inputs is an
-executable of its own.
+A backend's module has ``compile(function, networks, jit_compile) -> Program``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -16,7 +13,16 @@ import keras
 
 
 class Program(Protocol):
-    def __call__(self, *args: Any) -> Any: ...
+    """A function that runs on the device.
+
+    It takes trees of arrays of NumPy or of the backend and returns trees of the backend's
+    (OpenVINO: of NumPy's). None stands for an input that is absent.
+
+    Keywords are static: numbers, strings or None, which the function sees as they are. Each
+    combination of them is an executable of its own, and so is each pattern of absent inputs.
+    """
+
+    def __call__(self, *args: Any, **static: Any) -> Any: ...
 
 
 def compile(
@@ -25,20 +31,30 @@ def compile(
     """``function``, which reads the variables of ``networks``, as an executable.
 
     Args:
-        function: pure but for those variables; its arguments and results are trees of arrays.
+        function: pure but for those variables; its arguments and results are trees of arrays, its
+            keywords plain values.
         networks: the Keras models that it calls. Later changes of their variables' values (``fit``,
-            ``load_weights``) are seen: these are inputs of the executable (on OpenVINO, it compiles
-            anew). Other variables than those of now (Keras' ``quantize``) are not.
+            ``load_weights``) are seen: these are inputs of the executable (OpenVINO compiles
+            again). Other variables than those of now (Keras' ``quantize``) are not.
         jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
             in graph mode on TensorFlow, op by op on JAX and torch.
     """
-    return _backend().compile(function, networks, jit_compile)
+    return backend_module(__name__).compile(function, networks, jit_compile)
 
 
 def quantize(programs: Sequence[Program], run: Callable[[], Any], settings: str) -> None:
-    """Have programs compute in int8 as ``run`` shows: see ``runtime.openvino.quantize``."""
+    """Let programs compute in int8 from now on, by how large numbers become in them.
+
+    Args:
+        programs: which.
+        run: calls them as they will be used, once, all in float32. What is seen is kept on disk.
+        settings: what ``run`` depends on besides the weights of each.
+
+    Raises:
+        ValueError: the Keras backend is not OpenVINO.
+    """
     require_int8()
-    _backend().quantize(programs, run, settings)
+    backend_module(__name__).quantize(programs, run, settings)
 
 
 def require_int8() -> None:
@@ -51,11 +67,27 @@ def require_int8() -> None:
         )
 
 
-def _backend() -> Any:
+def static_key(static: Mapping[str, Any]) -> str:
+    """The keywords of a program as a string that only the same values of the same types have.
+
+    Raises:
+        TypeError: a value is neither a number nor a string nor None.
+    """
+    for name, value in static.items():
+        if not isinstance(value, (bool, int, float, str, type(None))):
+            raise TypeError(
+                f"`{name}` must be a number, a string or None, as all keywords of programs. "
+                f"Received: {name}={value!r}"
+            )
+    return repr(sorted(static.items())) if static else ""
+
+
+def backend_module(package: str) -> Any:
+    """The module of a package that serves the Keras backend in use and bears its name."""
     name = keras.backend.backend()
     if name not in ("jax", "tensorflow", "torch", "openvino"):
         raise ValueError(
             "The Keras backend must be 'jax', 'tensorflow', 'torch' or 'openvino'. "
             f"Received: KERAS_BACKEND={name!r}"
         )
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{package}.{name}")

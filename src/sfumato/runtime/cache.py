@@ -1,4 +1,4 @@
-"""Where compiled programs are kept on disk, so that the next process starts warm.
+"""Compiled programs on disk, so that the next process starts warm.
 
 An entry is a file whose name is a digest of all that its content depends on. It begins with a
 digest of that name and the content, so what is damaged, cut short or from elsewhere is not read,
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from sfumato._files import replacing
 
 FOLDER = "SFUMATO_COMPILE_CACHE"  # the variable of the environment
 OFF = ("0", "off", "no", "false", "")
@@ -34,7 +35,7 @@ def directory() -> Path | None:
 
 
 def read(path: Path) -> bytes | None:
-    """What ``write`` wrote there, or None when there is nothing or something else.
+    """The content that ``write`` wrote there, or None when there is nothing or something else.
 
     An entry of another user is something else, wherever the system knows of users.
     """
@@ -59,15 +60,9 @@ def write(path: Path, content: bytes) -> None:
     """
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)  # of this user alone
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_digest(path.name, content))
-                file.write(content)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        with replacing(path, mode=0o600, durable=False) as file:  # of this user alone
+            file.write(_digest(path.name, content))
+            file.write(content)
         prune(path.parent)
 
 

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from sfumato.runtime import static_key
+
 
 class Program:
     def __init__(self, function: Callable[..., Any], jit_compile: bool) -> None:
         self.function = function
+        self.jit_compile = jit_compile
         self.traces = 0  # how often Python walked through the function: once per graph
-        self.run = tf.function(self.trace, jit_compile=jit_compile, autograph=False)
+        # One for each combination of static values: TensorFlow takes 1, 1.0 and True for the same.
+        self.functions: dict[str, Callable[..., Any]] = {}
 
-    def trace(self, *args: Any) -> Any:
+    def trace(self, *args: Any, **static: Any) -> Any:
         self.traces += 1
-        return self.function(*args)
+        return self.function(*args, **static)
 
-    def __call__(self, *args: Any) -> Any:
-        return self.run(*tf.nest.map_structure(to_tensor, args))
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        key = static_key(static)
+        if key not in self.functions:
+            function = partial(self.trace, **static)
+            make: Any = tf.function
+            self.functions[key] = make(function, jit_compile=self.jit_compile, autograph=False)
+        return self.functions[key](*tf.nest.map_structure(to_tensor, args))
 
 
 def to_tensor(value: Any) -> tf.Tensor | None:

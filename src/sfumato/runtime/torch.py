@@ -18,6 +18,8 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as tree
 
+from sfumato.runtime import static_key
+
 EAGER = 50  # calls on a CPU for which tracing would not pay
 
 
@@ -29,7 +31,7 @@ class Program:
         self.calls: Counter[Any] = Counter()
 
     @torch.no_grad()
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **static: Any) -> Any:
         leaves, structure = tree.tree_flatten(args)
         present = [leaf is not None for leaf in leaves]
         tensors = [keras.ops.convert_to_tensor(leaf) for leaf in leaves if leaf is not None]
@@ -37,11 +39,12 @@ class Program:
         def function(*tensors: torch.Tensor) -> Any:
             given = iter(tensors)
             leaves = [next(given) if there else None for there in present]
-            return self.function(*tree.tree_unflatten(leaves, structure))
+            return self.function(*tree.tree_unflatten(leaves, structure), **static)
 
         if not self.jit_compile:
             return function(*tensors)
-        key = (str(structure), *present, *((t.shape, t.dtype) for t in tensors))
+        shapes = [(t.shape, t.dtype) for t in tensors]
+        key = (static_key(static), str(structure), *present, *shapes)
         if key not in self.graphs:
             accelerated = any(t.device.type != "cpu" for t in tensors)
             self.calls[key] += 1

@@ -3,14 +3,13 @@
 Radford et al. 2021, arXiv 2103.00020, with the byte-level pairs of Radford et al. 2019 (GPT-2).
 
 Ids are those of `transformers.CLIPTokenizer`, with two differences on purpose. A marker that a user
-types, such as "<|endoftext|>", is plain text and cannot end the prompt. And the padding token is
-never looked for in the text: where it is 0, in Stable Diffusion 2.x and XL, `transformers` reads
-every "!" as padding, which is not how those models were trained.
+types, such as "<|endoftext|>", is plain text and cannot end the prompt. And no text is read as the
+padding token: where its id is 0, in Stable Diffusion 2.x and XL, `transformers` reads every "!" as
+padding, but those models were trained to read it as a word.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
+from sfumato._files import read_json, read_pad_token
 from sfumato.text import vocabulary
 from sfumato.text.vocabulary import END_OF_TEXT, START_OF_TEXT, WORD_END, Vocabulary
 
@@ -29,11 +29,12 @@ _WORD = (
 
 
 class Tokenizer:
-    """Turns prompts into token ids and back.
+    """The tokenizer: from prompts to token ids and back.
 
     Args:
-        pad_token: id that fills a row after its end: 49407 (the end marker) for Stable Diffusion
-            1.x and the first text encoder of XL, 0 for 2.x and the second text encoder of XL.
+        pad_token: id that fills a row after its end: that of the end marker, the default, for
+            Stable Diffusion 1.x and the first text encoder of XL; 0 for 2.x and the second text
+            encoder of XL.
 
     Example:
         >>> tokenizer = Tokenizer()
@@ -43,15 +44,16 @@ class Tokenizer:
         (2, 77)
     """
 
-    def __init__(self, pad_token: int = 49407) -> None:
-        self._build(vocabulary.packaged(), pad_token)
+    def __init__(self, pad_token: int | None = None) -> None:
+        words = vocabulary.packaged()
+        self._build(words, words.ids[END_OF_TEXT] if pad_token is None else pad_token)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Makes the tokenizer that the `tokenizer` folder of a diffusers model describes.
+        """Make the tokenizer that the `tokenizer` folder of a diffusers model describes.
 
-        Reads `tokenizer_config.json` and `special_tokens_map.json` (the padding token),
-        `vocab.json` with `merges.txt`, and `added_tokens.json` (placeholder tokens); whatever is
+        It is read from `tokenizer_config.json` and `special_tokens_map.json` (the padding token),
+        `vocab.json` with `merges.txt`, and `added_tokens.json` (placeholder tokens). What is
         missing is as in Stable Diffusion 1.x.
 
         Raises:
@@ -62,12 +64,16 @@ class Tokenizer:
         words = vocabulary.from_files(*files) if files[0].exists() else vocabulary.packaged()
         tokenizer = cls.__new__(cls)
         tokenizer._build(words, words.ids[END_OF_TEXT])
-        added = _read_json(folder / "added_tokens.json")
+
+        # Placeholder tokens, whose ids must follow the vocabulary's
+        added = read_json(folder / "added_tokens.json")
         tokenizer.add_tokens(sorted(added, key=lambda token: str(added[token]).zfill(20)))
         ids = tokenizer.encoder
         if any(ids.get(token) != index for token, index in added.items()):
             raise ValueError(f"`added_tokens.json` must number on from the vocabulary: {added}")
-        pad = _pad_token(folder) or END_OF_TEXT
+
+        # The padding token
+        pad = read_pad_token(folder) or END_OF_TEXT
         if not isinstance(pad, str) or pad not in ids:
             raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
         tokenizer.pad_token = ids[pad]
@@ -80,6 +86,7 @@ class Tokenizer:
         self.pad_token = pad_token
         self._words = words
         self._added: list[str] = []
+
         self._backend = tokenizers.Tokenizer(words.bpe)
         self._backend.normalizer = normalizers.Sequence(
             [
@@ -121,9 +128,9 @@ class Tokenizer:
         return len(self._words.ids) + len(self._added)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of one text between its two markers, however long it is.
+        """Token ids of one text of any length, between its two markers.
 
-        Any string goes: a lone surrogate, which is no text, counts as U+FFFD.
+        Any string is allowed. A lone surrogate, which is no text, counts as U+FFFD.
         """
         if not isinstance(text, str):
             raise TypeError(f"`text` must be a string. Received: {type(text).__name__}")
@@ -141,6 +148,7 @@ class Tokenizer:
         """
         pieces = self.vocab
         character_bytes = vocabulary.character_bytes()
+
         text = bytearray()
         for index in map(int, ids):
             if index == self.end_of_text:
@@ -167,14 +175,14 @@ class Tokenizer:
         if length < 2:
             raise ValueError(f"`length` must be at least 2. Received: length={length}")
         texts = [texts] if isinstance(texts, str) else texts
-        rows = np.full((len(texts), length), self.pad_token, np.int32)  # (B, T)
-        for row, text in zip(rows, texts, strict=True):
+        batch = np.full((len(texts), length), self.pad_token, np.int32)  # (B, T)
+        for row, text in zip(batch, texts, strict=True):
             ids = self.encode(text)
             if len(ids) > length:
                 self._warn(ids, length)
                 ids = [*ids[: length - 1], self.end_of_text]
             row[: len(ids)] = ids
-        return rows
+        return batch
 
     def _warn(self, ids: list[int], length: int) -> None:
         cut = self.decode(ids[length - 1 : -1])
@@ -185,44 +193,24 @@ class Tokenizer:
         )
 
     def add_tokens(self, tokens: str | Sequence[str]) -> int:
-        """Adds placeholder tokens such as "<my-cat>", whose embeddings come from textual inversion.
+        """Add placeholder tokens such as "<my-cat>", whose embeddings come from textual inversion.
 
         New ids follow the vocabulary. A placeholder is found inside any text, with or without
-        spaces around it. Case does not matter, in a placeholder as in all text; what is in the
-        vocabulary already is left as it is.
+        spaces around it. Upper and lower case are the same, as in all text. A token that is in the
+        vocabulary already changes nothing.
 
         Returns:
-            How many tokens were new: by so many rows the token embedding has to grow.
+            The number of new tokens. The token embedding needs as many rows more.
         """
-        known = {piece.lower() for piece in self._added}
+        lowered = {piece.lower() for piece in self._added}
         before = len(self._added)
         for token in [tokens] if isinstance(tokens, str) else tokens:
             if not token.strip():
                 raise ValueError(f"`tokens` must not be empty. Received: {token!r}")
-            if token.lower() in known or token.lower() in self._words.ids:
+            if token.lower() in lowered or token.lower() in self._words.ids:
                 continue
             # normalized=True: text and placeholder are both lower-cased before they are compared
             self._backend.add_tokens([tokenizers.AddedToken(token, normalized=True)])
             self._added.append(token)
-            known.add(token.lower())
+            lowered.add(token.lower())
         return len(self._added) - before
-
-
-def _pad_token(folder: Path) -> str | None:
-    config = _read_json(folder / "tokenizer_config.json")
-    if "added_tokens_decoder" not in config:  # older folders keep the last word in another file
-        config |= _read_json(folder / "special_tokens_map.json")
-    pad = config.get("pad_token")
-    return pad.get("content") if isinstance(pad, dict) else pad
-
-
-def _read_json(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"`{path.name}` must be JSON. Received: {path} ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"`{path.name}` must hold a JSON object. Received: {path}")
-    return content

@@ -1,7 +1,7 @@
-"""CLIP's byte-pair vocabulary: which pieces of text there are, and in which order they merge.
+"""CLIP's byte-pair vocabulary: the pieces of text, and the order in which they merge.
 
-Every byte is written as one printable character (a space as "Ġ", for example), so any text can be
-spelled and there is no unknown token. A piece that ends a word carries the suffix "</w>". Ids are
+Every byte is written as one printable character (a space as "Ġ", for example). So any text can be
+spelled, and there is no unknown token. A piece that ends a word carries the suffix "</w>". Ids are
 the positions in this order: 256 bytes, the 256 bytes that end a word, one entry for each merge,
 the two markers.
 """
@@ -72,6 +72,7 @@ def packaged() -> Vocabulary:
     with gzip.open(Path(__file__).with_name(_FILE)) as file:
         lines = file.read(_READ).decode().split("\n")
     merges = [_pair(line) for line in lines[1 : _MERGES + 1]]  # the first line is a comment
+
     characters = byte_characters()
     pieces = [
         *characters,

@@ -1,0 +1,266 @@
+"""The story of a picture: encode, prepare, start, denoise, decode.
+
+``stream`` tells it once, for text, pictures and masks alike. Progress bars, previews, cancellation
+and animations are loops over it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from sfumato.autoencoding import check_finite, decode, encode_picture
+from sfumato.diffusion.noise import latent_noise
+from sfumato.diffusion.plan import Plan
+from sfumato.diffusion.shortcuts import evaluations
+from sfumato.networks.denoiser import Aids, Conditioning
+from sfumato.parts import Parts
+from sfumato.picture import Picture
+from sfumato.pictures.preview import latents_to_rgb
+from sfumato.programs import Inpainting, State
+from sfumato.request import Request, RequestError
+
+AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
+
+Draw = Callable[[int], np.ndarray]
+"""Draw k of every picture's own noise, float32 (B, h, w, C); 0 is the start noise."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that has finished."""
+
+    step: int
+    """1 for the first."""
+    steps: int
+    denoised: Any
+    """The picture as the network sees it now: latents (B, h, w, C), an array of the backend (of
+    NumPy with OpenVINO)."""
+    factors: np.ndarray | None = None
+    """The colours of latents, (C + 1, 3), where they are known."""
+
+    def latents(self) -> np.ndarray:
+        """Copy ``denoised`` to NumPy, float32."""
+        return ops.convert_to_numpy(self.denoised)
+
+    def preview(self) -> np.ndarray | None:
+        """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours."""
+        return None if self.factors is None else latents_to_rgb(self.latents(), self.factors)
+
+
+class Loop(NamedTuple):
+    """All that the denoising loop of a batch needs."""
+
+    request: Request
+    plan: Plan
+    x: np.ndarray  # (B, h, w, C) at the first noise level
+    draw: Draw
+    conditioning: Conditioning
+    aids: Aids
+    inpainting: Inpainting | None
+
+
+class Encoded(NamedTuple):
+    """Texts as the denoiser reads them."""
+
+    context: np.ndarray  # (B, T, C)
+    pooled: np.ndarray | None  # (B, P); only XL reads it
+
+
+def stream(
+    parts: Parts,
+    requests: Sequence[Request],
+    encoded: Encoded | None = None,
+    noise: np.ndarray | None = None,
+) -> Iterator[Step | Picture]:
+    """Make the pictures of requests in one batch.
+
+    Args:
+        parts: the model's.
+        requests: completed, of one ``batch_key``.
+        encoded: the prompts, encoded before; default: they are encoded here.
+        noise: (B, h, w, C), the start noise; default: that of the seeds.
+
+    Yields:
+        Each step when it has finished, then each picture.
+
+    Raises:
+        RequestError: the requests do not go together.
+        NotFiniteError: a number overflowed, as it may in float16.
+    """
+    singles = [single for request in requests for single in request.singles()]
+    latents = yield from denoise(parts, begin(parts, singles, encoded, noise))
+    for single, x in zip(singles, latents, strict=True):
+        yield Picture(covered(single, decode(parts, x)), single)
+
+
+def begin(
+    parts: Parts,
+    singles: Sequence[Request],
+    encoded: Encoded | None = None,
+    noise: np.ndarray | None = None,
+) -> Loop:
+    """Do everything that comes before the loop; the arguments are those of ``stream``."""
+    first = singles[0]
+    if any(single.batch_key != first.batch_key for single in singles):
+        raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
+    plan = first.plan(parts.model)
+    draw = drawing(parts, singles, noise)
+
+    encoded = encoded or encode(parts, [single.prompt for single in singles])
+    conditioning = prepare(parts, singles, encoded)
+    x, aids, inpainting = start(parts, singles, plan, draw)
+    return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+
+
+def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
+    """The noise of each picture; ``noise``: the start noise, in place of that of the seeds."""
+    c, request = parts.model.autoencoder_config, singles[0]
+    h, w = ((size or 0) // c.downsampling for size in (request.height, request.width))
+    shape = (h, w, c.latent_channels)
+    if noise is not None and noise.shape != (len(singles), *shape):
+        must = f"have shape {shape}, or ({len(singles)}, ...) for {len(singles)} pictures"
+        raise RequestError("noise", must, f"noise of shape {noise.shape}")
+
+    def draw(k: int) -> np.ndarray:
+        if k == 0 and noise is not None:
+            return noise.astype("float32")
+        return np.stack([latent_noise(single.seed or 0, *shape, offset=k) for single in singles])
+
+    return draw
+
+
+def encode(parts: Parts, texts: Sequence[str]) -> Encoded:
+    """Encode each text by itself: one executable serves any number of them."""
+    found: dict[str, list[np.ndarray]] = {}
+    for text in dict.fromkeys(texts):
+        length = parts.text_encoder.config.length
+        tokens = [parts.tokenizer(text, length)]
+        if parts.text_encoder_2 is not None:
+            tokens.append(parts.tokenizer_2(text, length))
+        found[text] = [ops.convert_to_numpy(x) for x in parts.encode_text(tokens)]
+    context, pooled = (np.concatenate([found[text][i] for text in texts]) for i in (0, 1))
+    return Encoded(context, pooled)
+
+
+def prepare(parts: Parts, singles: Sequence[Request], encoded: Encoded) -> Conditioning:
+    """Prepare what the denoiser reads at every evaluation; guided: negative prompts, too."""
+    context, pooled = encoded
+    takes_sizes = parts.diffusion_model.takes_sizes
+    if takes_sizes and pooled is None:
+        must = "be given for a model of the XL family"
+        raise RequestError("pooled_text", must, "pooled_text=None")
+
+    if singles[0].is_guided:
+        negatives = encode(parts, [single.negative_prompt or "" for single in singles])
+        # XL was trained with zeros where there is no negative prompt.
+        zeros = [parts.model.zero_negative and s.negative_prompt is None for s in singles]
+        keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
+        context = np.concatenate([context, keep[..., None] * negatives.context])
+        if pooled is not None:
+            pooled = np.concatenate([pooled, keep * negatives.pooled])
+
+    if not takes_sizes:
+        return parts.prepare(context, None, None)
+    size = (singles[0].height, singles[0].width)
+    sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
+    return parts.prepare(context, pooled, sizes)
+
+
+def start(
+    parts: Parts, singles: Sequence[Request], plan: Plan, draw: Draw
+) -> tuple[np.ndarray, Aids, Inpainting | None]:
+    """The latents (B, h, w, C) to begin with, and what is known of the picture."""
+    first = singles[0]
+    if first.image is None:
+        return draw(0) * plan.start_scale, Aids(), None
+
+    encoded = {id(s.image): encode_picture(parts, s.image) for s in singles if s.image is not None}
+    latents = np.stack([encoded[id(single.image)] for single in singles])
+    x = latents + draw(0) * plan.sigma[0]
+    if first.mask is None:
+        return x, Aids(), None
+
+    masks = np.stack([coverage(single) for single in singles])  # (B, H, W)
+    B, h, w, _ = latents.shape
+    _, H, W = masks.shape
+    # A latent is repainted if any of its pixels is.
+    mask = masks.reshape(B, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
+    if not parts.model.sees_masks:
+        return x, Aids(), Inpainting(mask, latents)
+
+    pixels = np.stack([s.image for s in singles if s.image is not None])
+    hidden = np.where(masks[..., None] > 0.5, np.float32(127.5), pixels)
+    known = np.stack([encode_picture(parts, picture) for picture in hidden])
+    channels = np.concatenate([mask, known], axis=-1)
+    return x, Aids(channels=channels), Inpainting(mask, latents)
+
+
+def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
+    """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
+    request, plan, x, draw, conditioning, aids, inpainting = loop
+    state = first_state(plan, x)
+    table = ops.convert_to_tensor(plan.table(parts.model.prediction))
+    guidance = np.array([request.guidance, request.guidance_rescale], "float32")
+    silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
+
+    reuse, merging = request.feature_reuse, request.token_merging
+    ways = evaluations(plan, request.is_guided, request.guidance_interval, reuse)
+    told = {request.is_guided: conditioning}
+    if request.is_guided and not all(way.guided for way in ways):
+        told[False] = conditioning.of_prompts(len(x))
+
+    deep = None
+    waiting: deque[tuple[int, Any, Any]] = deque()
+    for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
+        noise = draw(k) if k else silence
+        given = aids._replace(deep=deep if way.shallow else None)
+        settings: dict[str, Any] = {"token_merging": merging} if merging else {}
+        if reuse > 1 and not way.shallow:
+            settings["keep"] = True
+        state, denoised, is_finite, kept = parts.evaluate(
+            state, table, noise, guidance, told[way.guided], given, inpainting, **settings
+        )
+        deep = given.deep if way.shallow else kept
+        waiting.append((j, denoised, is_finite))
+        if len(waiting) > AHEAD:
+            yield from report(plan, parts, *waiting.popleft())
+    for sent in waiting:
+        yield from report(plan, parts, *sent)
+    return ops.convert_to_numpy(state.registers)[0]
+
+
+def first_state(plan: Plan, x: np.ndarray) -> State:
+    """The state of the loop before the first evaluation, x (B, h, w, C) in its first register."""
+    K = plan.matrix.shape[1]
+    registers = np.concatenate([x[None], np.zeros((K - 1, *x.shape))]).astype("float32")
+    return State(np.int32(0), registers)
+
+
+def report(
+    plan: Plan, parts: Parts, evaluation: int, denoised: Any, is_finite: Any
+) -> Iterator[Step]:
+    """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
+    step = int(plan.step[evaluation]) + 1
+    check_finite(is_finite, f"The latents of step {step} of {plan.steps} are")
+    if plan.ends_step[evaluation]:
+        yield Step(step, plan.steps, denoised, parts.model.preview_factors)
+
+
+def coverage(request: Request) -> np.ndarray:
+    """The mask as float32 (H, W) of 0..1, 1 where to paint."""
+    assert request.mask is not None
+    return request.mask.astype("float32") / np.float32(255)
+
+
+def covered(request: Request, pixels: np.ndarray) -> np.ndarray:
+    """The picture, where a mask does not cover the given one: that stays as it was."""
+    if request.mask is None:
+        return pixels
+    mask = coverage(request)[..., None]  # (H, W, 1)
+    return np.round(mask * pixels + (1 - mask) * request.image).astype("uint8")

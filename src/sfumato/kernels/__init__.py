@@ -1,0 +1,129 @@
+"""The operations that a backend computes better than Keras does, and how it stores a weight.
+
+Each is one function here and one in the file of the backend in use or, where that has none, in
+``common``. The networks call these and name no backend. Maps and sequences are channels last, and
+weights have the shapes of Keras' layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+
+from sfumato.kernels import common
+from sfumato.runtime import backend_module
+
+Tensor = Any
+
+_backend: Any = SimpleNamespace(**{**vars(common), **vars(backend_module(__name__))})
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    """Attend exactly, by a softmax: q (B, T, N, D), k and v (B, S, N, D) -> (B, T, N, D)."""
+    return _backend.attention(q, k, v, causal)
+
+
+def conv3x3(
+    x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1, padding: tuple[int, int] = (1, 1)
+) -> Tensor:
+    """Convolve x (B, H, W, C) with (3, 3, C, F), padded before and after each axis; add bias (F,).
+
+    With stride 1 the padding must be (1, 1).
+    """
+    return _backend.conv3x3(x, kernel, bias, stride, padding)
+
+
+def conv3x3_enlarged(
+    x: Tensor, kernel: Tensor, bias: Tensor, height: int | None = None, width: int | None = None
+) -> Tensor:
+    """``conv3x3`` of x (B, H, W, C) made twice as large by nearest neighbour: (B, 2H, 2W, F).
+
+    With a height and a width the enlarged map is cut to that size before.
+    """
+    return _backend.conv3x3_enlarged(x, kernel, bias, height, width)
+
+
+def split_linear(x: Tensor, kernel: Tensor, bias: Tensor | None, count: int) -> list[Tensor]:
+    """x (..., C) times (C, F) plus bias (F,), in ``count`` equal parts: (..., F / count) each."""
+    return _backend.split_linear(x, kernel, bias, count)
+
+
+def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
+    """Normalize groups of channels (Wu & He 2018, arXiv 1803.08494): x (B, H, W, C) -> the same.
+
+    gamma and beta (C,) are the scale and the shift afterwards.
+    """
+    return _backend.group_norm(x, gamma, beta, groups, epsilon)
+
+
+def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
+    """Normalize the channels (Ba et al. 2016, arXiv 1607.06450): x (..., C) -> the same.
+
+    gamma and beta (C,) are the scale and the shift afterwards.
+    """
+    return _backend.layer_norm(x, gamma, beta, epsilon)
+
+
+def require_training() -> None:
+    """Raise a NotImplementedError unless the backend computes gradients."""
+    if not _backend.TRAINS:
+        raise NotImplementedError(
+            "The Keras backend must be one that trains: set KERAS_BACKEND to 'jax', "
+            "'tensorflow' or 'torch' before the first import of Sfumato or Keras. "
+            f"Received: KERAS_BACKEND={keras.backend.backend()!r}, which makes pictures only"
+        )
+
+
+# How a weight is stored
+
+TAKES_VIEWS: bool = _backend.TAKES_VIEWS
+"""Whether ``store`` takes arrays as they lie in the file: views of it, half precision included.
+Elsewhere values are best written to ``empty`` memory in the dtype of the variable."""
+
+
+def store(variable: keras.Variable, value: Any) -> Any:
+    """Give a variable a value, whether it has one or not; return what it held, for ``restore``.
+
+    Args:
+        variable: of a layer that is built.
+        value: a NumPy array or a tensor of the backend, of the shape that Keras has for it. It
+            belongs to the variable from then on: its memory may be shared, never written to.
+
+    Returns:
+        An object of the backend, or None if the variable had no value.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if tuple(value.shape) != tuple(variable.shape):
+        raise ValueError(
+            f"`value` must have the shape of {variable.path}, {tuple(variable.shape)}. "
+            f"Received: value of shape {tuple(value.shape)}"
+        )
+    return _backend.store(variable, value)
+
+
+def restore(variable: keras.Variable, previous: Any) -> None:
+    """Put back what ``store`` returned: the same memory, so the same bits."""
+    _backend.restore(variable, previous)
+
+
+def empty(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    is_kernel: bool,
+    allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] = np.empty,
+) -> np.ndarray:
+    """Memory for a value, in the order in which ``store`` takes it over without copying.
+
+    Args:
+        shape: that Keras has for it.
+        dtype: of the variable.
+        is_kernel: whether it is of a linear layer or a convolution: (..., I, O).
+        allocate: (shape, dtype) -> contiguous memory.
+    """
+    return _backend.empty(shape, dtype, is_kernel, allocate)

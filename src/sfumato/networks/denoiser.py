@@ -1,0 +1,87 @@
+"""The agreement between the denoising loop and any network that it may run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from sfumato.kernels import Tensor
+
+
+class Memory(NamedTuple):
+    """Something that a cross-attention layer attends to: the text, or a picture."""
+
+    keys: Tensor  # (B, T, N, D)
+    values: Tensor  # (B, T, N, D)
+    weight: Tensor | None = None  # () or (B, 1, 1, 1); None: 1
+
+
+class Conditioning(NamedTuple):
+    """The part of a network's input that stays the same at all evaluations of a picture.
+
+    With guidance the first half of the batch is the prompts', the second the negative prompts'.
+    """
+
+    memories: list[list[Memory]]  # of each cross-attention layer
+    added: Tensor | None = None  # XL: pooled text and sizes (B, A)
+
+    @property
+    def batch(self) -> int:
+        return self.memories[0][0].keys.shape[0]
+
+    def of_prompts(self, count: int) -> Conditioning:
+        """The first ``count`` of the batch: the prompts without the negative prompts."""
+
+        def first(memory: Memory) -> Memory:
+            return Memory(memory.keys[:count], memory.values[:count], memory.weight)
+
+        memories = [[first(memory) for memory in layer] for layer in self.memories]
+        return Conditioning(memories, None if self.added is None else self.added[:count])
+
+
+class Aids(NamedTuple):
+    """The arrays that help at one evaluation; None is an aid that is absent."""
+
+    deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
+    channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+
+
+class Prediction(NamedTuple):
+    """The answer of a network, and what may be kept of it for a later evaluation."""
+
+    answer: Tensor  # (B, h, w, C): epsilon, v or x0
+    deep: Tensor | None
+
+
+class Denoiser(Protocol):
+    """A network that the loop can run: a U-Net, or later a transformer."""
+
+    def prepare(
+        self, context: Tensor, pooled: Tensor | None = None, sizes: Tensor | None = None
+    ) -> Conditioning:
+        """Do once what is the same at all evaluations.
+
+        Args:
+            context: (B, T, C) of the text encoders.
+            pooled: (B, P) of the text encoders, for networks that take it.
+            sizes: (B, 6) of the picture in pixels, for networks that take them.
+        """
+        ...
+
+    def predict(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        conditioning: Conditioning,
+        aids: Aids = ...,
+        **ways: Any,
+    ) -> Prediction:
+        """Predict what the noise hides.
+
+        Args:
+            x: (B, h, w, C), scaled for the network; its batch may be half of the conditioning's.
+            timestep: () of the training, float32.
+            conditioning: of ``prepare``.
+            aids: what helps at this evaluation.
+            ways: settings of the network that are compiled in, such as ``token_merging``.
+        """
+        ...

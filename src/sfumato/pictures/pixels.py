@@ -1,0 +1,107 @@
+"""Pictures and masks as arrays of uint8, whatever form they come in."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sfumato.pictures.files import load
+
+DATA_URL = "data:image/png;base64,"
+
+
+def as_image(value: Any) -> np.ndarray:
+    """A picture as uint8 (H, W, 3) that nobody writes to.
+
+    Args:
+        value: a file's path, one of Pillow's pictures, or an array (H, W, 3) of 0..255.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if _is_ready(value, 3):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        return _sealed(load(value))
+    if isinstance(value, Image.Image):
+        return _sealed(np.array(value.convert("RGB")))
+    pixels = _within(value, 255)
+    if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
+        raise ValueError(f"the shape {pixels.shape} is not (H, W, 3)")
+    return _sealed(np.rint(pixels).astype(np.uint8))
+
+
+def as_mask(value: Any) -> np.ndarray:
+    """A mask as uint8 (H, W) that nobody writes to: 255 where to paint, 0 where to keep.
+
+    Args:
+        value: a file's path, one of Pillow's pictures, an array (H, W) of uint8 with 0..255, or an
+            array (H, W) of another type with 0..1.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if _is_ready(value, 2):
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        value = Image.fromarray(load(value))
+    if isinstance(value, Image.Image):
+        return _sealed(np.array(value.convert("L")))
+    is_bytes = getattr(value, "dtype", None) == np.uint8
+    pixels = _within(value, 255 if is_bytes else 1)
+    if pixels.ndim != 2 or not pixels.size:
+        raise ValueError(f"the shape {pixels.shape} is not (H, W)")
+    return _sealed(np.rint(pixels if is_bytes else 255 * pixels).astype(np.uint8))
+
+
+def to_data_url(pixels: np.ndarray) -> str:
+    """A picture (H, W, 3) or a mask (H, W), uint8, as the URL of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return DATA_URL + base64.b64encode(file.getvalue()).decode()
+
+
+def from_data_url(text: Any, is_mask: bool = False) -> np.ndarray:
+    """The pixels of a PNG, JPEG or WebP file in a data URL.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
+    head, _, body = text.partition(",") if isinstance(text, str) else ("", "", "")
+    if not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise ValueError("it is no data URL of a picture")
+    try:
+        content = base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ValueError("it is no base64") from error
+    pixels = load(io.BytesIO(content))
+    return as_mask(Image.fromarray(pixels)) if is_mask else pixels
+
+
+def _sealed(pixels: np.ndarray) -> np.ndarray:
+    """The array, which may be shared from now on because nobody can write to it."""
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _is_ready(value: Any, rank: int) -> bool:
+    """Whether this went through here before."""
+    is_ours = isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == rank
+    return is_ours and not value.flags.writeable and (rank == 2 or value.shape[-1] == 3)
+
+
+def _within(value: Any, most: int) -> np.ndarray:
+    """The array in float64; ValueError unless all of it is from 0 to ``most``."""
+    pixels = np.asarray(value)
+    if pixels.dtype.kind not in "biuf":
+        raise ValueError(f"{pixels.dtype} is not a number")
+    pixels = pixels.astype(np.float64)
+    if pixels.size and not 0 <= pixels.min() <= pixels.max() <= most:
+        raise ValueError(f"values from {pixels.min()} to {pixels.max()} are not in 0..{most}")
+    return pixels

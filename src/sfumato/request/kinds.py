@@ -1,0 +1,200 @@
+"""Sorts of values that a field may hold: how each is checked, read from text and written.
+
+A kind raises a bare ValueError; whoever knows the name of the field says what it must be. Kinds are
+no dataclasses, because each of these would make the command line start later.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from typing import Any
+
+
+class Kind:
+    """A sort of value. `must` completes the sentence "the value must ..."."""
+
+    must = "be text"
+    metavar = "TEXT"
+
+    @property
+    def must_read(self) -> str:
+        """As `must`, of the text that `read` takes."""
+        return self.must
+
+    def check(self, value: Any) -> Any:
+        """The value in its own type; ValueError if it is none of this kind."""
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+    def read(self, text: str) -> Any:
+        """The value that a text states; empty text states none."""
+        return self.check(text) if text else None
+
+    def write(self, value: Any) -> str:
+        """The text that `read` reads."""
+        return str(value)
+
+    def to_json(self, value: Any) -> Any:
+        """The value in JSON's types."""
+        return value
+
+    def from_json(self, value: Any) -> Any:
+        """The value that `to_json` gave; never a file's name."""
+        return self.check(value)
+
+
+class Whole(Kind):
+    """Whole numbers of any type, from `least` to `most`."""
+
+    metavar = "N"
+
+    def __init__(self, least: float, most: float = math.inf) -> None:
+        self.least, self.most = least, most
+
+    @property
+    def must(self) -> str:
+        return f"be a whole number {_span(self.least, self.most)}"
+
+    def check(self, value: Any) -> int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise ValueError
+        try:
+            number = operator.index(value)
+        except TypeError as error:  # an array of several
+            raise ValueError from error
+        if not self.least <= number <= self.most:
+            raise ValueError
+        return number
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,20}", text):
+            raise ValueError
+        return self.check(int(text))
+
+
+class Number(Kind):
+    """Finite numbers from `least` to `most`; `above`: `least` itself is not one of them."""
+
+    metavar = "X"
+
+    def __init__(self, least: float, most: float = math.inf, above: bool = False) -> None:
+        self.least, self.most, self.above = least, most, above
+
+    @property
+    def must(self) -> str:
+        if self.above:
+            return f"be a number in ({self.least}, {self.most}]"
+        return f"be a number {_span(self.least, self.most)}"
+
+    def check(self, value: Any) -> float:
+        if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+            raise ValueError
+        try:
+            number = float(value)
+        except TypeError as error:  # an array of several
+            raise ValueError from error
+        if not self.least <= number <= self.most or math.isinf(number):
+            raise ValueError
+        if self.above and number == self.least:
+            raise ValueError
+        return number
+
+    def read(self, text: str) -> float:
+        return self.check(float(text))
+
+    def write(self, value: float) -> str:
+        return repr(value).removesuffix(".0")
+
+
+class Interval(Kind):
+    """Two numbers, 0 <= first < second <= 1, written as "0.2:0.8"."""
+
+    must = "be two numbers, 0 <= first < second <= 1, such as 0.2:0.8"
+    metavar = "A:B"
+
+    def check(self, value: Any) -> tuple[float, float]:
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ValueError
+        first, second = (Number(0, 1).check(bound) for bound in value)
+        if not first < second:
+            raise ValueError
+        return first, second
+
+    def read(self, text: str) -> tuple[float, float]:
+        return self.check([float(bound) for bound in text.split(":")])
+
+    def write(self, value: tuple[float, float]) -> str:
+        return ":".join(map(str, value))
+
+    def to_json(self, value: tuple[float, float]) -> list[float]:
+        return list(value)
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    metavar = "WORD"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    @property
+    def must(self) -> str:
+        return f"be one of {', '.join(self.words)}"
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError
+        return value
+
+
+class Options(Kind):
+    """Numbers or words by name, written as "eta=0.5,order=3"."""
+
+    must = "be options with their values, such as eta=0.5,order=3"
+    metavar = "K=V,.."
+
+    def check(self, value: Any) -> dict[str, Any]:
+        options = dict(value) if hasattr(value, "keys") else None
+        if options is None or not all(isinstance(name, str) for name in options):
+            raise ValueError
+        return {self.word(name): self.plain(options[name]) for name in sorted(options)}
+
+    @staticmethod
+    def word(text: str) -> str:
+        """Text that can stand in the written form."""
+        if not re.fullmatch(r"[\w.+-]+", text):
+            raise ValueError
+        return text
+
+    def plain(self, value: Any) -> int | float | str:
+        """A number, or a word that is none."""
+        if isinstance(value, str):
+            value = _number(self.word(value))
+            if isinstance(value, str):
+                return value
+        kind = Whole if hasattr(value, "__index__") else Number
+        return kind(-math.inf).check(value)
+
+    def read(self, text: str) -> dict[str, Any]:
+        pairs = (item.partition("=") for item in text.split(",") if item.strip())
+        return self.check({name.strip(): value.strip() for name, _, value in pairs})
+
+    def write(self, value: dict[str, Any]) -> str:
+        return ",".join(f"{name}={option}" for name, option in value.items())
+
+
+def _span(least: float, most: float) -> str:
+    return f"from {least}" + (f" to {most}" if most < math.inf else "")
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,60 @@
+"""From the fields of a completed request to the plan of its sampler; errors name the field."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from sfumato.diffusion import Plan, make_plan, split_options, training_sigmas
+from sfumato.request.fields import RequestError
+
+
+@lru_cache(8)
+def plan_of(
+    noise: tuple[tuple[str, Any], ...],
+    steps: int,
+    sampler: Any,
+    schedule: Any,
+    strength: float,
+    options: tuple[tuple[str, Any], ...],
+) -> Plan:
+    """The plan of a sampler and its options on a model's training noise.
+
+    Raises:
+        RequestError: they do not go together; names the field of `Request`.
+    """
+    training = training_sigmas(**dict(noise))
+    if steps > len(training):
+        raise RequestError.of("steps", f"be from 1 to {len(training)}", steps)
+    if int(steps * strength) < 1:
+        received = f"steps={steps}, strength={strength}"
+        raise RequestError("strength", "leave at least one of the steps", received)
+    try:
+        own, of_schedule = split_options(sampler, schedule, dict(options))
+    except ValueError as error:
+        must, received = _parts_of(error, "sampler_options")
+        raise RequestError("sampler_options", must, received) from error
+    kept = {"strength": strength, "schedule_options": of_schedule}
+    try:
+        return make_plan(training, steps, sampler, schedule, **kept, **own)
+    except ValueError as error:
+        must, _ = _parts_of(error, "n")  # as schedules call the number of steps
+        raise RequestError.of("steps", must, steps) from error
+
+
+def _parts_of(error: ValueError, name: str) -> tuple[str, str]:
+    """The words of an error of `diffusion` ("`x` must be ... Received: ...") for one of a field.
+
+    Args:
+        name: what `diffusion` calls the field.
+
+    Returns:
+        What the field must be, and what came.
+    """
+    text, _, received = str(error).partition(". Received: ")
+    subject, be, rest = text.partition(" must be ")
+    if subject == f"`{name}`":
+        return f"be {rest}", received
+    if be and name == "sampler_options":  # one of them
+        return f"have {subject} {rest}", received
+    return f"suit sampler and schedule ({text})", received

@@ -1,0 +1,106 @@
+"""Sorts of values that other rooms know: models, samplers and schedules, pictures.
+
+Each room is imported when the first value is checked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sfumato.request.kinds import Kind
+
+
+class ModelName(Kind):
+    """A preset, a Hub repository or the path of a folder or file."""
+
+    metavar = "MODEL"
+
+    def write(self, value: str) -> str:
+        """The name for a recipe, which strangers read."""
+        from sfumato import presets
+
+        return presets.public_name(value)
+
+
+class Name(Kind):
+    """The name of a row of a table of `diffusion`: "sampler" or "schedule".
+
+    Any name that the row goes by will do. JSON has the canonical one, the recipe A1111's label. A
+    row of one's own stands for itself.
+    """
+
+    metavar = "NAME"
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    @property
+    def must(self) -> str:
+        return f"be one of {', '.join(self.rows)}"
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        from sfumato import diffusion
+
+        return diffusion.SAMPLERS if self.table == "sampler" else diffusion.SCHEDULES
+
+    def row(self, value: Any) -> Any:
+        from sfumato import diffusion
+
+        find = diffusion.find_sampler if self.table == "sampler" else diffusion.find_schedule
+        return find(value)
+
+    def check(self, value: Any) -> Any:
+        if not isinstance(value, (str, *map(type, self.rows.values()))):
+            raise ValueError
+        row = self.row(value)
+        return row.name if self.rows.get(row.name) is row else row
+
+    def read(self, text: str) -> str | None:
+        return text or None  # "DPM++ 2M Karras" names two things: the request takes it apart
+
+    def write(self, value: Any) -> str:
+        return self.row(value).label
+
+    def to_json(self, value: Any) -> str:
+        return self.row(value).name
+
+
+class Pixels(Kind):
+    """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
+
+    metavar = "FILE"
+
+    def __init__(self, mask: bool = False) -> None:
+        self.mask = mask
+
+    @property
+    def must(self) -> str:
+        shape = "(H, W) of 0..1, or of 0..255 as uint8" if self.mask else "(H, W, 3) of 0..255"
+        return f"be a picture file, one of Pillow's pictures or an array {shape}"
+
+    def check(self, value: Any) -> Any:
+        from sfumato.pictures import pixels
+
+        return pixels.as_mask(value) if self.mask else pixels.as_image(value)
+
+    @property
+    def must_read(self) -> str:
+        return "be a PNG, JPEG or WebP file"
+
+    def read(self, text: str) -> Any:
+        try:
+            return self.check(Path(text).expanduser())
+        except (OSError, RuntimeError) as error:  # no such file, no such user
+            raise ValueError from error
+
+    def to_json(self, value: Any) -> str:
+        from sfumato.pictures import pixels
+
+        return pixels.to_data_url(value)
+
+    def from_json(self, value: Any) -> Any:
+        from sfumato.pictures import pixels
+
+        return self.check(pixels.from_data_url(value, self.mask))

@@ -1,0 +1,24 @@
+"""What a request needs to know of a model, without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    """A model's own way of painting."""
+
+    name: str = "mini"
+    steps: int = 4
+    guidance: float = 6.5
+    sampler: str = "dpmpp_2m"
+    default_size: int = 16
+    noise: dict[str, Any] = field(default_factory=dict)
+    sees_masks: bool = False
+    autoencoder_config: Any = field(default_factory=lambda: SimpleNamespace(downsampling=8))
+
+    def schedule_for(self, sampler: str | None) -> str | None:
+        return "sgm_uniform" if sampler is None else None

@@ -1,0 +1,570 @@
+"""`Request`: the same from Python, JSON, the command line and a recipe; completed or refused."""
+
+from __future__ import annotations
+
+import base64
+import doctest
+import io
+import json
+import pickle
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fake_models import FakeSettings
+from sfumato.cli.arguments import COMMANDS
+from sfumato.cli.asked import read_arguments
+from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler
+from sfumato.pictures import Recipe, read_text, save, write_text
+from sfumato.request import Request, RequestError
+from sfumato.request.fields import specs
+
+MODEL = FakeSettings()
+IMAGE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
+MASK = np.random.default_rng(2).integers(0, 256, (16, 24), np.uint8)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+UNIT = st.floats(0, 1)
+OPTIONS = st.dictionaries(
+    st.from_regex(r"[a-z_]{1,9}", fullmatch=True),
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.just("sdxl"),
+    max_size=3,
+)
+PIXELS = st.integers(0, 255).map(lambda shade: np.full((8, 16, 3), shade, np.uint8))
+MASKS = st.integers(0, 255).map(lambda shade: np.full((8, 16), shade, np.uint8))
+VALUES = {
+    "prompt": TEXTS,
+    "negative_prompt": TEXTS,
+    "width": st.integers(8, 99_999),
+    "height": st.integers(8, 99_999),
+    "count": st.integers(1, 10**9),
+    "seed": st.integers(0, 2**64 - 1),
+    "model": st.sampled_from(["sd1.5", "someone/something", "v1-5, pruned: 'a' \"b\"", "猫"]),
+    "dtype": st.sampled_from(["float32", "mixed_bfloat16"]),
+    "quantize": st.just("int8"),
+    "steps": st.integers(1, 10**9),
+    "guidance": st.floats(0, 1e300),
+    "sampler": st.sampled_from([*SAMPLERS]),
+    "schedule": st.sampled_from([*SCHEDULES]),
+    "sampler_options": OPTIONS,
+    "guidance_rescale": UNIT,
+    "guidance_interval": st.tuples(UNIT, UNIT).filter(lambda pair: pair[0] < pair[1]),
+    "feature_reuse": st.integers(1, 10**9),
+    "token_merging": st.floats(0, 0.75),
+    "image": PIXELS,
+    "mask": MASKS,
+    "strength": st.floats(0, 1, exclude_min=True),
+}
+# A value of each field that is not its default, and the same as it stands on a command line.
+SAMPLES = {
+    "negative_prompt": ("blurry,\nlow quality", "blurry,\nlow quality"),
+    "width": (24, "24"),
+    "height": (16, "16"),
+    "count": (3, "3"),
+    "seed": (2**64 - 1, "18446744073709551615"),
+    "model": ("sd1.5", "sd1.5"),
+    "dtype": ("mixed_bfloat16", "mixed_bfloat16"),
+    "quantize": ("int8", "int8"),
+    "steps": (20, "20"),
+    "guidance": (7.5, "7.5"),
+    "sampler": ("euler_a", "k_euler_ancestral"),
+    "schedule": ("kl_optimal", "KL Optimal"),
+    "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
+    "guidance_rescale": (0.7, "0.7"),
+    "guidance_interval": ((0.2, 0.8), "0.2:0.8"),
+    "feature_reuse": (2, "2"),
+    "token_merging": (0.5, "0.5"),
+    "image": (IMAGE, "image.png"),
+    "mask": (MASK, "mask.png"),
+    "strength": (0.6, "0.6"),
+}
+NOT_IN_A_RECIPE = {"count", "image", "mask"}
+
+
+@st.composite
+def requests(draw):
+    names = draw(st.sets(st.sampled_from([*VALUES])))
+    return Request(**{name: draw(VALUES[name]) for name in names | {"prompt"}})
+
+
+def test_all_fields_are_tested():
+    assert VALUES.keys() == specs(Request).keys()
+    assert SAMPLES.keys() == VALUES.keys() - {"prompt"}
+
+
+def test_examples():
+    assert doctest.testmod(sys.modules[Request.__module__]).failed == 0
+
+
+# The same request, whoever asks
+
+
+def from_command_line(*arguments: str) -> Request:
+    return read_arguments(COMMANDS["generate"].parser().read([*arguments])).request
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save("image.png", IMAGE)
+    save("mask.png", np.repeat(MASK[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_field_is_the_same_from_all_ways(name, files):
+    value, text = SAMPLES[name]
+    asked = Request(prompt="a", **{name: value})
+    assert asked != Request(prompt="a")
+    flag = f"--{name.replace('_', '-')}"
+    assert from_command_line("a", flag, text) == asked
+    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    if name not in NOT_IN_A_RECIPE | {"width", "height"}:
+        assert Request.from_recipe(read_text(write_text(asked.recipe()))) == asked
+
+
+def test_all_fields_are_the_same_from_all_ways(files):
+    values = {name: value for name, (value, _) in SAMPLES.items()}
+    asked = Request(prompt="a\nb", **values)
+    words = [(f"--{name.replace('_', '-')}", text) for name, (_, text) in SAMPLES.items()]
+    assert from_command_line("a\nb", *(word for pair in words for word in pair)) == asked
+
+    # A recipe does not hold how many pictures there were, nor pictures.
+    recipe = read_text(write_text(asked.recipe()))
+    others = {name: values[name] for name in NOT_IN_A_RECIPE}
+    assert Request.from_recipe(recipe) == replace(asked, count=1, image=None, mask=None)
+    assert Request.from_recipe(recipe, **others, width=24, height=16) == asked
+
+
+@given(requests())
+@settings(max_examples=200)
+def test_json_gives_back_the_request(request):
+    again = Request.from_json(json.loads(json.dumps(request.to_json())))
+    assert again == request
+    assert hash(again) == hash(request)
+
+
+@given(requests())
+@settings(max_examples=200)
+def test_a_recipe_gives_back_the_request(request):
+    sides = {"width": None, "height": None} if not (request.width and request.height) else {}
+    known = replace(request, count=1, image=None, mask=None, **sides)
+    known = replace(known, negative_prompt=request.negative_prompt or None)
+    assert Request.from_recipe(read_text(write_text(request.recipe()))) == known
+
+
+@given(requests(), st.sampled_from([*SAMPLES]))
+@settings(max_examples=50)
+def test_requests_that_differ_in_a_field_are_not_equal(request, name):
+    value, _ = SAMPLES[name]
+    changed = replace(request, **{name: value})
+    same = all(np.array_equal(getattr(changed, n), getattr(request, n)) for n in VALUES)
+    assert (changed == request) == same
+    assert (changed.to_json() == request.to_json()) == same
+
+
+def test_a_request_can_be_hashed_pickled_and_read():
+    request = Request(prompt="a", image=IMAGE, sampler_options={"rho": 5}, steps=3)
+    again = pickle.loads(pickle.dumps(request))
+    assert again == request
+    assert {request: 1}[again] == 1
+    assert repr(request) == (
+        "Request(prompt='a', steps=3, sampler_options={'rho': 5}, image=(16, 24, 3))"
+    )
+    assert Request(prompt="a", image=IMAGE) != Request(prompt="a", image=255 - IMAGE)
+    assert Request(prompt="a") != "a"
+
+
+def test_a_sampler_of_ones_own():
+    euler = find_sampler("euler")
+    assert Request(prompt="a", sampler=euler) == Request(prompt="a", sampler="euler")
+    own = Sampler("own", "Own", euler.function)
+    request = Request(prompt="a", sampler=own)
+    assert request.sampler is own
+    assert hash(request) == hash(Request(prompt="a", sampler=own))
+    assert request != Request(prompt="a", sampler="euler")
+    assert request.completed(MODEL).plan(MODEL).steps == 4
+    assert request.recipe().items["Sampler"] == "Own"
+
+
+# Values in their own types
+
+
+def test_numbers_of_numpy_are_numbers():
+    asked = Request(
+        prompt="a",
+        steps=np.int64(20),
+        seed=np.uint64(2**64 - 1),
+        guidance=np.float32(7.5),
+        guidance_interval=[np.float64(0.25), np.array(1)],
+        sampler_options={"eta": np.float64(0.5), "order": np.int32(2)},
+        strength=1,
+    )
+    plain = Request(
+        prompt="a",
+        steps=20,
+        seed=2**64 - 1,
+        guidance=7.5,
+        guidance_interval=(0.25, 1.0),
+        sampler_options={"order": 2, "eta": 0.5},
+        strength=1.0,
+    )
+    assert asked == plain
+    assert repr(asked) == repr(plain)
+    json.dumps(asked.to_json())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
+        ("Euler a SGM Uniform", ("euler_a", "sgm_uniform")),
+        ("DPMSolverMultistepScheduler", ("dpmpp_2m", None)),
+    ],
+)
+def test_samplers_by_any_name(given, kept):
+    request = Request(prompt="a", sampler=given)
+    assert (request.sampler, request.schedule) == kept
+    assert Request(prompt="a", sampler=given, schedule="beta").schedule == "beta"
+    assert Request(prompt="a", sampler=given, schedule="Automatic").schedule == kept[1]
+
+
+def test_pictures_in_any_form(files):
+    forms = (IMAGE, IMAGE.astype("float32"), "image.png", Image.fromarray(IMAGE))
+    assert len({Request(prompt="a", image=image) for image in forms}) == 1
+    half = MASK > 127
+    forms = (half, half.astype("float32"), np.uint8(255) * half, Image.fromarray(half))
+    assert len({Request(prompt="a", mask=mask) for mask in forms}) == 1
+    kept = Request(prompt="a", image=IMAGE.copy()).image
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 0
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("prompt", [None, 5, b"a", ["a"]]),
+        ("negative_prompt", [5, ["a"]]),
+        ("width", [0, 7, 64.0, "64", True, NAN]),
+        ("height", [-8, "64", False]),
+        ("count", [None, 0, 1.0, True, "2", NAN]),
+        ("seed", [-1, 2**64, 1.0, "1", True]),
+        ("model", [5]),
+        ("dtype", ["float8", 5]),
+        ("quantize", ["int4", True]),
+        ("steps", [0, -1, 20.0, "20", True, NAN, float("inf"), np.array([1, 2])]),
+        ("guidance", [-0.1, NAN, float("inf"), 10**400, "7", True, np.array([1.0, 2.0]), 1j]),
+        ("sampler", ["magic", 5, SCHEDULES["karras"]]),
+        ("schedule", ["magic", 5, find_sampler("euler")]),
+        ("sampler_options", [None, 5, "eta=1", {1: 2}, {"a b": 1}, {"eta": None}, {"eta": True}]),
+        ("sampler_options", [{"eta": np.array([1, 2])}, {"eta": []}, {"": 1}, {"eta": ""}]),
+        ("sampler_options", [{"eta": NAN}, {"eta": "a,b"}, {"eta": "nan"}, [("eta", 1)]]),
+        ("guidance_rescale", [None, -0.1, 1.1, NAN, "1", True]),
+        ("guidance_interval", [None, (0.8, 0.2), (0.5, 0.5), (0, 1, 1), "01", (0, NAN), (0, "1")]),
+        ("feature_reuse", [None, 0, 1.5, True]),
+        ("token_merging", [None, -0.1, 0.8, NAN]),
+        ("image", [5, IMAGE[..., 0], IMAGE[..., :2], IMAGE / 255 - 1, IMAGE[:0], "".join]),
+        ("mask", [5, IMAGE, 2.0 * np.ones((8, 8)), MASK[:0]]),
+        ("strength", [0, -1, 1.1, NAN, "1", True]),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(RequestError) as refused:
+            Request(**{"prompt": "a", name: value})
+        assert refused.value.name == name
+        assert str(refused.value).startswith(f"`{name}` must ")
+        assert isinstance(refused.value, ValueError)
+
+
+def test_errors_can_be_pickled():
+    with pytest.raises(RequestError) as refused:
+        Request(prompt="a", steps=0)
+    message = "`steps` must be a whole number from 1. Received: steps=0"
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value) == message
+
+
+# JSON of strangers
+
+
+def url(content: bytes, head: str = "data:image/png;base64,") -> str:
+    return head + base64.b64encode(content).decode()
+
+
+def test_json_names_no_files(files, monkeypatch):
+    for name in ("image", "mask"):
+        for path in ("image.png", "/etc/passwd", "file:///etc/passwd", "http://localhost/a.png"):
+            with pytest.raises(RequestError) as refused:
+                Request.from_json({"prompt": "a", name: path})
+            assert refused.value.name == name
+    # A model is a name, and nothing looks for it.
+    monkeypatch.setattr("pathlib.Path.exists", None)
+    assert Request.from_json({"prompt": "a", "model": "/etc/passwd"}).model == "/etc/passwd"
+
+
+@pytest.mark.parametrize("file_format", ["png", "jpeg", "webp"])
+def test_json_has_pictures_as_data_urls(file_format):
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, file_format)
+    request = Request.from_json(
+        {"prompt": "a", "image": url(file.getvalue(), f"data:image/{file_format};base64,")}
+    )
+    decoded = np.asarray(Image.open(file).convert("RGB"))
+    assert np.array_equal(request.image, decoded)
+    assert Request.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "data:image/png;base64,", "data:image/png;base64,????", "data:image/png,abc", 5, []),
+        *(url(b"no picture"), url(b"\x89PNG\r\n\x1a\n"), url(b"BM", "data:image/bmp;base64,")),
+        url(b"GIF89a", "data:text/plain;base64,"),
+    ],
+)
+def test_json_with_no_picture_is_refused(text):
+    with pytest.raises(RequestError, match="`image` must"):
+        Request.from_json({"prompt": "a", "image": text})
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": "a", "magic": 1}, "Request"),
+        ({"prompt": "a", "__class__": 1}, "Request"),
+        ({"prompt": "a", "steps": "20"}, "steps"),
+        ({"prompt": "a", "count": None}, "count"),
+        ({"prompt": "a", "guidance_interval": [0]}, "guidance_interval"),
+        ({"prompt": "a", "sampler": {"name": "euler"}}, "sampler"),
+    ],
+)
+def test_json_that_says_what_cannot_be_is_refused_by_name(values, name):
+    with pytest.raises(RequestError) as refused:
+        Request.from_json(values)
+    assert refused.value.name == name
+
+
+# Recipes
+
+
+def test_a_recipe_of_another_program():
+    items = {"Steps": "20", "Sampler": "DPM++ 2M Karras", "CFG scale": "7", "Seed": "1"}
+    others = {"Clip skip": "2", "Model hash": "45dee52b", "Version": "v1.10.1"}
+    recipe = Recipe("a", "b", items | others | {"Size": "24x16", "Model": "v1-5-pruned"})
+    assert Request.from_recipe(recipe) == Request(
+        prompt="a",
+        negative_prompt="b",
+        width=24,
+        height=16,
+        seed=1,
+        model="v1-5-pruned",
+        steps=20,
+        guidance=7,
+        sampler="dpmpp_2m",
+        schedule="karras",
+    )
+    assert Request.unread(recipe) == others
+
+
+def test_changes_of_a_recipe():
+    items = {"Steps": "0", "Sampler": "Euler", "Schedule type": "Beta", "Size": "24x16"}
+    recipe = Recipe("a", "b", items)
+    with pytest.raises(RequestError) as refused:
+        Request.from_recipe(recipe)
+    assert str(refused.value) == "`steps` must be a whole number from 1. Received: 0"
+    assert Request.from_recipe(recipe, steps=3).schedule == "beta"
+    changed = Request.from_recipe(recipe, steps=3, sampler="lms", negative_prompt=None, width=8)
+    assert changed == Request(prompt="a", steps=3, sampler="lms", width=8, height=16)
+    pictured = Request.from_recipe(recipe, steps=3, image=IMAGE)
+    assert (pictured.width, pictured.height) == (None, None)
+    with pytest.raises(RequestError, match="`Request` must have fields among"):
+        Request.from_recipe(recipe, magic=1)
+
+
+def test_a_second_pass_is_another_request():
+    items = {"Steps": "2", "Denoising strength": "0.5"}
+    assert Request.from_recipe(Recipe("a", "", items)).strength == 0.5
+    hires = Recipe("a", "", items | {"Hires upscale": "2"})
+    assert Request.from_recipe(hires).strength is None
+    assert Request.unread(hires) == {"Hires upscale": "2"}
+
+
+@pytest.mark.parametrize("size", ["8", "8x", "8x16x8", "-8x16", "9" * 5000 + "x8"])
+def test_a_size_that_is_none_is_not_read(size):
+    recipe = Recipe("a", "", {"Size": size})
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe) == {"Size": size}
+
+
+def test_a_recipe_of_a_local_model_keeps_its_folder_to_itself(tmp_path):
+    for name, public in (("own", "own"), ("sd1.5", "./sd1.5")):
+        (tmp_path / name).mkdir()
+        items = Request(prompt="a", model=str(tmp_path / name)).recipe().items
+        assert items["Model"] == public
+    for name in ("sd1.5", "someone/something", "~nobody-here/x", "x" * 999, "\0"):
+        assert Request(prompt="a", model=name).recipe().items["Model"] == name
+
+
+# The completed request
+
+
+def test_a_model_completes_it():
+    request = Request(prompt="a").completed(MODEL)
+    assert 0 <= request.seed < 2**32
+    assert replace(request, seed=None) == Request(
+        prompt="a",
+        width=16,
+        height=16,
+        model="mini",
+        steps=4,
+        guidance=6.5,
+        sampler="dpmpp_2m",
+        schedule="sgm_uniform",
+    )
+    assert request.completed(FakeSettings(steps=9, guidance=1.0, default_size=64)) == request
+
+
+def test_an_answer_stays():
+    fields = {"width": 24, "height": 8, "model": "mini", "steps": 9, "guidance": 0, "count": 2}
+    fields |= {"sampler": "euler", "schedule": "beta", "seed": 0}
+    asked = Request(prompt="a", **fields)
+    assert asked.completed(MODEL) == asked
+
+
+def test_another_sampler_has_its_own_schedule():
+    assert Request(prompt="a", sampler="ddim").completed(MODEL).schedule == "leading"
+    assert Request(prompt="a", sampler="dpmpp_2m").completed(MODEL).schedule == "karras"
+
+
+def test_a_given_picture_has_its_own_size_and_strength():
+    request = Request(prompt="a", image=IMAGE).completed(MODEL)
+    assert (request.height, request.width, request.strength) == (16, 24, 0.8)
+    request = Request(prompt="a", image=IMAGE, mask=MASK).completed(MODEL)
+    assert (request.height, request.width, request.strength) == (16, 24, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "message"),
+    [
+        ({"width": 20}, {}, "`width` must be a multiple of 8. Received: width=20"),
+        ({"height": 12}, {}, "`height` must be a multiple of 8. Received: height=12"),
+        ({"steps": 1001}, {}, "`steps` must be from 1 to 1000. Received: steps=1001"),
+        (
+            {"steps": 11},
+            {"noise": {"timesteps": 10}},
+            "`steps` must be from 1 to 10. Received: steps=11",
+        ),
+        (
+            {"sampler": "lcm", "steps": 60},
+            {},
+            "`steps` must be at most 50 for the lcm schedule. Received: steps=60",
+        ),
+        (
+            {"sampler_options": {"magic": 1}},
+            {},
+            "`sampler_options` must be among [] for sampler 'dpmpp_2m' with schedule 'sgm_uniform'",
+        ),
+        (
+            {"sampler": "unipc", "sampler_options": {"order": 9}},
+            {},
+            "`sampler_options` must have `order` from 1 to 4. Received: order=9",
+        ),
+        (
+            {"seed": 2**64 - 1, "count": 2},
+            {},
+            "`seed` must be at most 2**64 - 2 for 2 pictures. Received: seed=18446744073709551615",
+        ),
+        ({"strength": 0.5}, {}, "`image` must be given with `strength`. Received: image=None"),
+        ({"mask": MASK}, {}, "`image` must be given with `mask`. Received: image=None"),
+        (
+            {"image": IMAGE, "strength": 0.2},
+            {},
+            "`strength` must leave at least one of the steps. Received: steps=4, strength=0.2",
+        ),
+        (
+            {"image": IMAGE, "width": 16, "height": 16},
+            {},
+            "`image` must have shape (16, 16). Received: image of shape (16, 24, 3)",
+        ),
+        (
+            {"image": IMAGE, "mask": MASK[:8]},
+            {},
+            "`mask` must have shape (16, 24). Received: mask of shape (8, 24)",
+        ),
+        (
+            {"image": IMAGE},
+            {"sees_masks": True},
+            "`mask` must be given for a model made for inpainting",
+        ),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_by_name(fields, model, message):
+    with pytest.raises(RequestError) as refused:
+        Request(prompt="a", **fields).completed(FakeSettings(**model))
+    assert str(refused.value).startswith(message)
+
+
+def test_the_last_seed():
+    request = Request(prompt="a", seed=2**64 - 3, count=3).completed(MODEL)
+    assert [single.seed for single in request.singles()] == [2**64 - 3, 2**64 - 2, 2**64 - 1]
+
+
+def test_a_model_for_inpainting():
+    request = Request(prompt="a", image=IMAGE, mask=MASK).completed(FakeSettings(sees_masks=True))
+    assert request.strength == 1
+
+
+def test_batches_keep_their_seeds():
+    request = Request(prompt="a", seed=5, count=5)
+    assert [(part.seed, part.count) for part in request.batches(2)] == [(5, 2), (7, 2), (9, 1)]
+    assert [*request.batches(9)] == [request]
+    assert request.singles() == [*request.batches(1)]
+    assert [single.seed for single in request.singles()] == [5, 6, 7, 8, 9]
+
+
+def test_the_plan_is_the_samplers():
+    request = Request(prompt="a", steps=10, sampler="euler_a", sampler_options={"eta": 0.0})
+    completed = request.completed(MODEL)
+    assert not completed.plan(MODEL).matrix[..., -1].any()  # eta 0: no noise
+    other = replace(completed, sampler_options={"eta": 1.0}).plan(MODEL)
+    assert other.matrix[..., -1].any()
+    assert completed.plan(MODEL) is completed.plan(MODEL)  # made once
+    half = replace(completed, image=IMAGE, strength=0.5).plan(MODEL)
+    assert half.steps == 5
+
+
+# What pictures may share
+
+
+def test_shape_key():
+    request = Request(prompt="a").completed(MODEL)
+    same = {"prompt": "b", "seed": 9, "steps": 7, "guidance": 2.0, "sampler": "lms", "count": 3}
+    for name, value in same.items():
+        assert replace(request, **{name: value}).shape_key == request.shape_key, name
+    other = {"width": 24, "height": 24, "dtype": "float16", "quantize": "int8", "guidance": 1.0}
+    other |= {"token_merging": 0.5, "feature_reuse": 2, "mask": MASK, "model": "sd1.5"}
+    for name, value in other.items():
+        assert replace(request, **{name: value}).shape_key != request.shape_key, name
+    hash(request.shape_key)
+
+
+def test_batch_key():
+    pictured = Request(prompt="a", image=IMAGE, mask=MASK).completed(MODEL)
+    same = {"prompt": "b", "negative_prompt": "c", "seed": 9, "count": 3, "image": 255 - IMAGE}
+    for name, value in same.items():
+        assert replace(pictured, **{name: value}).batch_key == pictured.batch_key, name
+    other = {name: value for name, (value, _) in SAMPLES.items() if name not in same}
+    other |= {"width": 32, "height": 32, "mask": None, "image": None}
+    for name, value in other.items():
+        changed = replace(pictured, **{name: value})
+        assert (changed.batch_key != pictured.batch_key) == (name != "mask" or value is None), name
+    hash(pictured.batch_key)

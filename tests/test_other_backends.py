@@ -1,0 +1,62 @@
+"""The tests of the Keras backends other than JAX, each backend in a process of its own.
+
+Every case is reported by its name, as if it were run here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from backend_marks import BACKENDS, backends_of
+
+pytestmark = pytest.mark.backend("jax")
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_backend(
+    backend: str,
+    tmp_path: Path,
+    subtests: pytest.Subtests,
+    pytestconfig: pytest.Config,
+) -> None:
+    files = [file for file in sorted(TESTS.rglob("test_*.py")) if backend in backends_of(file)]
+    files = [file for file in files if backends_of(file) != BACKENDS]
+    report = tmp_path / "report.xml"
+    options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    options += ["-m", f"backend and ({pytestconfig.option.markexpr or 'backend'})"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *files],
+        env=environment_of(backend),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.exists(), done.stdout[-4000:] + done.stderr[-4000:]
+
+    cases = [*ET.parse(report).iter("testcase")]
+    assert cases
+    for case in cases:
+        with subtests.test(f"{case.get('classname')}.{case.get('name')}"):
+            for problem in case:
+                if problem.tag in ("failure", "error"):
+                    pytest.fail(problem.text or problem.get("message", ""), pytrace=False)
+                if problem.tag == "skipped":
+                    pytest.skip(problem.get("message", ""))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+def environment_of(backend: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",  # the networks are small: threads would wait for each other
+    }
