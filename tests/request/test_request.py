@@ -398,6 +398,24 @@ def test_a_second_pass_is_another_request():
     assert Request.unread(hires) == {"Hires upscale": "2"}
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"Seed": "-1"},
+        {"Sampler": "Default"},
+        {"Sampler": "NONE", "Schedule type": "None"},
+        {"Schedule type": "Automatic"},
+    ],
+)
+def test_a_choice_that_was_left_open_is_left_open(items):
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe) == {}
+    for wrong in ({"Seed": "-2"}, {"Sampler": "x"}, {"Schedule type": "x"}, {"Steps": "-1"}):
+        with pytest.raises(RequestError):
+            Request.from_recipe(Recipe("a", "", wrong))
+
+
 @pytest.mark.parametrize("size", ["8", "8x", "8x16x8", "-8x16", "9" * 5000 + "x8"])
 def test_a_size_that_is_none_is_not_read(size):
     recipe = Recipe("a", "", {"Size": size})

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # What a recipe may say beyond the fields of a request without changing our picture.
 HARMLESS = {"RNG", "Version", "Model hash"}
+# Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
+OUR_NOISE = {"nv", "gpu", "cuda"}
+# Words of A1111's prompts that are commands there: <lora:name:1>, (word:1.3), [a:b:0.5], [a|b].
+COMMAND = re.compile(r"<\w+:[^<>]+>|\([^()]*:\s*[\d.]+\s*\)|\[[^\[\]:|]*[:|][^\[\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
         request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
     if recipe:
         _check_stated(request, given, options.source)
+    _warn_of_commands([*prompts, request.negative_prompt or ""])
     shape = options.size if isinstance(options.size, str) else None
     return Asked(prompts, request, shape, given, recipe)
 
@@ -81,9 +86,10 @@ def blaming(given: dict[str, Any], recipe: Recipe | None) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        if recipe and error.name in Request.stated(recipe) and error.name not in given:
-            raise ValueError(f"the recipe says what cannot be: {error}") from error
         flag = f"--{error.name.replace('_', '-')}"
+        if recipe and error.name in Request.stated(recipe) and error.name not in given:
+            message = f"the recipe says what cannot be: {error}; {flag} says something else"
+            raise ValueError(message) from error
         raise UsageError(f"{flag} must {error.must}. Received: {error.received}") from error
 
 
@@ -96,9 +102,17 @@ def _load_recipe(source: str) -> Recipe:
         raise ValueError(f"{source} carries no recipe")
     if unused := [key for key in Request.unread(recipe) if key not in HARMLESS]:
         warn(f"not used from the recipe of {source}: {', '.join(unused)}")
-    if recipe.items.get("RNG", "NV") not in ("NV", "GPU"):
+    program = recipe.items.get("Version", "")
+    noise = recipe.items.get("RNG", "CPU" if "ComfyUI" in program else "NV")
+    if noise.casefold() not in OUR_NOISE:
         warn(f"{source} was made from other random numbers; the picture will differ")
     return recipe
+
+
+def _warn_of_commands(texts: list[str]) -> None:
+    """Warn of what other programs would not paint as words."""
+    if found := [command for text in texts for command in COMMAND.findall(text)]:
+        warn(f"painted as words, as prompts have no commands here yet: {', '.join(found[:3])}")
 
 
 def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:

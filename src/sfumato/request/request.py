@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
+# What programs write of a choice that was left to them.
+UNSTATED = {
+    "Seed": ("-1",),
+    "Sampler": ("default", "none", "automatic"),
+    "Schedule type": ("default", "none", "automatic"),
+}
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
@@ -274,9 +280,10 @@ class Request(Record):
     def stated(cls, recipe: Recipe) -> dict[str, str]:
         """The texts that the items of a recipe state of the fields, by name.
 
-        The denoising strength of A1111's second pass ("Hires ...") is not this request's.
+        Words such as "Default" state nothing. The denoising strength of A1111's second pass
+        ("Hires ...") is not this request's.
         """
-        items = recipe.items
+        items = {k: v for k, v in recipe.items.items() if v.casefold() not in UNSTATED.get(k, ())}
         texts = {n: items[spec.key] for n, spec in specs(cls).items() if spec.key in items}
         if size := SIZE.fullmatch(items.get("Size", "")):
             texts |= {"width": size[1], "height": size[2]}
