@@ -58,8 +58,8 @@ class Sampler:
             ValueError: for an option the sampler does not have, or one out of its range: `eta` is
                 from 0 to 1, `order` one of 1, 2, 3, 4.
         """
-        check_options(f"sampler {self.name!r}", self.options, options)
-        bound = {**self.fixed, **options}
+        given = check_options(f"sampler {self.name!r}", self.options, options)
+        bound = {**self.fixed, **given}
         return lambda *arguments: self.function(*arguments, **bound)
 
 
@@ -221,7 +221,7 @@ def split_options(
             f"`sampler_options` must be among {allowed} for sampler {row.name!r} with schedule "
             f"{levels.name!r}. Received: {unknown}"
         )
-    check_options(f"sampler {row.name!r}", allowed, options)
+    options = check_options(f"sampler {row.name!r}", allowed, options)
     ours = {name: value for name, value in options.items() if name in row.options}
     theirs = {name: value for name, value in options.items() if name in levels.options}
     return ours, theirs

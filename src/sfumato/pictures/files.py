@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from sfumato._files import replacing
+from sfumato._numbers import as_number, whole_number
 from sfumato.pictures.others import program_of
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
@@ -51,8 +52,7 @@ def encode(
     Warns:
         UserWarning: the recipe does not fit into a JPEG (64 KB) and was left out.
     """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality}")
+    quality = whole_number("quality", quality, 1, 100)
     picture = Image.fromarray(_checked(image))
     kind = FORMATS.get(file_format.lower())
     if kind is None:
@@ -104,8 +104,7 @@ def save_animation(
     kinds = {".gif": "GIF", ".webp": "WEBP"}
     if path.suffix.lower() not in kinds:
         raise ValueError(f"`path` must end in .gif or .webp. Received: path={path}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"`fps` must be above 0 and at most 50. Received: fps={fps}")
+    rate = _rate(fps)
     frames = [Image.fromarray(_checked(image)) for image in images]
     if not frames or any(frame.size != frames[0].size for frame in frames):
         sizes = sorted({frame.size for frame in frames})
@@ -115,7 +114,7 @@ def save_animation(
 
     # Times are whole milliseconds (GIF: hundredths), so round the frames' ends, not their lengths.
     unit = 10 if path.suffix.lower() == ".gif" else 1
-    ends = [round(1000 * i / fps / unit) * unit for i in range(len(frames) + 1)]
+    ends = [round(1000 * i / rate / unit) * unit for i in range(len(frames) + 1)]
     times = [after - before for before, after in pairwise(ends)]
 
     file = io.BytesIO()
@@ -171,6 +170,14 @@ def _checked(image: np.ndarray) -> np.ndarray:
         received = f"{image.dtype} {image.shape}"
         raise ValueError(f"`image` must be uint8 (H, W, 3). Received: {received}")
     return image
+
+
+def _rate(fps: Any) -> float:
+    """Pictures per second; ValueError if it is no number that viewers can do."""
+    with suppress(ValueError, OverflowError):
+        if 0 < (rate := as_number(fps)) <= 50:
+            return rate
+    raise ValueError(f"`fps` must be above 0 and at most 50. Received: fps={fps!r}")
 
 
 def _metadata(kind: str, text: str) -> dict[str, Any]:

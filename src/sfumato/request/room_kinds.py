@@ -80,6 +80,10 @@ class Pixels(Kind):
         shape = "(H, W) of 0..1, or of 0..255 as uint8" if self.mask else "(H, W, 3) of 0..255"
         return f"be a picture file, one of Pillow's pictures or an array {shape}"
 
+    def received(self, name: str, value: Any, error: Exception) -> str:
+        """The reason; an array's values would fill the screen."""
+        return f"{name}: {error}"
+
     def check(self, value: Any) -> Any:
         from sfumato.pictures import pixels
 
