@@ -101,9 +101,7 @@ def test_latent_noise_is_channels_last_of_channels_first() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 3.7, "3", None])
 def test_seeds_out_of_range_are_refused(seed: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"`seed` must be a whole number from 0 to 18446744073709551615\. "
-    ):
+    with pytest.raises(ValueError, match=r"`seed` must be a whole number from 0 to"):
         normal(seed, (1,))
 
 

@@ -137,7 +137,8 @@ def test_every_sampler_with_every_schedule_is_a_label() -> None:
 
 
 def test_names_of_comfyui_with_a_schedule_are_labels() -> None:
-    schedules = "normal karras exponential sgm_uniform simple ddim_uniform beta kl_optimal".split()
+    schedules = ["normal", "karras", "exponential", "sgm_uniform"]
+    schedules += ["simple", "ddim_uniform", "beta", "kl_optimal"]
     for sampler, name in COMFYUI.items():
         for schedule in schedules:
             expected = (name, find_schedule(schedule).name)
