@@ -5,9 +5,9 @@ Each room is imported when the first value is checked.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from sfumato._files import expanded
 from sfumato.request.kinds import Kind
 
 
@@ -95,8 +95,8 @@ class Pixels(Kind):
 
     def read(self, text: str) -> Any:
         try:
-            return self.check(Path(text).expanduser())
-        except (OSError, RuntimeError) as error:  # no such file, no such user
+            return self.check(expanded(text))
+        except OSError as error:  # no such file
             raise ValueError from error
 
     def to_json(self, value: Any) -> str:
