@@ -165,6 +165,14 @@ def test_an_empty_negative_prompt_is_none(sfumato, model):
     assert model.requests[0].negative_prompt is None
 
 
+def test_a_negative_prompt_without_guidance_is_not_in_the_recipe(sfumato, model):
+    done = sfumato("generate", "a", "--negative", "b", "--guidance", "1", "-n", "2", "-b", "1")
+    assert done.code == 0
+    assert done.err.count("warning: `negative_prompt` has no effect without guidance") == 1
+    for path in done.lines:
+        assert load_recipe(path).negative_prompt == ""
+
+
 def test_an_interval_as_python_writes_it(sfumato, model):
     assert sfumato("generate", "a", "--guidance-interval", "1e-05:1.0").code == 0
     assert model.requests[0].guidance_interval == (1e-5, 1)

@@ -48,6 +48,7 @@ class TestFrom:
         # Another sampler comes with its own schedule; all else is as it was.
         options = {"sampler": "lms", "schedule": "uniform", "sampler_options": {"order": 2}}
         changed = {"prompt": "c", "steps": 5, "guidance": 0, "seed": 0, **options}
+        changed["negative_prompt"] = None  # which says nothing without guidance
         assert again == replace(before, **changed)
 
     def test_the_options_that_save_work_can_be_switched_off(self, sfumato, model):

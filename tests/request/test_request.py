@@ -499,6 +499,30 @@ def test_a_model_completes_it():
     assert request.completed(FakeSettings(steps=9, guidance=1.0, default_size=64)) == request
 
 
+@pytest.mark.parametrize(
+    "unguided",
+    [{"guidance": 1}, {"guidance": 0.5}, {"guidance": 7, "guidance_interval": (0.0, 0.01)}],
+)
+def test_a_negative_prompt_without_guidance_is_left_out_with_a_warning(unguided):
+    asked = Request(prompt="a", negative_prompt="b", seed=1, **unguided)
+    with pytest.warns(UserWarning, match="`negative_prompt` has no effect .* guidance=[0-9.]+"):
+        completed = asked.completed(MODEL)
+    assert completed == replace(asked, negative_prompt=None).completed(MODEL)
+    assert completed.recipe().negative_prompt == ""
+    assert completed.completed(MODEL) == completed  # and says no more
+    for plain in (replace(asked, negative_prompt=""), replace(asked, guidance=3)):
+        if plain.guidance_interval == (0.0, 1.0) or not plain.negative_prompt:
+            assert plain.completed(MODEL).negative_prompt == plain.negative_prompt
+
+
+def test_a_model_without_guidance_reads_no_negative_prompt():
+    turbo = FakeSettings(guidance=1.0)
+    with pytest.warns(UserWarning, match="`negative_prompt` has no effect"):
+        assert Request(prompt="a", negative_prompt="b").completed(turbo).negative_prompt is None
+    guided = Request(prompt="a", negative_prompt="b", guidance=2).completed(turbo)
+    assert guided.negative_prompt == "b"
+
+
 def test_an_answer_stays():
     fields = {"width": 24, "height": 8, "model": "mini", "steps": 9, "guidance": 0, "count": 2}
     fields |= {"sampler": "euler", "schedule": "beta", "seed": 0}

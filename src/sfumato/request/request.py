@@ -28,11 +28,9 @@ __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
 # What programs write of a choice that was left to them.
-UNSTATED = {
-    "Seed": ("-1",),
-    "Sampler": ("default", "none", "automatic"),
-    "Schedule type": ("default", "none", "automatic"),
-}
+UNSTATED = dict.fromkeys(
+    ("Seed", "Sampler", "Schedule type"), {"-1", "automatic", "default", "none"}
+)
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
@@ -185,8 +183,13 @@ class Request(Record):
 
         Raises:
             RequestError: the model cannot do what is asked for.
+
+        Warns:
+            UserWarning: there is no guidance, so the negative prompt says nothing and is left out.
         """
         import secrets
+
+        from sfumato.request.planning import without_idle_words
 
         self._check_pictures(model)
         height = width = model.default_size
@@ -212,8 +215,8 @@ class Request(Record):
         if seed + request.count - 1 > LAST_SEED:
             must = f"be at most 2**64 - {request.count} for {request.count} pictures"
             raise RequestError.of("seed", must, seed)
-        request.plan(model)  # whose errors are the request's
-        return request
+        plan = request.plan(model)  # whose errors are the request's
+        return request if request.negative_prompt is None else without_idle_words(request, plan)
 
     def _check_pictures(self, model: Model) -> None:
         for name in ("mask", "strength"):
