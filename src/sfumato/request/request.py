@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request.fields import Record, RequestError, declared, read, specs
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
-# What programs write of a choice that was left to them.
-UNSTATED = dict.fromkeys(
-    ("Seed", "Sampler", "Schedule type"), {"-1", "automatic", "default", "none"}
-)
+NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
+LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type"), NO_CHOICE)}
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
@@ -286,7 +285,7 @@ class Request(Record):
         Words such as "Default" state nothing. The denoising strength of A1111's second pass
         ("Hires ...") is not this request's.
         """
-        items = {k: v for k, v in recipe.items.items() if v.casefold() not in UNSTATED.get(k, ())}
+        items = {k: v for k, v in recipe.items.items() if (k, v.casefold()) not in LEFT_OPEN}
         texts = {n: items[spec.key] for n, spec in specs(cls).items() if spec.key in items}
         if size := SIZE.fullmatch(items.get("Size", "")):
             texts |= {"width": size[1], "height": size[2]}
