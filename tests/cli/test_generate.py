@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -140,6 +141,8 @@ def test_values_that_do_not_fit(sfumato, model, option, value):
         (("--sampler", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--sampler-options", "magic=1"), "--sampler-options must be among"),
         (("--strength", "0.5"), "--image must be given with `strength`"),
+        (("--size", "99992x99992"), "--width must make a picture of at most 67108864 pixels"),
+        (("--schedule", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--seed", str(2**64 - 1), "-n", "2"), "--seed must be at most 2**64 - 2 for 2 pictures"),
     ],
 )
@@ -211,6 +214,37 @@ def test_a_prompt_may_begin_with_a_dash(sfumato, model):
     done = sfumato("generate", "--seed", "1", "--", "-n", "b")
     assert done.code == 0, done.err
     assert [request.prompt for request in model.requests] == ["-n", "b"]
+
+
+@pytest.mark.parametrize("text", ["-a cat, not a dog", "- a cat", "-5"])
+def test_words_that_cannot_be_an_option_may_begin_with_a_dash(sfumato, model, text):
+    done = sfumato("generate", text, "--negative", text)
+    assert done.code == 0, done.err
+    assert [(r.prompt, r.negative_prompt) for r in model.requests] == [(text, text)]
+
+
+@pytest.mark.parametrize(
+    ("piped", "prompts"),
+    [
+        ("a red apple\n", ["a red apple"]),
+        ("\ufeffa cat\r\n\n  a dog  \n", ["a cat", "a dog"]),
+        ("-n\n--from", ["-n", "--from"]),
+    ],
+)
+def test_a_dash_is_standard_input(sfumato, model, monkeypatch, piped, prompts):
+    monkeypatch.setattr("sys.stdin", io.StringIO(piped))
+    assert sfumato("generate", "first", "-", "last").code == 0
+    assert [request.prompt for request in model.requests] == ["first", *prompts, "last"]
+
+
+@pytest.mark.parametrize("piped", [None, "", " \n\n", b"\xff\xfe\xff"])
+def test_a_standard_input_without_a_prompt_is_misuse(sfumato, model, monkeypatch, piped):
+    stream = io.TextIOWrapper(io.BytesIO(piped), "utf-8") if isinstance(piped, bytes) else None
+    monkeypatch.setattr("sys.stdin", io.StringIO(piped) if isinstance(piped, str) else stream)
+    save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", "", {"Seed": "1"}))
+    for arguments in (("-",), ("-", "--from", "1.png")):
+        done = sfumato("generate", *arguments)
+        assert (done.code, model.loaded) == (2, [])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -406,6 +440,11 @@ class TestMisuse:
             (("a", "--schedule", "magic"), "--schedule must be one of uniform, leading"),
             (("a", "-o", "apple.gif"), "-o/--out must be a folder or end in .png, .jpg"),
             (("a", "--colour"), "--colour"),
+            (("a", "-o", "-"), "-o/--out must be a folder or a file, as stdout has the paths"),
+            (("a", "--negative", "-blurry"), "if -blurry is meant, write --negative=-blurry"),
+            (("--negative-prompt", "--x", "a"), "write --negative-prompt=--x"),
+            (("a", "--negative"), "expected one argument (`sfumato generate --help`)"),
+            (("-cat",), "-cat; a prompt that begins with a dash goes behind `--`"),
         ],
     )
     def test_usage(self, sfumato, model, arguments, message):

@@ -308,6 +308,8 @@ NOISE = np.zeros((8, 6, 4))
         ({"batch_size": 1.5}, "batch_size"),
         ({"batch_size": "2"}, "batch_size"),
         ({"seed": "7"}, "seed"),
+        ({"seed": 2**64 - 1, "batch_size": 2}, f"2 for 2 pictures. Received: seed={2**64 - 1}"),
+        ({"seed": 2**64 - 3, "prompt": ["a"] * 4}, f"4 for 4 pictures. .* seed={2**64 - 3}"),
         ({"seed": 0.5}, "seed"),
         ({"height": "64"}, "height"),
         ({"unconditional_guidance_scale": float("nan")}, "unconditional_guidance_scale"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     The recipe may be a stranger's. Nothing is fetched, and no file opened, because it says so.
     """
     given = {name: value for name, value in vars(options).items() if name in specs(Request)}
-    prompts = given.pop("prompt")
+    words = given.pop("prompt")
+    prompts = [text for word in words for text in (_piped() if word == "-" else [word])]
     if options.size:
         sides = (None, None) if isinstance(options.size, str) else options.size
         given = dict(zip(("width", "height"), sides, strict=True)) | given
@@ -66,7 +68,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     recipe = None
     if options.source:
         recipe = _load_recipe(options.source)
-        prompts = prompts or [recipe.prompt]
+        prompts = prompts if words else [recipe.prompt]
     if not prompts:
         raise UsageError('there is nothing to paint; say what: `sfumato generate "a red apple"`')
 
@@ -78,6 +80,15 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     _warn_of_commands([*prompts, request.negative_prompt or ""])
     shape = options.size if isinstance(options.size, str) else None
     return Asked(prompts, request, shape, given, recipe)
+
+
+def _piped() -> list[str]:
+    """The prompts in standard input, each on a line."""
+    try:
+        lines = sys.stdin.read().removeprefix("\ufeff").split("\n") if sys.stdin else []
+    except UnicodeError as error:
+        raise UsageError(f"standard input must be text ({error})") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 @contextmanager

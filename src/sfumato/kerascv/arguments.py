@@ -10,6 +10,7 @@ import numpy as np
 
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, checked, specs
+from sfumato.request.request import LAST_SEED
 
 KERASCV = {
     "steps": "num_steps",
@@ -81,6 +82,9 @@ def requests(
     if len(negatives) < len(texts):
         negatives *= len(texts)
 
+    total = len(texts) * count
+    if seed + total - 1 > LAST_SEED:
+        raise RequestError.of("seed", f"be at most 2**64 - {total} for {total} pictures", seed)
     if pictures:
         texts = [text for text in texts for _ in range(count)]
         negatives = [negative for negative in negatives for _ in range(count)]
