@@ -141,7 +141,10 @@ def test_values_that_do_not_fit(sfumato, model, option, value):
         (("--sampler", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--sampler-options", "magic=1"), "--sampler-options must be among"),
         (("--strength", "0.5"), "--image must be given with `strength`"),
-        (("--size", "99992x99992"), "--width must make a picture of at most 67108864 pixels"),
+        (
+            ("--width", "99992", "--height", "99992"),
+            "--width must make a picture of at most 67108864 pixels",
+        ),
         (("--schedule", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--seed", str(2**64 - 1), "-n", "2"), "--seed must be at most 2**64 - 2 for 2 pictures"),
     ],
@@ -427,6 +430,7 @@ class TestMisuse:
         [
             ((), "there is nothing to paint"),
             (("a", "--size", "500x512"), "multiples of 8. Received: 500x512"),
+            (("a", "--size", "99992x99992"), "--size must have at most 67108864 pixels."),
             (("a", "--size", "0x8"), "multiples of 8. Received: 0x8"),
             (("a", "--size", "huge"), "WIDTHxHEIGHT or square, portrait, landscape"),
             (("a", "--steps", "0"), "a whole number from 1. Received: 0"),
