@@ -6,6 +6,9 @@ import math
 import re
 from typing import Any
 
+MAX_PIXELS = 2**26
+"""The most pixels of a picture that is read or made."""
+
 
 def as_whole(value: Any) -> int:
     """A whole number of any type; ValueError or OverflowError if it is none."""

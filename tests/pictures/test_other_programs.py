@@ -83,6 +83,16 @@ def test_comments_however_they_are_written(tmp_path, comment, suffix):
     assert load_recipe(with_exif(tmp_path / f"a.{suffix}", comment)) == Recipe("a cat", "", ITEMS)
 
 
+def test_the_chunk_of_a_png_as_the_comment_of_a_jpeg(tmp_path):
+    text = TEXT.replace("cat", "café") + ", RNG: cuda, Version: stable-diffusion.cpp"
+    comment = b"parameters\0" + text.encode() + b"\0"
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", comment=comment)
+    items = ITEMS | {"RNG": "cuda", "Version": "stable-diffusion.cpp"}
+    assert load_recipe(tmp_path / "a.jpg") == Recipe("a café", "", items)
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", comment=b"CREATOR: gd-jpeg v1.0")
+    assert load_recipe(tmp_path / "a.jpg") is None
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
 def test_a_comment_among_the_tags_of_the_picture(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
@@ -115,6 +125,8 @@ def test_an_empty_chunk_is_no_recipe(tmp_path):
         ("NovelAI", {"Software": "NovelAI", "Description": "a cat", "Comment": '{"steps": 28}'}),
         ("ComfyUI", {"prompt": GRAPH, "workflow": '{"nodes": []}'}),
         ("ComfyUI", {"workflow": '{"nodes": []}'}),
+        ("Easy Diffusion", {"prompt": "a cat", "seed": "5", "negative_prompt": ""}),
+        ("Midjourney", {"Description": "a cat --v 6 Job ID: 1-2-3", "Author": "x"}),
         ("another program", {"parameters": SPACE}),
         ("another program", {"metadata": SPACE}),
     ],
@@ -150,7 +162,7 @@ def test_a_text_that_can_be_read_comes_before_a_form_that_cannot(tmp_path):
     "texts",
     [
         {"Software": "GIMP", "Comment": "a prompt for the workflow of ComfyUI and Fooocus"},
-        {"prompt": "C:\\>", "Title": "NovelAI"},
+        {"prompt": "C:\\>", "Title": "NovelAI", "comment": "none"},
         {"UserComment": '{"filter": 0, "mode": "portrait"}'},  # of a telephone
     ],
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash"}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP"}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
 # Words of A1111's prompts that are commands there: <lora:name:1>, (word:1.3), [a:b:0.5], [a|b].

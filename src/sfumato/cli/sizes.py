@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from sfumato.request.request import MAX_PIXELS
+from sfumato._numbers import MAX_PIXELS
 
 # Width and height relative to the model's own square, at the same number of pixels.
 RATIOS = {

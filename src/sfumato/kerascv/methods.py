@@ -193,8 +193,9 @@ class KerasCVMethods:
         """The seed, or a new one; the draws that follow a given start noise are always the same."""
         if seed is None:
             seed = secrets.randbelow(2**32) if noise is None else 0
-        self._last_seed = arguments.field("seed", seed)
-        return self._last_seed
+        chosen: int = arguments.field("seed", seed)
+        self._last_seed = chosen
+        return chosen
 
     def _collect(
         self,

@@ -20,12 +20,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from sfumato._files import replacing
-from sfumato._numbers import as_number, whole_number
+from sfumato._numbers import MAX_PIXELS, as_number, whole_number
 from sfumato.pictures.others import program_of
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
-MAX_PIXELS = 64 * 1024 * 1024
 
 _SOFTWARE = "Sfumato"
 _EXIF_LIMIT = 65_533  # bytes in a segment of a JPEG file
@@ -206,6 +205,11 @@ def _texts(picture: Image.Image) -> dict[str, str]:
     tags = {ExifTags.TAGS.get(tag, str(tag)): value for tag, value in exif.items()}
     named = [*tags.items(), *picture.info.items()]
     texts = {str(name): as_meant(text) for name, text in named if isinstance(text, str)}
+    # stable-diffusion.cpp has the chunk of a PNG as the comment of a JPEG.
+    comment = picture.info.get("comment")
+    name, _, text = comment.partition(b"\0") if isinstance(comment, bytes) else (b"", b"", b"")
+    if name == b"parameters":
+        texts["parameters"] = as_meant(text.strip(b"\0").decode("latin-1"))
     # Fooocus has the comment among the tags of the picture, where it does not belong.
     places = (exif.get_ifd(ExifTags.IFD.Exif), exif)
     comments = [_comment(place[_COMMENT], exif) for place in places if place.get(_COMMENT)]

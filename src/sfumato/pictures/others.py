@@ -14,6 +14,8 @@ _MARKS = {
     "Fooocus": rf"fooocus_scheme=|{_JSON}[Ff]ooocus",
     "InvokeAI": r"(invokeai_\w+|sd-metadata|Dream)=",
     "NovelAI": r"(Software|Source)=NovelAI",
+    "Midjourney": r"Description=.*Job ID:",
+    "Easy Diffusion": r"negative[ _]prompt=",
     "Draw Things": r"XML:com\.adobe\.xmp=.*Draw Things",
     "Civitai": rf'{_JSON}"(resource-stack|extraMetadata)"',
     "ComfyUI": rf'(workflow|prompt)=\s*{{|\w+=(workflow|prompt):\s*{{|{_JSON}"class_type"',

@@ -172,7 +172,7 @@ class Options(Kind):
             if isinstance(value, str):
                 return value
         number = plain(value)
-        return number if isinstance(number, int) else as_number(number)
+        return int(number) if isinstance(number, int) else as_number(number)
 
     def read(self, text: str) -> dict[str, Any]:
         pairs = (item.partition("=") for item in text.split(",") if item.strip())

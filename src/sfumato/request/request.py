@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato._numbers import MAX_PIXELS
 from sfumato.request import items
 from sfumato.request.fields import Record, RequestError, declared, read, specs
 from sfumato.request.kinds import Choice, Interval, Kind, Number, Options, Whole
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
-MAX_PIXELS = 2**26  # of a picture, as many as a file may have that is read
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 what = partial(declared, group="what to paint")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sfumato._files import expanded
 from sfumato.request.kinds import Kind
 
 
@@ -94,6 +93,8 @@ class Pixels(Kind):
         return "be a PNG, JPEG or WebP file"
 
     def read(self, text: str) -> Any:
+        from sfumato._files import expanded
+
         try:
             return self.check(expanded(text))
         except OSError as error:  # no such file
