@@ -173,5 +173,5 @@ def test_other_texts_are_nobodys_recipe(texts):
 @pytest.mark.parametrize("part", ['"', "prompt", '"prompt', '"sui', "[", "{", "\n", "Fooocu"])
 def test_whose_a_recipe_is_takes_linear_time(part):
     start = time.perf_counter()
-    program_of({"parameters": "{" + part * (1_000_000 // len(part))})
+    program_of({"parameters": "{" + part * (200_000 // len(part))})
     assert time.perf_counter() - start < 2  # quadratic time would be minutes
