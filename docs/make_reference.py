@@ -28,6 +28,9 @@ HEAD = """\
 - What is left out is the model's choice. `request.completed(model.model)` makes all choices and
   refuses what cannot be; `picture.request` is such a request.
 - A value out of its range is a `RequestError`, a `ValueError` that names the field.
+- Numbers may be of any type, such as NumPy's. A whole number may be 20.0; 3.7 is refused, not cut.
+- Arrays of pictures are 0..255 whatever their type. Floats that all lie in 0..1, as a picture has
+  that was divided by 255, are refused. Masks are 0..1, and 0..255 as uint8 or as files.
 - `request.to_json()` and `Request.from_json(values)` go to JSON and back. Pictures are data URLs of
   PNG files there. Names of files are refused, so that JSON of strangers reads no file.
 - `request.recipe()` and `Request.from_recipe(recipe, **changes)` go to a recipe and back. A recipe

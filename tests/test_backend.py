@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,41 @@ def test_a_backend_that_is_not_installed_is_no_choice(home):
 def test_a_broken_configuration_file_is_no_choice(home, content):
     (home / "keras.json").write_text(content)
     assert choose_backend() == "openvino"
+
+
+def test_without_a_home_the_configuration_is_where_keras_looks(monkeypatch):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it does without a home
+    assert _backend._keras_json() == Path("/tmp/.keras/keras.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a user has a home")
+def test_without_a_home_the_command_paints(tmp_path):
+    """As a service does whose user is not in /etc/passwd and has no HOME."""
+    variables = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    variables.pop("SFUMATO_COMPILE_CACHE", None)
+    variables |= {"KERAS_BACKEND": "", "HF_HUB_OFFLINE": "1"}
+    nobody = "import os; os.path.expanduser = lambda path: path"
+    run = "import sys; from sfumato.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", f"{nobody}; {run}"]
+
+    def run_command(*arguments):
+        return subprocess.run(
+            [*command, *arguments],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run_command("--help").returncode == 0
+    done = run_command("generate", "an apple", "--steps", "1", "-o", "a.png")
+    assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
+    assert os.listdir(tmp_path) == ["a.png"]  # and no folder that is called "~"
+    done = run_command("generate", "an apple", "--model", "~nobody/x")
+    assert done.returncode == 1
+    assert "Received: '~nobody/x'; there is no such file" in done.stderr
 
 
 def test_keras_imported_before_is_left_alone(home, monkeypatch):

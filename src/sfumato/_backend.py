@@ -75,6 +75,8 @@ def import_keras(alone: bool = False) -> None:
     hidden: dict[str, ModuleType | None] = {}
     if os.environ.get("KERAS_BACKEND") == "openvino":
         hidden |= {"scipy.signal": ModuleType("scipy.signal"), "jax": None}
+        if os.path.expanduser("~") == "~":
+            hidden["openvino_telemetry"] = None  # fails where a user has no home
     if alone:
         hidden |= {"sklearn": None, "matplotlib": None}
     if hidden and "keras" not in sys.modules:
@@ -109,8 +111,8 @@ def _configured_backend() -> str | None:
 def _keras_json() -> Path:
     """The configuration file that Keras looks for."""
     if home := os.environ.get("KERAS_HOME"):
-        return Path(home).expanduser() / "keras.json"
-    base = Path("~").expanduser()
+        return Path(os.path.expanduser(home)) / "keras.json"
+    base = Path(os.path.expanduser("~"))  # as Keras does it: "~" where there is no home
     return (base if os.access(base, os.W_OK) else Path("/tmp")) / ".keras" / "keras.json"
 
 

@@ -14,6 +14,12 @@ MAX_JSON = 2**20
 """Longest JSON file accepted, in bytes, as its objects take many times that."""
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with a user's folder for "~"; as it stands where nobody knows that folder."""
+    # Path.expanduser raises for a service without HOME and for a user who is not known here.
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def replacing(
     path: str | os.PathLike[str], mode: int = 0o666, durable: bool = True

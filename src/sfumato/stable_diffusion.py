@@ -86,12 +86,10 @@ class StableDiffusion(KerasCVMethods):
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
     ) -> None:
-        arguments.check_size(img_height, img_width)
+        self.img_height, self.img_width = arguments.sizes(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
             preset = checkpoints.open_model(preset or self.default_preset, prediction=prediction)
         self.model = preset
-        self.img_height = img_height
-        self.img_width = img_width
         self.parts = Parts(preset, jit_compile, dtype)
         self.quantized: str | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
@@ -109,7 +107,8 @@ class StableDiffusion(KerasCVMethods):
         """Open a model by name, folder, file or Hub repository, at the size it was made for."""
         model = checkpoints.open_model(preset, prediction=prediction)
         size = model.default_size
-        return cls(img_height or size, img_width or size, jit_compile, preset=model, dtype=dtype)
+        height, width = (size if side is None else side for side in (img_height, img_width))
+        return cls(height, width, jit_compile, preset=model, dtype=dtype)
 
     # Pictures
 
@@ -192,6 +191,9 @@ class StableDiffusion(KerasCVMethods):
         if isinstance(prompts, str) or not prompts:
             raise ValueError(f"`prompts` must be a list of prompts. Received: prompts={prompts!r}")
         runtime.require_int8()
+        if num_steps is not None:
+            with arguments.kerascv_names():
+                num_steps = arguments.field("steps", num_steps)
 
         def paint() -> None:
             for i, prompt in enumerate(prompts):

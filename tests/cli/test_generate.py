@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -140,6 +141,11 @@ def test_values_that_do_not_fit(sfumato, model, option, value):
         (("--sampler", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--sampler-options", "magic=1"), "--sampler-options must be among"),
         (("--strength", "0.5"), "--image must be given with `strength`"),
+        (
+            ("--width", "99992", "--height", "99992"),
+            "--width must make a picture of at most 67108864 pixels",
+        ),
+        (("--schedule", "lcm", "--steps", "60"), "--steps must be at most 50 for the lcm schedule"),
         (("--seed", str(2**64 - 1), "-n", "2"), "--seed must be at most 2**64 - 2 for 2 pictures"),
     ],
 )
@@ -163,6 +169,14 @@ def test_the_defaults_are_the_models(sfumato, model):
 def test_an_empty_negative_prompt_is_none(sfumato, model):
     assert sfumato("generate", "a", "--negative", "").code == 0
     assert model.requests[0].negative_prompt is None
+
+
+def test_a_negative_prompt_without_guidance_is_not_in_the_recipe(sfumato, model):
+    done = sfumato("generate", "a", "--negative", "b", "--guidance", "1", "-n", "2", "-b", "1")
+    assert done.code == 0
+    assert done.err.count("warning: `negative_prompt` has no effect without guidance") == 1
+    for path in done.lines:
+        assert load_recipe(path).negative_prompt == ""
 
 
 def test_an_interval_as_python_writes_it(sfumato, model):
@@ -203,6 +217,37 @@ def test_a_prompt_may_begin_with_a_dash(sfumato, model):
     done = sfumato("generate", "--seed", "1", "--", "-n", "b")
     assert done.code == 0, done.err
     assert [request.prompt for request in model.requests] == ["-n", "b"]
+
+
+@pytest.mark.parametrize("text", ["-a cat, not a dog", "- a cat", "-5"])
+def test_words_that_cannot_be_an_option_may_begin_with_a_dash(sfumato, model, text):
+    done = sfumato("generate", text, "--negative", text)
+    assert done.code == 0, done.err
+    assert [(r.prompt, r.negative_prompt) for r in model.requests] == [(text, text)]
+
+
+@pytest.mark.parametrize(
+    ("piped", "prompts"),
+    [
+        ("a red apple\n", ["a red apple"]),
+        ("\ufeffa cat\r\n\n  a dog  \n", ["a cat", "a dog"]),
+        ("-n\n--from", ["-n", "--from"]),
+    ],
+)
+def test_a_dash_is_standard_input(sfumato, model, monkeypatch, piped, prompts):
+    monkeypatch.setattr("sys.stdin", io.StringIO(piped))
+    assert sfumato("generate", "first", "-", "last").code == 0
+    assert [request.prompt for request in model.requests] == ["first", *prompts, "last"]
+
+
+@pytest.mark.parametrize("piped", [None, "", " \n\n", b"\xff\xfe\xff"])
+def test_a_standard_input_without_a_prompt_is_misuse(sfumato, model, monkeypatch, piped):
+    stream = io.TextIOWrapper(io.BytesIO(piped), "utf-8") if isinstance(piped, bytes) else None
+    monkeypatch.setattr("sys.stdin", io.StringIO(piped) if isinstance(piped, str) else stream)
+    save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe("a", "", {"Seed": "1"}))
+    for arguments in (("-",), ("-", "--from", "1.png")):
+        done = sfumato("generate", *arguments)
+        assert (done.code, model.loaded) == (2, [])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -385,6 +430,7 @@ class TestMisuse:
         [
             ((), "there is nothing to paint"),
             (("a", "--size", "500x512"), "multiples of 8. Received: 500x512"),
+            (("a", "--size", "99992x99992"), "--size must have at most 67108864 pixels."),
             (("a", "--size", "0x8"), "multiples of 8. Received: 0x8"),
             (("a", "--size", "huge"), "WIDTHxHEIGHT or square, portrait, landscape"),
             (("a", "--steps", "0"), "a whole number from 1. Received: 0"),
@@ -398,6 +444,11 @@ class TestMisuse:
             (("a", "--schedule", "magic"), "--schedule must be one of uniform, leading"),
             (("a", "-o", "apple.gif"), "-o/--out must be a folder or end in .png, .jpg"),
             (("a", "--colour"), "--colour"),
+            (("a", "-o", "-"), "-o/--out must be a folder or a file, as stdout has the paths"),
+            (("a", "--negative", "-blurry"), "if -blurry is meant, write --negative=-blurry"),
+            (("--negative-prompt", "--x", "a"), "write --negative-prompt=--x"),
+            (("a", "--negative"), "expected one argument (`sfumato generate --help`)"),
+            (("-cat",), "-cat; a prompt that begins with a dash goes behind `--`"),
         ],
     )
     def test_usage(self, sfumato, model, arguments, message):

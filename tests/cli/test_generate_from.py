@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sfumato.pictures import Recipe, load_recipe, save
 
@@ -46,6 +48,7 @@ class TestFrom:
         # Another sampler comes with its own schedule; all else is as it was.
         options = {"sampler": "lms", "schedule": "uniform", "sampler_options": {"order": 2}}
         changed = {"prompt": "c", "steps": 5, "guidance": 0, "seed": 0, **options}
+        changed["negative_prompt"] = None  # which says nothing without guidance
         assert again == replace(before, **changed)
 
     def test_the_options_that_save_work_can_be_switched_off(self, sfumato, model):
@@ -140,6 +143,60 @@ class TestFrom:
             "sfumato: warning: not used from the recipe of 1.png: Clip skip",
             "sfumato: warning: 1.png was made from other random numbers; the picture will differ",
         ]
+
+    @pytest.mark.parametrize(
+        ("stated", "ours"),
+        [
+            ({}, True),
+            ({"RNG": "NV"}, True),
+            ({"RNG": "GPU"}, True),
+            ({"RNG": "cuda", "Version": "stable-diffusion.cpp"}, True),
+            ({"RNG": "CPU"}, False),
+            ({"RNG": "std_default", "Version": "stable-diffusion.cpp"}, False),
+            ({"Version": "ComfyUI"}, False),
+        ],
+    )
+    def test_random_numbers_of_other_programs(self, sfumato, model, stated, ours):
+        painted("1.png", **stated)
+        done = sfumato("generate", "--from", "1.png")
+        assert done.code == 0
+        assert ("made from other random numbers" not in done.err) == ours
+
+    @pytest.mark.parametrize(
+        ("name", "flag"),
+        [("euler_cfg_pp", "--sampler"), ("DPM fast", "--sampler"), ("x", "--schedule")],
+    )
+    def test_a_name_that_is_not_known_names_the_way_out(self, sfumato, model, name, flag):
+        key = {"--sampler": "Sampler", "--schedule": "Schedule type"}[flag]
+        painted("1.png", **{key: name})
+        done = sfumato("generate", "--from", "1.png")
+        assert (done.code, model.requests) == (1, [])
+        assert "the recipe says what cannot be" in done.err
+        assert name in done.err
+        assert done.err.endswith(f"; {flag} says something else\n")
+        value = {"--sampler": "euler", "--schedule": "beta"}[flag]
+        assert sfumato("generate", "--from", "1.png", flag, value).code == 0
+
+    def test_a_prompt_with_commands_of_another_program(self, sfumato, model):
+        prompt = "a cat <lora:sharp:0.8>, (red:1.3) [a:b:0.5]"
+        items = {"Steps": "1", "Seed": "1", "CFG scale": "2"}
+        save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe(prompt, "[x|y]", items))
+        done = sfumato("generate", "--from", "1.png")
+        assert done.code == 0
+        assert "painted as words" in done.err
+        assert done.err.endswith(": <lora:sharp:0.8>, (red:1.3), [a:b:0.5]\n")
+        assert "painted as words" in sfumato("generate", "a", "--negative", "(dark:1.2)").err
+        for plain in ("a cat (on a mat), [red]", "at 5:30", "a < b: c > d", "(a: b)"):
+            assert sfumato("generate", plain).err == ""
+
+    def test_a_recipe_in_another_form(self, sfumato, model):
+        chunks = PngInfo()
+        chunks.add_text("parameters", '{"sui_image_params": {"prompt": "a cat"}}')
+        Image.new("RGB", (8, 8)).save("1.png", pnginfo=chunks)
+        for command in (("info",), ("generate", "--from")):
+            done = sfumato(*command, "1.png")
+            assert (done.code, done.out, model.requests) == (1, "", [])
+            assert "carries a recipe of SwarmUI, which is not read: 1.png" in done.err
 
     def test_no_recipe(self, sfumato, model):
         save("1.png", np.zeros((8, 8, 3), "uint8"))

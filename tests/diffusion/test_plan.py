@@ -298,10 +298,23 @@ def test_strengths_out_of_range_are_refused(strength: float) -> None:
         make_plan(TRAINING, 10, strength=strength)
 
 
-@pytest.mark.parametrize(("steps", "strength"), [(5, 0.1), (0, 1.0)])
+@pytest.mark.parametrize(("steps", "strength"), [(5, 0.1), (1, 0.9)])
 def test_no_steps_are_refused(steps: int, strength: float) -> None:
     with pytest.raises(ValueError, match="`steps` times `strength` must be at least 1"):
         make_plan(TRAINING, steps, strength=strength)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 3.7, "20", None, True])
+def test_steps_that_are_no_whole_number_are_refused(steps: Any) -> None:
+    with pytest.raises(ValueError, match="`steps` must be a whole number from 1. Received: steps="):
+        make_plan(TRAINING, steps)
+
+
+def test_steps_and_options_of_any_type_are_whole_numbers() -> None:
+    plain = make_plan(TRAINING, 20, "deis", order=3)
+    for number in (np.uint8, np.float32, float):
+        made = make_plan(TRAINING, number(20), "deis", order=number(3))
+        assert made.matrix.tobytes() == plain.matrix.tobytes()
 
 
 def test_unknown_options_are_refused() -> None:

@@ -113,6 +113,15 @@ def test_unknown_samplers_list_the_known(name: str) -> None:
         ("Euler a Align Your Steps", ("euler_a", "ays")),
         ("DDIM DDIM", ("ddim", "leading")),
         ("euler_a", ("euler_a", None)),
+        # As programs that save pictures of ComfyUI write both
+        ("euler_simple", ("euler", "simple")),
+        ("euler_ancestral_normal", ("euler_a", "uniform")),
+        ("dpmpp_2m_sde_gpu_karras", ("dpmpp_2m_sde", "karras")),
+        ("dpmpp_3m_sde_gpu_sgm_uniform", ("dpmpp_3m_sde", "sgm_uniform")),
+        ("dpmpp_2m (karras)", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M - Karras", ("dpmpp_2m", "karras")),
+        ("euler / ddim_uniform", ("euler", "leading")),
+        ("dpm++2m_exponential", ("dpmpp_2m", "exponential")),
     ],
 )
 def test_labels_name_a_sampler_and_perhaps_its_schedule(
@@ -125,6 +134,15 @@ def test_every_sampler_with_every_schedule_is_a_label() -> None:
     for row in SAMPLERS.values():
         for levels in SCHEDULES.values():
             assert split_label(f"{row.label} {levels.label}") == (row.name, levels.name)
+
+
+def test_names_of_comfyui_with_a_schedule_are_labels() -> None:
+    schedules = ["normal", "karras", "exponential", "sgm_uniform"]
+    schedules += ["simple", "ddim_uniform", "beta", "kl_optimal"]
+    for sampler, name in COMFYUI.items():
+        for schedule in schedules:
+            expected = (name, find_schedule(schedule).name)
+            assert split_label(f"{sampler}_{schedule}") == expected
 
 
 @pytest.mark.parametrize("label", ["", " ", "Karras", "DPM++ 2M nonsense", "nonsense Karras"])

@@ -261,6 +261,22 @@ def test_a_later_change_of_the_weights_is_seen(folder: Path) -> None:
     assert not np.array_equal(paint(model), before)
 
 
+@pytest.mark.parametrize("number", [np.uint8, np.float32, float, np.array], ids=str)
+def test_numbers_of_any_type_are_those_of_python(
+    model: StableDiffusion, folder: Path, number: Any
+) -> None:
+    same = StableDiffusion(number(64), number(48), preset=str(folder))
+    assert (same.img_height, same.img_width) == (64, 48)
+    assert {type(same.img_height), type(same.img_width)} == {int}
+
+    # Seeds of several pictures go beyond a small type's last number.
+    settings: dict[str, Any] = {"num_steps": 2, "seed": 255, "batch_size": 2}
+    given = {name: number(value) for name, value in settings.items()}
+    assert np.array_equal(paint(model, **given), paint(model, **settings))
+    assert model._last_seed == 255
+    assert type(model._last_seed) is int
+
+
 NOISE = np.zeros((8, 6, 4))
 
 
@@ -277,7 +293,29 @@ NOISE = np.zeros((8, 6, 4))
         ({"seed": 1, "diffusion_noise": NOISE}, "diffusion_noise"),
         ({"seed": None, "diffusion_noise": NOISE[1:]}, "diffusion_noise"),
         ({"negative_prompt": ["a", "b"], "batch_size": 1}, "negative_prompt"),
+        ({"negative_prompt": ["a", "b"], "batch_size": 2}, "one for each .*2 for 1 prompts"),
+        ({"prompt": ["a"] * 4, "negative_prompt": ["a", "b"]}, "one for each .*2 for 4 prompts"),
+        ({"prompt": ["a"] * 2, "negative_prompt": ["b"] * 4, "batch_size": 2}, "4 for 2 prompts"),
+        ({"negative_prompt": 4, "unconditional_guidance_scale": 1.0}, "negative_prompt"),
+        ({"negative_prompt": ["a", 4]}, "negative_prompt"),
+        ({"negative_prompt": []}, "negative_prompt"),
+        (
+            {"negative_prompt": ["a", "b"], "unconditional_guidance_scale": 1.0},
+            "one for each .*2 for 1 prompts",
+        ),
         ({"guidance": 3}, "guidance"),
+        ({"num_steps": 3.7}, "num_steps"),
+        ({"batch_size": 1.5}, "batch_size"),
+        ({"batch_size": "2"}, "batch_size"),
+        ({"seed": "7"}, "seed"),
+        ({"seed": 2**64 - 1, "batch_size": 2}, f"2 for 2 pictures. Received: seed={2**64 - 1}"),
+        ({"seed": 2**64 - 3, "prompt": ["a"] * 4}, f"4 for 4 pictures. .* seed={2**64 - 3}"),
+        ({"seed": 0.5}, "seed"),
+        ({"height": "64"}, "height"),
+        ({"unconditional_guidance_scale": float("nan")}, "unconditional_guidance_scale"),
+        ({"unconditional_guidance_scale": "7"}, "unconditional_guidance_scale"),
+        ({"seed": None, "diffusion_noise": NOISE + np.nan}, "diffusion_noise.*192 of 192"),
+        ({"seed": None, "diffusion_noise": NOISE.astype(str)}, "diffusion_noise.*of <U"),
     ],
     ids=str,
 )
@@ -288,10 +326,33 @@ def test_arguments_that_do_not_fit(
         paint(model, **options)
 
 
-@pytest.mark.parametrize("size", [500, 0, -8, 64.0])
+@pytest.mark.parametrize("size", [500, 0, -8, 64.5, "64", None, True, np.array([64, 64])])
 def test_sizes_are_never_rounded(folder: Path, size: Any) -> None:
     with pytest.raises(ValueError, match=r"`img_height` must be .* Received: img_height="):
         StableDiffusion(size, 512, preset=str(folder))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_encodings_that_are_not_finite(model: StableDiffusion, value: float) -> None:
+    encoded = model.encode_text(PROMPT).astype("float64")
+    encoded[0, 5, 7] = value
+    with pytest.raises(ValueError, match="`encoded_text` must have finite numbers. .* 1 of"):
+        model.generate_image(encoded, num_steps=2, seed=1, verbose=False)
+
+
+def test_a_picture_divided_by_255_is_refused(model: StableDiffusion) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (64, 48, 3)).astype("uint8")
+    mask = np.ones((64, 48))
+    for wrong in (picture / 255, picture[None] / np.float32(255), picture > 9):
+        with pytest.raises(ValueError, match="`image` must be .*255. Received: image: .* of 0..1"):
+            model.image_to_image(PROMPT, wrong)
+        with pytest.raises(ValueError, match="`image` must be .*255. Received: image: .* of 0..1"):
+            model.inpaint(PROMPT, wrong, mask)
+    for wrong in ("apple.png", Path("apple.png"), None, [[1], [2, 3]]):
+        with pytest.raises(ValueError, match="`image` must be"):
+            model.image_to_image(PROMPT, wrong)
+        with pytest.raises(ValueError, match="`mask` must be"):
+            model.inpaint(PROMPT, picture, wrong or "mask.png")
 
 
 @pytest.mark.parametrize("strength", [0, 1.1, -1])

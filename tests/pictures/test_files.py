@@ -181,8 +181,8 @@ def test_wrong_pictures_are_refused(tmp_path, wrong):
         save(tmp_path / "a.png", wrong)
     with pytest.raises(ValueError, match="`file_format` must be one of png, jpg, jpeg, webp"):
         save(tmp_path / "a.tiff", np.zeros((8, 8, 3), np.uint8))
-    for quality in (0, 101):
-        with pytest.raises(ValueError, match=f"`quality` must be .* Received: quality={quality}"):
+    for quality in (0, 101, 90.5, "90", None):
+        with pytest.raises(ValueError, match=f"`quality` must be .* Received: quality={quality!r}"):
             save(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8), quality=quality)
     assert os.listdir(tmp_path) == []
 
@@ -327,6 +327,8 @@ def test_rubber_band_plays_backwards_too(tmp_path):
     [
         ("a.mp4", frames(2), {}, r"`path` must end in \.gif or \.webp"),
         ("a.gif", frames(2), {"fps": 0}, "`fps` must be above 0 and at most 50. Received: fps=0"),
+        ("a.gif", frames(2), {"fps": "10"}, "`fps` must be above 0 .* Received: fps='10'"),
+        ("a.gif", frames(2), {"fps": float("nan")}, "`fps` must be above 0"),
         ("a.gif", [], {}, "`images` must be pictures of one size"),
         ("a.gif", [frames(1)[0], frames(1)[0, :4]], {}, "`images` must be pictures of one size"),
         ("a.gif", frames(2).astype(float), {}, "`image` must be uint8"),

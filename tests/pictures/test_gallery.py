@@ -49,6 +49,15 @@ def test_grid(images, rows, cols, grid, plotted):
         np.testing.assert_array_equal(plot, image)
 
 
+def test_pictures_divided_by_255_are_not_shown_as_black(images):
+    with pytest.raises(ValueError, match=r"`value_range` must .*=\(0, 255\) for floats of 0..1"):
+        plot_gallery(images / 255, show=False)
+    plot_gallery(0 * images.astype(float), show=False)
+    for wrong in (0, 1.5, "2"):
+        with pytest.raises(ValueError, match="`rows` must be a whole number from 1. .* rows="):
+            plot_gallery(images, rows=wrong, show=False)
+
+
 @pytest.mark.parametrize(
     ("value_range", "scale", "offset"),
     [((0, 255), 1, 0), ((0, 1), 1 / 255, 0), ((-1, 1), 2 / 255, -1)],

@@ -9,11 +9,14 @@ import json
 import pickle
 import sys
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras import ops
 from PIL import Image
 
 from fake_models import FakeSettings
@@ -36,7 +39,7 @@ OPTIONS = st.dictionaries(
     max_size=3,
 )
 PIXELS = st.integers(0, 255).map(lambda shade: np.full((8, 16, 3), shade, np.uint8))
-MASKS = st.integers(0, 255).map(lambda shade: np.full((8, 16), shade, np.uint8))
+MASKS = st.sampled_from([0, *range(2, 256)]).map(lambda shade: np.full((8, 16), shade, np.uint8))
 VALUES = {
     "prompt": TEXTS,
     "negative_prompt": TEXTS,
@@ -194,6 +197,28 @@ def test_a_sampler_of_ones_own():
 # Values in their own types
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(20.0, np.uint8(20), np.int64(20), np.float16(20), np.array(20), np.array(20.0)),
+        *(Decimal(20), Fraction(20), ops.convert_to_tensor(20), ops.convert_to_tensor(20.0)),
+    ],
+)
+def test_whole_numbers_of_any_type_are_whole_numbers(number):
+    names = ("steps", "seed", "count", "feature_reuse")
+    request = Request(prompt="a", **dict.fromkeys(names, number))
+    for name in names:
+        assert getattr(request, name) == 20
+        assert type(getattr(request, name)) is int
+    assert Request.from_json({"prompt": "a", "steps": 20.0}).steps == 20
+    assert Request(prompt="a", guidance=number).guidance == 20
+
+
+def test_a_large_whole_number_keeps_its_digits():
+    for last in (2**64 - 1, np.uint64(2**64 - 1), Decimal(2**64 - 1)):
+        assert Request(prompt="a", seed=last).seed == 2**64 - 1
+
+
 def test_numbers_of_numpy_are_numbers():
     asked = Request(
         prompt="a",
@@ -244,6 +269,27 @@ def test_pictures_in_any_form(files):
         kept[0] = 0
 
 
+def test_black_is_black_in_any_range():
+    black = np.zeros((8, 16, 3))
+    assert not Request(prompt="a", image=black).image.any()
+    nearly = np.eye(16, dtype="uint8")[:8, :, None].repeat(3, axis=-1)  # of 0 and 1, as uint8
+    assert (Request(prompt="a", image=nearly).image == nearly).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("image", IMAGE / 255, "float64 of 0..1 is nearly black: multiply it by 255"),
+        ("image", IMAGE / 127.5 - 1, r"values from -1.0 to [\d.]+ are not in 0..255"),
+        ("mask", MASK // 128, "values of 0..1 as uint8 paint nothing: multiply them by 255"),
+        ("mask", MASK / 1.0, r"values from [\d.]+ to [\d.]+ are not in 0..1"),
+    ],
+)
+def test_pixels_that_are_refused_say_why(name, value, reason):
+    with pytest.raises(RequestError, match=rf"^`{name}` must be .* Received: {name}: {reason}$"):
+        Request(prompt="a", **{name: value})
+
+
 NAN = float("nan")
 
 
@@ -252,14 +298,14 @@ NAN = float("nan")
     [
         ("prompt", [None, 5, b"a", ["a"]]),
         ("negative_prompt", [5, ["a"]]),
-        ("width", [0, 7, 64.0, "64", True, NAN]),
-        ("height", [-8, "64", False]),
-        ("count", [None, 0, 1.0, True, "2", NAN]),
-        ("seed", [-1, 2**64, 1.0, "1", True]),
+        ("width", [0, 7, 64.5, "64", True, NAN]),
+        ("height", [-8, "64", False, np.array("64"), np.str_("64"), [64]]),
+        ("count", [None, 0, 1.5, True, "2", NAN, np.True_, np.array([1]), np.complex64(1)]),
+        ("seed", [-1, 2**64, 1.5, "1", True, np.float32(0.1), 1j, Fraction(1, 2), object()]),
         ("model", [5]),
         ("dtype", ["float8", 5]),
         ("quantize", ["int4", True]),
-        ("steps", [0, -1, 20.0, "20", True, NAN, float("inf"), np.array([1, 2])]),
+        ("steps", [0, -1, 3.7, "20", True, NAN, float("inf"), np.array([1, 2])]),
         ("guidance", [-0.1, NAN, float("inf"), 10**400, "7", True, np.array([1.0, 2.0]), 1j]),
         ("sampler", ["magic", 5, SCHEDULES["karras"]]),
         ("schedule", ["magic", 5, find_sampler("euler")]),
@@ -271,7 +317,9 @@ NAN = float("nan")
         ("feature_reuse", [None, 0, 1.5, True]),
         ("token_merging", [None, -0.1, 0.8, NAN]),
         ("image", [5, IMAGE[..., 0], IMAGE[..., :2], IMAGE / 255 - 1, IMAGE[:0], "".join]),
-        ("mask", [5, IMAGE, 2.0 * np.ones((8, 8)), MASK[:0]]),
+        ("image", [IMAGE / 255, (IMAGE / 255).astype("float16"), IMAGE > 127, IMAGE * NAN]),
+        ("mask", [5, IMAGE, 2.0 * np.ones((8, 8)), MASK[:0], MASK * NAN, MASK // 128]),
+        ("mask", [Image.fromarray(MASK // 128), np.full((8, 8), 1 / 255)]),
         ("strength", [0, -1, 1.1, NAN, "1", True]),
     ],
 )
@@ -398,6 +446,24 @@ def test_a_second_pass_is_another_request():
     assert Request.unread(hires) == {"Hires upscale": "2"}
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"Seed": "-1"},
+        {"Sampler": "Default"},
+        {"Sampler": "NONE", "Schedule type": "None"},
+        {"Schedule type": "Automatic"},
+    ],
+)
+def test_a_choice_that_was_left_open_is_left_open(items):
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe) == {}
+    for wrong in ({"Seed": "-2"}, {"Sampler": "x"}, {"Schedule type": "x"}, {"Steps": "-1"}):
+        with pytest.raises(RequestError):
+            Request.from_recipe(Recipe("a", "", wrong))
+
+
 @pytest.mark.parametrize("size", ["8", "8x", "8x16x8", "-8x16", "9" * 5000 + "x8"])
 def test_a_size_that_is_none_is_not_read(size):
     recipe = Recipe("a", "", {"Size": size})
@@ -431,6 +497,30 @@ def test_a_model_completes_it():
         schedule="sgm_uniform",
     )
     assert request.completed(FakeSettings(steps=9, guidance=1.0, default_size=64)) == request
+
+
+@pytest.mark.parametrize(
+    "unguided",
+    [{"guidance": 1}, {"guidance": 0.5}, {"guidance": 7, "guidance_interval": (0.0, 0.01)}],
+)
+def test_a_negative_prompt_without_guidance_is_left_out_with_a_warning(unguided):
+    asked = Request(prompt="a", negative_prompt="b", seed=1, **unguided)
+    with pytest.warns(UserWarning, match="`negative_prompt` has no effect .* guidance=[0-9.]+"):
+        completed = asked.completed(MODEL)
+    assert completed == replace(asked, negative_prompt=None).completed(MODEL)
+    assert completed.recipe().negative_prompt == ""
+    assert completed.completed(MODEL) == completed  # and says no more
+    for plain in (replace(asked, negative_prompt=""), replace(asked, guidance=3)):
+        if plain.guidance_interval == (0.0, 1.0) or not plain.negative_prompt:
+            assert plain.completed(MODEL).negative_prompt == plain.negative_prompt
+
+
+def test_a_model_without_guidance_reads_no_negative_prompt():
+    turbo = FakeSettings(guidance=1.0)
+    with pytest.warns(UserWarning, match="`negative_prompt` has no effect"):
+        assert Request(prompt="a", negative_prompt="b").completed(turbo).negative_prompt is None
+    guided = Request(prompt="a", negative_prompt="b", guidance=2).completed(turbo)
+    assert guided.negative_prompt == "b"
 
 
 def test_an_answer_stays():

@@ -234,6 +234,19 @@ def test_it_is_in_the_users_folder_by_default(
     assert cache.directory() == tmp_path / "sfumato" / "compiled"
 
 
+def test_without_a_home_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it does without a home
+    for chosen in (None, "~/cache", "~nobody/cache"):
+        if chosen is None:
+            monkeypatch.delenv("SFUMATO_COMPILE_CACHE", raising=False)
+        else:
+            monkeypatch.setenv("SFUMATO_COMPILE_CACHE", chosen)
+        assert cache.directory() is None
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "cache")
+    assert cache.directory() == Path("cache")
+
+
 def test_what_was_unused_for_longest_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from sfumato import runtime
 from sfumato.kernels import store
 from sfumato.networks.layers import Conv3x3, Upsample
 from sfumato.runtime.openvino import limit_memory, winograd
-from sfumato.runtime.openvino.memory import memory_left
 
 pytestmark = pytest.mark.backend("openvino")
 
@@ -149,15 +147,3 @@ def test_with_little_memory_a_file_stays_where_it_is(dtype: str) -> None:
     assert executable.kernels[0].flags.writeable
     expected, _ = results(layer, [layer], x)
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
-
-
-def test_memory_is_that_of_the_machine_or_its_container(tmp_path: Path) -> None:
-    free = memory_left(tmp_path)
-    assert 2**26 < free < 2**50
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory_left(tmp_path) > free / 2  # others use memory, too
-    (tmp_path / "memory").mkdir()
-    for file in ("memory/memory.limit_in_bytes", "memory.max"):
-        (tmp_path / file).write_text("1048576\n")
-        assert memory_left(tmp_path) == 1048576
-        (tmp_path / file).unlink()

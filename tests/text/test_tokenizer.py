@@ -188,9 +188,9 @@ def test_surrogates_are_read_as_text(tokenizer, text, same_as):
 def test_only_strings_are_text(tokenizer):
     with pytest.raises(TypeError, match=r"`text` must be a string\. Received: int"):
         tokenizer.encode(3)
-    with pytest.raises(ValueError, match=r"`length` must be at least 2\. Received: length=1"):
+    with pytest.raises(ValueError, match=r"`length` must be a whole number from 2. .* length=1"):
         tokenizer("a", length=1)
-    with pytest.raises(ValueError, match="`pad_token` must be an id from 0 to 49407"):
+    with pytest.raises(ValueError, match="`pad_token` must be a whole number from 0 to 49407"):
         Tokenizer(pad_token=-1)
 
 

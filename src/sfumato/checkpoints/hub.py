@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sfumato import presets
+from sfumato._files import expanded
 from sfumato.checkpoints.folders import PARTS, choose, read_settings
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.presets import Preset
@@ -61,7 +62,7 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
         FileNotFoundError: the files cannot be had; says what was looked for where.
     """
     text = os.fspath(name)
-    address, path = find_address(text), Path(text).expanduser()
+    address, path = find_address(text), expanded(text)
     if path.exists() and not (address and address.preset):
         return Source(path, None, presets.public_name(text))
     if address:

@@ -29,7 +29,8 @@ def _generate() -> Parser:
     fields = dict(specs(Request))
 
     what = fields.pop("prompt").group
-    add(what, "prompt", metavar="PROMPT", nargs="*", help="each prompt makes pictures of its own")
+    prompt_help = "each makes pictures of its own; - reads one a line from stdin"
+    add(what, "prompt", metavar="PROMPT", nargs="*", help=prompt_help)
     add(what, "--from", dest="source", metavar="FILE", help="paint FILE again; options change it")
     size_help = f"WxH, {', '.join(RATIOS)} [the model's]"
     add(what, "--size", type=_typed(read_size), metavar="SIZE", help=size_help)
@@ -94,6 +95,8 @@ def _file(suffixes: tuple[str, ...], text: str) -> Path:
 
 def _out(text: str) -> Path:
     """A folder, or a file that is a picture of ours."""
+    if text == "-":
+        raise ValueError("must be a folder or a file, as stdout has the paths. Received: -")
     if (path := Path(text)).suffix.lower() in OTHER_PICTURES:
         raise ValueError(f"must be a folder or end in {', '.join(PICTURES)}. Received: {text}")
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash"}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP"}
+# Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
+OUR_NOISE = {"nv", "gpu", "cuda"}
+# Words of A1111's prompts that are commands there: <lora:name:1>, (word:1.3), [a:b:0.5], [a|b].
+COMMAND = re.compile(r"<\w+:[^<>]+>|\([^()]*:\s*[\d.]+\s*\)|\[[^\[\]:|]*[:|][^\[\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     The recipe may be a stranger's. Nothing is fetched, and no file opened, because it says so.
     """
     given = {name: value for name, value in vars(options).items() if name in specs(Request)}
-    prompts = given.pop("prompt")
+    words = given.pop("prompt")
+    prompts = [text for word in words for text in (_piped() if word == "-" else [word])]
     if options.size:
         sides = (None, None) if isinstance(options.size, str) else options.size
         given = dict(zip(("width", "height"), sides, strict=True)) | given
@@ -62,7 +68,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     recipe = None
     if options.source:
         recipe = _load_recipe(options.source)
-        prompts = prompts or [recipe.prompt]
+        prompts = prompts if words else [recipe.prompt]
     if not prompts:
         raise UsageError('there is nothing to paint; say what: `sfumato generate "a red apple"`')
 
@@ -71,8 +77,18 @@ def read_arguments(options: argparse.Namespace) -> Asked:
         request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
     if recipe:
         _check_stated(request, given, options.source)
+    _warn_of_commands([*prompts, request.negative_prompt or ""])
     shape = options.size if isinstance(options.size, str) else None
     return Asked(prompts, request, shape, given, recipe)
+
+
+def _piped() -> list[str]:
+    """The prompts in standard input, each on a line."""
+    try:
+        lines = sys.stdin.read().removeprefix("\ufeff").split("\n") if sys.stdin else []
+    except UnicodeError as error:
+        raise UsageError(f"standard input must be text ({error})") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 @contextmanager
@@ -81,9 +97,10 @@ def blaming(given: dict[str, Any], recipe: Recipe | None) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        if recipe and error.name in Request.stated(recipe) and error.name not in given:
-            raise ValueError(f"the recipe says what cannot be: {error}") from error
         flag = f"--{error.name.replace('_', '-')}"
+        if recipe and error.name in Request.stated(recipe) and error.name not in given:
+            message = f"the recipe says what cannot be: {error}; {flag} says something else"
+            raise ValueError(message) from error
         raise UsageError(f"{flag} must {error.must}. Received: {error.received}") from error
 
 
@@ -96,9 +113,17 @@ def _load_recipe(source: str) -> Recipe:
         raise ValueError(f"{source} carries no recipe")
     if unused := [key for key in Request.unread(recipe) if key not in HARMLESS]:
         warn(f"not used from the recipe of {source}: {', '.join(unused)}")
-    if recipe.items.get("RNG", "NV") not in ("NV", "GPU"):
+    program = recipe.items.get("Version", "")
+    noise = recipe.items.get("RNG", "CPU" if "ComfyUI" in program else "NV")
+    if noise.casefold() not in OUR_NOISE:
         warn(f"{source} was made from other random numbers; the picture will differ")
     return recipe
+
+
+def _warn_of_commands(texts: list[str]) -> None:
+    """Warn of what other programs would not paint as words."""
+    if found := [command for text in texts for command in COMMAND.findall(text)]:
+        warn(f"painted as words, as prompts have no commands here yet: {', '.join(found[:3])}")
 
 
 def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:

@@ -7,7 +7,9 @@ the first line of help.
 from __future__ import annotations
 
 import argparse
+import re
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from sfumato.cli.terminal import write
@@ -41,6 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: list[str]) -> argparse.Namespace:
         """Options and places in any order; after `--` there are only places."""
+        self._words = arguments
         # argparse 3.11 takes options for options there too when they may be intermixed.
         end = arguments.index("--") if "--" in arguments else len(arguments)
         options = self.parse_intermixed_args(arguments[:end])
@@ -51,7 +54,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ").replace(": must ", " must ", 1)
+        message += self._way_out(message)
         raise UsageError(f"{message} (`{self.prog} --help`)")
+
+    def _way_out(self, message: str) -> str:
+        """How to write what begins with a dash and is no option, where that is the trouble."""
+        names, _, trouble = message.partition(": ")
+        if trouble == "expected one argument":
+            for word, value in pairwise(self._words):
+                if word in names.split("/") and value.startswith("-"):
+                    return f"; if {value} is meant, write {word}={value}"
+        if names == "unrecognized arguments" and re.search(r"(^| )-\w{2}", trouble):
+            return "; a prompt that begins with a dash goes behind `--`"
+        return ""
 
     def print_help(self, file: Any = None) -> None:
         write(self.format_help().rstrip())  # at once: a reader that went away is noticed here

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from sfumato._numbers import MAX_PIXELS
+
 # Width and height relative to the model's own square, at the same number of pixels.
 RATIOS = {
     "square": (1.0, 1.0),
@@ -23,6 +25,8 @@ def read_size(text: str) -> tuple[int, int] | str:
     width, height = int(size[1]), int(size[2])
     if width % 8 or height % 8 or not width or not height:
         raise ValueError(f"must be multiples of 8. Received: {text}")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"must have at most {MAX_PIXELS} pixels. Received: {text}")
     return width, height
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from numbers import Integral, Real
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from sfumato._numbers import as_number, as_whole
 
 Row = TypeVar("Row", bound=Any)
 
@@ -38,24 +40,28 @@ def option_names(function: Callable[..., Any], fixed: Collection[str] = ()) -> t
     return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in fixed)
 
 
-def check_options(owner: str, names: Collection[str], options: Mapping[str, Any]) -> None:
-    """Raise a ValueError unless `owner` has these options and their values are in range."""
+def check_options(owner: str, names: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in their own types; ValueError unless `owner` has them and they are in range."""
     unknown = sorted(options.keys() - set(names))
     if unknown:
         raise ValueError(f"options of {owner} are {list(names)}. Received: {unknown}")
-    for name, value in options.items():
-        wanted = None
-        if name in _CHOICES and value not in _CHOICES[name]:
-            wanted = f"one of {_CHOICES[name]}"
-        elif name in _RANGES and not _within(value, *_RANGES[name]):
-            wanted = "from {} to {}".format(*_RANGES[name])
-        if wanted:
-            raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
+    return {name: _checked(name, value) for name, value in options.items()}
 
 
-def _within(value: Any, low: float, high: float) -> bool:
-    kind: Any = Integral if isinstance(low, int) else Real
-    return isinstance(value, kind) and not isinstance(value, bool) and bool(low <= value <= high)
+def _checked(name: str, value: Any) -> Any:
+    wanted = ""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        wanted = f"one of {_CHOICES[name]}"
+    elif name in _RANGES:
+        low, high = _RANGES[name]
+        with suppress(ValueError, OverflowError):
+            number = as_whole(value) if isinstance(low, int) else as_number(value)
+            if low <= number <= high:
+                return number
+        wanted = f"from {low} to {high}"
+    if wanted:
+        raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}")
+    return value
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sfumato._numbers import whole_number
+
 _ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32 fractional bits
@@ -60,8 +62,7 @@ def normal(seed: int, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
         float32 array of `shape`.
     """
     _key_words(seed, "seed")
-    if not 0 <= offset < 2**32:
-        raise ValueError(f"`offset` must be in [0, 2**32). Received: offset={offset}")
+    offset = whole_number("offset", offset, 0, 2**32 - 1)
     count = int(np.prod(shape, dtype=np.int64))
     counter = np.zeros((4, count), np.uint32)
     counter[0] = offset
@@ -88,7 +89,5 @@ def latent_noise(
 
 
 def _key_words(key: int, name: str) -> tuple[int, int]:
-    key = int(key)
-    if not 0 <= key < 2**64:
-        raise ValueError(f"`{name}` must be in [0, 2**64). Received: {name}={key}")
+    key = whole_number(name, key, 0, 2**64 - 1)
     return key & 0xFFFFFFFF, key >> 32

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sfumato._numbers import whole_number
 from sfumato.diffusion._trace import REGISTERS, matrices_of, trace_step
 from sfumato.diffusion.denoisers import scalings
 from sfumato.diffusion.samplers import DEFAULT_SAMPLER, Sampler, find_sampler, schedule_of
@@ -108,6 +109,7 @@ def make_plan(
     """
     row = find_sampler(sampler)
     levels = schedule_of(row, schedule)
+    steps = whole_number("steps", steps, 1)
     if not 0.0 < strength <= 1.0:
         raise ValueError(f"`strength` must be in (0, 1]. Received: strength={strength}")
     start = steps - int(steps * strength)

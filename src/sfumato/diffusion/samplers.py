@@ -6,6 +6,7 @@ that name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,8 +58,8 @@ class Sampler:
             ValueError: for an option the sampler does not have, or one out of its range: `eta` is
                 from 0 to 1, `order` one of 1, 2, 3, 4.
         """
-        check_options(f"sampler {self.name!r}", self.options, options)
-        bound = {**self.fixed, **options}
+        given = check_options(f"sampler {self.name!r}", self.options, options)
+        bound = {**self.fixed, **given}
         return lambda *arguments: self.function(*arguments, **bound)
 
 
@@ -167,10 +168,11 @@ def find_sampler(name: str | Sampler) -> Sampler:
 
 
 def split_label(label: str) -> tuple[str, str | None]:
-    """The names of a sampler and of the schedule behind it, as A1111 once wrote both in one.
+    """The names of a sampler and of the schedule behind it, as many programs write both in one.
 
     Args:
-        label: any name of a sampler, or that and any name of a schedule after a space.
+        label: any name of a sampler, or that and any name of a schedule, with spaces, "_" or other
+            signs between their words.
 
     Returns:
         Canonical names; None where the label names no schedule.
@@ -179,16 +181,17 @@ def split_label(label: str) -> tuple[str, str | None]:
         ValueError: it is neither.
 
     Example:
-        >>> split_label("DPM++ 2M Karras"), split_label("Euler a")
-        (('dpmpp_2m', 'karras'), ('euler_a', None))
+        >>> split_label("DPM++ 2M Karras"), split_label("Euler a"), split_label("euler_simple")
+        (('dpmpp_2m', 'karras'), ('euler_a', None), ('euler', 'simple'))
     """
     try:
         return find_sampler(label).name, None
     except ValueError:
-        for words in (1, 2, 3):  # of the schedule, such as "Align Your Steps"
-            sampler, *schedule = label.rsplit(" ", words)
+        words = re.findall(r"[^\s_/|,()-]+", label)
+        for n in range(1, min(4, len(words))):  # such as "Align Your Steps"
             with suppress(ValueError):
-                return find_sampler(sampler).name, find_schedule(" ".join(schedule)).name
+                sampler, schedule = (" ".join(part) for part in (words[:-n], words[-n:]))
+                return find_sampler(sampler).name, find_schedule(schedule).name
         raise
 
 
@@ -218,7 +221,7 @@ def split_options(
             f"`sampler_options` must be among {allowed} for sampler {row.name!r} with schedule "
             f"{levels.name!r}. Received: {unknown}"
         )
-    check_options(f"sampler {row.name!r}", allowed, options)
+    options = check_options(f"sampler {row.name!r}", allowed, options)
     ours = {name: value for name, value in options.items() if name in row.options}
     theirs = {name: value for name, value in options.items() if name in levels.options}
     return ours, theirs

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sfumato._numbers import whole_number
 from sfumato.diffusion._lookup import check_options, find_row, option_names
 
 BETA_SCHEDULES = ("scaled_linear", "linear", "squaredcos_cap_v2")
@@ -38,8 +39,7 @@ def training_sigmas(
             2305.08891, algorithm 1). Its sigma would be infinite; as usual it is kept at 4096 (abar
             = 2**-24).
     """
-    if timesteps < 2:
-        raise ValueError(f"`timesteps` must be at least 2. Received: timesteps={timesteps}")
+    timesteps = whole_number("timesteps", timesteps, 2)
     abar = np.cumprod(1.0 - _betas(beta_start, beta_end, beta_schedule, timesteps))
     if zero_terminal_snr:
         root = np.sqrt(abar)
@@ -223,9 +223,8 @@ class Schedule:
                 option, or its value is out of range or so extreme that levels do not fall.
         """
         T = len(training)
-        if not 1 <= n <= T:
-            raise ValueError(f"`n` must be from 1 to {T}, the training steps. Received: n={n}")
-        check_options(f"schedule {self.name!r}", self.options, options)
+        n = whole_number("n", n, 1, T)
+        options = check_options(f"schedule {self.name!r}", self.options, options)
 
         if self.chooses_timesteps:
             timesteps = self.function(T, n, **options)

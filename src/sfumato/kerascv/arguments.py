@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sfumato.pictures.pixels import as_image, as_mask
 from sfumato.request import Request
-from sfumato.request.fields import RequestError, specs
+from sfumato.request.fields import RequestError, checked, specs
+from sfumato.request.request import LAST_SEED
 
 KERASCV = {
     "steps": "num_steps",
@@ -48,7 +48,8 @@ def settings(
         raise TypeError(
             f"The options must be among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
         )
-    return {"steps": num_steps, "guidance": guidance, **fields}
+    sides = {n: field(n, fields[n]) for n in ("height", "width") if fields.get(n) is not None}
+    return {"steps": num_steps, "guidance": guidance, **fields, **sides}
 
 
 def prompts(prompt: str | Sequence[str], name: str = "prompt") -> list[str]:
@@ -81,6 +82,9 @@ def requests(
     if len(negatives) < len(texts):
         negatives *= len(texts)
 
+    total = len(texts) * count
+    if seed + total - 1 > LAST_SEED:
+        raise RequestError.of("seed", f"be at most 2**64 - {total} for {total} pictures", seed)
     if pictures:
         texts = [text for text in texts for _ in range(count)]
         negatives = [negative for negative in negatives for _ in range(count)]
@@ -110,30 +114,32 @@ def start_noise(noise: Any, seed: int | None, count: int) -> np.ndarray | None:
 
 def pictures(image: Any, mask: Any, size: tuple[int, int], count: int) -> list[dict[str, Any]]:
     """The picture and the mask that each of ``count`` pictures begins from, as fields."""
-    images = [as_image(x) for x in checked(image, (*size, 3), count, "image")]
+    images = [field("image", x) for x in as_arrays(image, (*size, 3), count, "image")]
     fields = [{"image": images[i % len(images)]} for i in range(count)]
     if mask is None:
         return fields
-    masks = [as_mask(x) for x in checked(mask, size, count, "mask")]
-    return [{**field, "mask": masks[i % len(masks)]} for i, field in enumerate(fields)]
+    masks = as_arrays(mask, size, count, "mask").astype("float32")
+    if not 0 <= masks.min() <= masks.max() <= 1:  # here of any type
+        received = f"mask with values from {masks.min()} to {masks.max()}"
+        raise RequestError("mask", "have values from 0 to 1", received)
+    masks = [field("mask", x) for x in masks]
+    return [{**pair, "mask": masks[i % len(masks)]} for i, pair in enumerate(fields)]
 
 
-def checked(given: Any, shape: tuple[int, ...], count: int, name: str) -> np.ndarray:
-    """One array of a shape, or ``count`` of them, as float32 (1 or count, ...)."""
-    found = np.asarray(given, "float32")
+def as_arrays(given: Any, shape: tuple[int, ...], count: int, name: str) -> np.ndarray:
+    """One array of a shape, or ``count`` of them: (1 or count, ...)."""
+    found = finite(given, name)
+    if found.dtype.kind in "fV":
+        found = found.astype("float32")
     if found.shape not in (shape, (1, *shape), (count, *shape)):
         must = f"have shape {shape}, or ({count}, ...) for {count} pictures"
         raise RequestError(name, must, f"{name} of shape {found.shape}")
-    most = 255 if len(shape) == 3 else 1
-    if not 0 <= found.min() <= found.max() <= most:
-        received = f"{name} with values from {found.min()} to {found.max()}"
-        raise RequestError(name, f"have values from 0 to {most}", received)
     return found.reshape(-1, *shape)
 
 
 def rows(array: Any, rank: int, count: int, name: str) -> np.ndarray:
     """An array of one picture (``rank`` axes) or of each, as (count, ...)."""
-    array = np.asarray(array)
+    array = finite(array, name)
     if array.ndim == rank:
         array = array[None]
     if array.ndim != rank + 1 or len(array) not in (1, count):
@@ -145,13 +151,36 @@ def rows(array: Any, rank: int, count: int, name: str) -> np.ndarray:
     return np.repeat(array, count, axis=0) if len(array) < count else array
 
 
-def check_count(count: Any) -> int:
-    """A number of pictures; RequestError if it is none."""
-    return Request(prompt="", count=count).count
+def finite(array: Any, name: str) -> np.ndarray:
+    """An array of finite numbers; RequestError if it is none."""
+    try:
+        found = np.asarray(array)
+    except ValueError as error:  # rows of several lengths
+        raise RequestError(name, "be one array", f"{name}: {error}") from error
+    if found.dtype.kind not in "biufV":  # V: bfloat16, which NumPy does not know
+        received = f"{name}={array!r}" if found.ndim == 0 else f"{name} of {found.dtype}"
+        raise RequestError(name, "be an array of numbers", received)
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(found.astype("float32"))
+    if not is_finite.all():
+        received = f"{name} of which {np.sum(~is_finite)} of {is_finite.size} are not"
+        raise RequestError(name, "have finite numbers", received)
+    return found
 
 
-def check_size(height: Any, width: Any) -> None:
-    """Raise a RequestError unless these are sides of a picture that some model can have."""
-    for name, size in (("img_height", height), ("img_width", width)):
-        if not isinstance(size, int) or size < 8 or size % 8:
-            raise RequestError.of(name, "be a multiple of 8", size)
+def field(name: str, value: Any) -> Any:
+    """An argument as the field of a request that it is; RequestError if it cannot be.
+
+    It is taken in its own type before anything is computed from it: small types of NumPy overflow.
+    """
+    return checked(name, specs(Request)[name], value)
+
+
+def sizes(height: Any, width: Any) -> tuple[int, int]:
+    """The sides of a picture that some model can have; RequestError if there is none."""
+    with kerascv_names():
+        sides = field("height", height), field("width", width)
+        for name, side in zip(("height", "width"), sides, strict=True):
+            if side % 8:
+                raise RequestError.of(name, "be a multiple of 8", side)
+        return sides

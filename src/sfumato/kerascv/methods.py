@@ -74,10 +74,11 @@ class KerasCVMethods:
         """
         with arguments.kerascv_names():
             settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
+            count = arguments.field("count", batch_size)
             prompts = arguments.prompts(prompt)
-            noise = arguments.start_noise(diffusion_noise, seed, len(prompts) * batch_size)
+            noise = arguments.start_noise(diffusion_noise, seed, len(prompts) * count)
             seed = self._drawn(seed, noise)
-            requests = arguments.requests(prompts, negative_prompt, batch_size, seed, settings)
+            requests = arguments.requests(prompts, negative_prompt, count, seed, settings)
             return self._collect(requests, None, noise, on_step, verbose)
 
     def encode_text(self, prompt: str | Sequence[str]) -> np.ndarray:
@@ -115,14 +116,14 @@ class KerasCVMethods:
         """
         with arguments.kerascv_names():
             settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
-            noise = arguments.start_noise(diffusion_noise, seed, batch_size)
+            count = arguments.field("count", batch_size)
+            noise = arguments.start_noise(diffusion_noise, seed, count)
             seed = self._drawn(seed, noise)
-            prompts = [""] * arguments.check_count(batch_size)
-            requests = arguments.requests(prompts, negative_prompt, 1, seed, settings)
-            context = arguments.rows(encoded_text, 2, batch_size, "encoded_text")
+            requests = arguments.requests([""] * count, negative_prompt, 1, seed, settings)
+            context = arguments.rows(encoded_text, 2, count, "encoded_text")
             pooled = pooled_text
             if pooled is not None:
-                pooled = arguments.rows(pooled, 1, batch_size, "pooled_text")
+                pooled = arguments.rows(pooled, 1, count, "pooled_text")
             return self._collect(requests, Encoded(context, pooled), noise, on_step, verbose)
 
     def image_to_image(
@@ -145,7 +146,8 @@ class KerasCVMethods:
         """Make pictures that begin from a picture (SDEdit: Meng et al. 2021, arXiv 2108.01073).
 
         Args:
-            image: (H, W, 3) for all pictures or (B, H, W, 3), 0..255, of the size asked for.
+            image: (H, W, 3) for all pictures or (B, H, W, 3), of the size asked for and of 0..255
+                whatever the type: floats that all lie in 0..1 are refused.
             strength: 0 < strength <= 1, the part of the steps that are done: 1 for all of them.
             mask: (H, W) or (B, H, W) of 0..1, 1 where to paint; default: everywhere.
 
@@ -155,16 +157,15 @@ class KerasCVMethods:
             settings = arguments.settings(num_steps, unconditional_guidance_scale, fields)
             settings["strength"] = strength
             prompts = arguments.prompts(prompt)
-            B = len(prompts) * arguments.check_count(batch_size)
+            count = arguments.field("count", batch_size)
+            B = len(prompts) * count
             size = (settings.get("height", self.img_height), settings.get("width", self.img_width))
             if mask is None and self.model.sees_masks:
                 mask = np.ones(size)
             pictures = arguments.pictures(image, mask, size, B)
             noise = arguments.start_noise(diffusion_noise, seed, B)
             seed = self._drawn(seed, noise)
-            requests = arguments.requests(
-                prompts, negative_prompt, batch_size, seed, settings, pictures
-            )
+            requests = arguments.requests(prompts, negative_prompt, count, seed, settings, pictures)
             return self._collect(requests, None, noise, on_step, verbose)
 
     def inpaint(
@@ -192,8 +193,9 @@ class KerasCVMethods:
         """The seed, or a new one; the draws that follow a given start noise are always the same."""
         if seed is None:
             seed = secrets.randbelow(2**32) if noise is None else 0
-        self._last_seed = seed
-        return seed
+        chosen: int = arguments.field("seed", seed)
+        self._last_seed = chosen
+        return chosen
 
     def _collect(
         self,

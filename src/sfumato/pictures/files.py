@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,14 +20,17 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from sfumato._files import replacing
+from sfumato._numbers import MAX_PIXELS, as_number, whole_number
+from sfumato.pictures.others import program_of
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
-MAX_PIXELS = 64 * 1024 * 1024
 
 _SOFTWARE = "Sfumato"
 _EXIF_LIMIT = 65_533  # bytes in a segment of a JPEG file
+_COMMENT = ExifTags.Base.UserComment
 _UNICODE = b"UNICODE\0"
+_CODES = (_UNICODE, b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)
 
 
 def encode(
@@ -48,8 +51,7 @@ def encode(
     Warns:
         UserWarning: the recipe does not fit into a JPEG (64 KB) and was left out.
     """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality}")
+    quality = whole_number("quality", quality, 1, 100)
     picture = Image.fromarray(_checked(image))
     kind = FORMATS.get(file_format.lower())
     if kind is None:
@@ -101,8 +103,7 @@ def save_animation(
     kinds = {".gif": "GIF", ".webp": "WEBP"}
     if path.suffix.lower() not in kinds:
         raise ValueError(f"`path` must end in .gif or .webp. Received: path={path}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"`fps` must be above 0 and at most 50. Received: fps={fps}")
+    rate = _rate(fps)
     frames = [Image.fromarray(_checked(image)) for image in images]
     if not frames or any(frame.size != frames[0].size for frame in frames):
         sizes = sorted({frame.size for frame in frames})
@@ -112,7 +113,7 @@ def save_animation(
 
     # Times are whole milliseconds (GIF: hundredths), so round the frames' ends, not their lengths.
     unit = 10 if path.suffix.lower() == ".gif" else 1
-    ends = [round(1000 * i / fps / unit) * unit for i in range(len(frames) + 1)]
+    ends = [round(1000 * i / rate / unit) * unit for i in range(len(frames) + 1)]
     times = [after - before for before, after in pairwise(ends)]
 
     file = io.BytesIO()
@@ -147,15 +148,19 @@ def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no PNG, JPEG or WebP picture, is damaged, or has too many pixels.
+        ValueError: it is no PNG, JPEG or WebP picture, is damaged, has too many pixels, or carries
+            a recipe in a form that is not read; names the program whose form it is.
     """
     with _opened(path, max_pixels) as picture:
         if picture.format == "PNG" and "parameters" not in picture.info:
             picture.load()  # reads the chunks behind the pixels, too
-        text = picture.info.get("parameters")
-        if not isinstance(text, str):
-            text = _read_comment(picture.getexif())
-        return None if text is None else read_text(text)
+        texts = _texts(picture)
+    for place in ("parameters", "UserComment"):
+        if recipe := read_text(texts.get(place, "")):
+            return recipe
+    if program := program_of(texts):
+        raise ValueError(f"The picture carries a recipe of {program}, which is not read: {path}")
+    return None
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -166,16 +171,26 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def _rate(fps: Any) -> float:
+    """Pictures per second; ValueError if it is no number that viewers can do."""
+    with suppress(ValueError, OverflowError):
+        if 0 < (rate := as_number(fps)) <= 50:
+            return rate
+    raise ValueError(f"`fps` must be above 0 and at most 50. Received: fps={fps!r}")
+
+
 def _metadata(kind: str, text: str) -> dict[str, Any]:
     """Pillow's options that put `text` into a file."""
     if kind == "PNG":
         chunks = PngImagePlugin.PngInfo()
-        chunks.add_text("parameters", text)  # tEXt, or iTXt for what is not Latin-1
+        # tEXt; iTXt for what is not Latin-1, or what readers could take for UTF-8 in Latin-1
+        add = chunks.add_text if as_meant(text) == text else chunks.add_itxt
+        add("parameters", text)
         return {"pnginfo": chunks}
     exif = Image.Exif()
     exif[ExifTags.Base.Software] = _SOFTWARE
     comment = _UNICODE + text.encode("utf-16-be")
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    exif.get_ifd(ExifTags.IFD.Exif)[_COMMENT] = comment
     size = len(exif.tobytes())
     if kind == "JPEG" and size > _EXIF_LIMIT:
         message = f"The recipe was left out: a JPEG holds {_EXIF_LIMIT} bytes. Received: {size}"
@@ -184,21 +199,48 @@ def _metadata(kind: str, text: str) -> dict[str, Any]:
     return {"exif": exif}
 
 
-def _read_comment(exif: Image.Exif) -> str | None:
-    comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
-    if isinstance(comment, str):
-        return comment
-    if not isinstance(comment, bytes) or len(comment) < 8:
-        return None
-    code, comment = comment[:8], comment[8:]
-    if code != _UNICODE:
-        return comment.decode("utf-8", "replace").strip("\0 ") or None
-    # The standard leaves the byte order open. Ours is big-endian, as most programs'; for the
-    # others, the order in which more of the text is ASCII.
-    texts = [comment.decode(code, "replace") for code in ("utf-16-be", "utf-16-le")]
-    if exif.get(ExifTags.Base.Software) == _SOFTWARE:
-        return texts[0]
-    return max(texts, key=lambda text: sum(character.isascii() for character in text))
+def _texts(picture: Image.Image) -> dict[str, str]:
+    """All texts that a file carries, by the name of their chunk or tag."""
+    exif = picture.getexif()
+    tags = {ExifTags.TAGS.get(tag, str(tag)): value for tag, value in exif.items()}
+    named = [*tags.items(), *picture.info.items()]
+    texts = {str(name): as_meant(text) for name, text in named if isinstance(text, str)}
+    # stable-diffusion.cpp has the chunk of a PNG as the comment of a JPEG.
+    comment = picture.info.get("comment")
+    name, _, text = comment.partition(b"\0") if isinstance(comment, bytes) else (b"", b"", b"")
+    if name == b"parameters":
+        texts["parameters"] = as_meant(text.strip(b"\0").decode("latin-1"))
+    # Fooocus has the comment among the tags of the picture, where it does not belong.
+    places = (exif.get_ifd(ExifTags.IFD.Exif), exif)
+    comments = [_comment(place[_COMMENT], exif) for place in places if place.get(_COMMENT)]
+    return texts | {"UserComment": next(filter(None, comments), "")}
+
+
+def _comment(comment: Any, exif: Image.Exif) -> str:
+    """The text of a user's comment, which begins with the code of its characters or does not."""
+    if isinstance(comment, str):  # as Pillow reads a tag that says that it is ASCII
+        comment = comment.encode("latin-1", "replace")
+    if not isinstance(comment, bytes):
+        return ""
+    code, content = comment[:8], comment[8:]
+    if code == _UNICODE and exif.get(ExifTags.Base.Software) == _SOFTWARE:
+        return content.decode("utf-16-be", "replace")
+    if code == _UNICODE and b"\0" in content:  # otherwise it is UTF-8, whatever the code says
+        # The standard leaves the byte order open: the one in which more of the text is ASCII.
+        texts = [content.decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
+        return max(texts, key=lambda text: sum(map(str.isascii, text))).removeprefix("\ufeff")
+    content = content if code in _CODES else comment
+    return as_meant(content.strip(b"\0 ").decode("latin-1"))
+
+
+def as_meant(text: str) -> str:
+    """Text that was read as Latin-1, as its standard says, but is UTF-8, as many write it."""
+    if isinstance(text, PngImagePlugin.iTXt):  # this says that it is UTF-8
+        return str(text)
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sfumato._numbers import whole_number
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -31,7 +33,7 @@ def plot_gallery(
     Args:
         images: (N, H, W, 3), (N, H, W, 1) or (N, H, W), an array of any backend, or a list of
             such pictures or of `Picture`, which may differ in size.
-        value_range: the values of black and white.
+        value_range: the values of black and white: (0, 1) for pictures that were divided by 255.
         rows, cols: shape of the grid; by default as square as possible. If both are given,
             pictures that do not fit are left out.
         scale: height and width of a picture in the plot, in inches.
@@ -49,7 +51,8 @@ def plot_gallery(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: there is no picture, one has another shape, there are fewer `titles` than
-            pictures, or the two values of `value_range` are the same.
+            pictures, the two values of `value_range` are the same, or they are (0, 255) and a
+            picture's are floats of 0..1.
 
     Example:
         >>> import numpy as np
@@ -132,11 +135,18 @@ def _picture(image: Any, value_range: tuple[float, float]) -> np.ndarray:
     low, high = value_range
     if image.dtype == np.uint8 and (low, high) == (0, 255):
         return image
+    if high == 255 and image.dtype.kind == "f" and 0 < image.max() <= 1:
+        received = f"value_range={value_range} for floats of 0..1"
+        raise ValueError(f"`value_range` must be that of the pictures. Received: {received}")
     unit = (image.astype(np.float32) - low) / (high - low)
     return np.rint(255 * unit.clip(0, 1)).astype(np.uint8)
 
 
 def _grid(count: int, rows: int | None, cols: int | None) -> tuple[int, int]:
+    rows, cols = (
+        side if side is None else whole_number(name, side, 1)
+        for name, side in (("rows", rows), ("cols", cols))
+    )
     if rows is None:
         rows = math.ceil(count / (cols or math.ceil(math.sqrt(count))))
     return rows, math.ceil(count / rows) if cols is None else cols

@@ -20,10 +20,11 @@ def as_image(value: Any) -> np.ndarray:
     """A picture as uint8 (H, W, 3) that nobody writes to.
 
     Args:
-        value: a file's path, one of Pillow's pictures, or an array (H, W, 3) of 0..255.
+        value: a file's path, one of Pillow's pictures, or an array (H, W, 3) of 0..255, whatever
+            its type.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or was divided by 255: floats that all lie in 0..1.
     """
     if _is_ready(value, 3):
         return value
@@ -31,9 +32,12 @@ def as_image(value: Any) -> np.ndarray:
         return _sealed(load(value))
     if isinstance(value, Image.Image):
         return _sealed(np.array(value.convert("RGB")))
-    pixels = _within(value, 255)
+    pixels = _numbers(value)
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
         raise ValueError(f"the shape {pixels.shape} is not (H, W, 3)")
+    kind, pixels = pixels.dtype, _within(pixels, 255)
+    if kind.kind in "bf" and 0 < pixels.max() <= 1:  # all black is black in any range
+        raise ValueError(f"{kind} of 0..1 is nearly black: multiply it by 255")
     return _sealed(np.rint(pixels).astype(np.uint8))
 
 
@@ -45,19 +49,22 @@ def as_mask(value: Any) -> np.ndarray:
             array (H, W) of another type with 0..1.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or has 0..1 where 0..255 is meant.
     """
     if _is_ready(value, 2):
         return value
     if isinstance(value, (str, os.PathLike)):
         value = Image.fromarray(load(value))
     if isinstance(value, Image.Image):
-        return _sealed(np.array(value.convert("L")))
-    is_bytes = getattr(value, "dtype", None) == np.uint8
-    pixels = _within(value, 255 if is_bytes else 1)
-    if pixels.ndim != 2 or not pixels.size:
-        raise ValueError(f"the shape {pixels.shape} is not (H, W)")
-    return _sealed(np.rint(pixels if is_bytes else 255 * pixels).astype(np.uint8))
+        value = np.array(value.convert("L"))
+    mask = _numbers(value)
+    if mask.ndim != 2 or not mask.size:
+        raise ValueError(f"the shape {mask.shape} is not (H, W)")
+    if mask.dtype != np.uint8:
+        mask = np.rint(255 * _within(mask, 1)).astype(np.uint8)
+    if mask.max() == 1:
+        raise ValueError("values of 0..1 as uint8 paint nothing: multiply them by 255")
+    return _sealed(mask.copy())
 
 
 def to_data_url(pixels: np.ndarray) -> str:
@@ -96,12 +103,17 @@ def _is_ready(value: Any, rank: int) -> bool:
     return is_ours and not value.flags.writeable and (rank == 2 or value.shape[-1] == 3)
 
 
-def _within(value: Any, most: int) -> np.ndarray:
-    """The array in float64; ValueError unless all of it is from 0 to ``most``."""
+def _numbers(value: Any) -> np.ndarray:
+    """The value as an array; ValueError unless it is one of numbers."""
     pixels = np.asarray(value)
     if pixels.dtype.kind not in "biuf":
         raise ValueError(f"{pixels.dtype} is not a number")
+    return pixels
+
+
+def _within(pixels: np.ndarray, most: int) -> np.ndarray:
+    """The array in float64; ValueError unless all of it is from 0 to ``most``."""
     pixels = pixels.astype(np.float64)
-    if pixels.size and not 0 <= pixels.min() <= pixels.max() <= most:
+    if not 0 <= pixels.min() <= pixels.max() <= most:
         raise ValueError(f"values from {pixels.min()} to {pixels.max()} are not in 0..{most}")
     return pixels

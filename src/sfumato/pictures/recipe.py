@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -37,8 +37,12 @@ _RANK = {key: i for i, key in enumerate(_ORDER)} | {VERSION: len(_ORDER) + 1}
 # Keys are of 100 characters at most and never tried shorter (`}+`), so reading takes linear time.
 _KEY = r"\w[\w \-/]{1,99}+"
 _ITEM = re.compile(rf'({_KEY})(?::\s*("(?:\\.|[^\\"])*"|[^,]*))?(?:,|$)')
+_ENDS = re.compile(r"\s*(?:,|$)")  # of an item
+_DOCUMENT = re.compile(r'\{\s*"')  # the beginning of an object in JSON
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what a file's text cannot hold
+_JSON = json.JSONDecoder()
+_TRIES = 50  # to read JSON: an error takes linear time, as it counts the lines before it
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,25 @@ def write_text(recipe: Recipe) -> str:
     return _layout(_shown(recipe.prompt), _shown(recipe.negative_prompt), items)
 
 
-def read_text(text: str) -> Recipe:
+def read_text(text: str) -> Recipe | None:
     """Read the recipe that a "parameters" text states: any text, without an error.
 
     The last line holds the items if there are three or more `key: value` in it; otherwise all is
-    prompt. Reading is what A1111 does, except that nothing is filled in where the text is silent.
+    prompt. Reading is what A1111 does, except that nothing is filled in where the text is silent,
+    and that a value which is JSON is not cut at its commas.
+
+    Returns:
+        The recipe; None if the text is blank or is JSON, another program's form.
     """
-    *lines, last = text.strip().split("\n")
-    found = [(key.strip(), value) for key, value in map(re.Match.groups, _ITEM.finditer(last))]
+    text = text.strip("\0 ").strip()
+    if not text or _is_json(text):
+        return None
+    *lines, last = text.split("\n")
+    found = [*_items(last)]
     items = {key: _read_value(key if value is None else value) for key, value in found}
     if sum(value is not None for _, value in found) < 3 and EXACT[0] not in items:
+        if _DOCUMENT.match(text):
+            return None  # JSON that was cut off
         lines, items = [*lines, last], {}
 
     prompts: tuple[list[str], list[str]] = [], []
@@ -111,6 +124,29 @@ def read_text(text: str) -> Recipe:
         items.pop(key, "\n".join(shown)) for key, shown in zip(EXACT, prompts, strict=True)
     )
     return Recipe(prompt, negative_prompt, {k: v for k, v in items.items() if _is_key(k)})
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is an object or a list of JSON."""
+    try:
+        return text[0] in "{[" and isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _items(line: str) -> Iterator[tuple[str, str | None]]:
+    """The items of a line: key and value as they stand there; None: there is only a key."""
+    at, tries = 0, _TRIES
+    while found := _ITEM.search(line, at):
+        key, value = found.groups()
+        at = found.end()
+        if value and value[0] in "{[" and tries:
+            begin, tries = found.start(2), tries - 1
+            with suppress(ValueError, RecursionError):
+                _, end = _JSON.raw_decode(line, begin)
+                if ends := _ENDS.match(line, end):
+                    value, at, tries = line[begin:end], ends.end(), tries + 1
+        yield key.strip(), value
 
 
 def _is_key(key: str) -> bool:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sfumato._files import expanded
 from sfumato.presets.families import Factors, Prediction
 
 TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
@@ -240,8 +241,8 @@ def public_name(name: str) -> str:
 
     A folder that is called as a preset is "./NAME".
     """
-    with suppress(OSError, RuntimeError):  # no path, or of a user who is not known here
-        path = Path(name).expanduser()
+    with suppress(OSError):  # no path
+        path = expanded(name)
         if not find(name) and path.exists():
             last = path.resolve().name
             return f"./{last}" if find(last) else last

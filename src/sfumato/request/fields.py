@@ -138,7 +138,8 @@ def checked(name: str, spec: Spec, value: Any) -> Any:
     try:
         return spec.kind.check(value)
     except (ValueError, OverflowError) as error:
-        raise RequestError.of(name, spec.kind.must, value) from error
+        received = spec.kind.received(name, value, error)
+        raise RequestError(name, spec.kind.must, received) from error
 
 
 def read(name: str, spec: Spec, text: str) -> Any:

@@ -7,9 +7,10 @@ no dataclasses, because each of these would make the command line start later.
 from __future__ import annotations
 
 import math
-import operator
 import re
 from typing import Any
+
+from sfumato._numbers import as_number, as_whole, plain, span
 
 
 class Kind:
@@ -28,6 +29,10 @@ class Kind:
         if not isinstance(value, str):
             raise ValueError
         return value
+
+    def received(self, name: str, value: Any, error: Exception) -> str:
+        """The words for a value that `check` refused with an error."""
+        return f"{name}={value!r}"
 
     def read(self, text: str) -> Any:
         """The value that a text states; empty text states none."""
@@ -56,15 +61,10 @@ class Whole(Kind):
 
     @property
     def must(self) -> str:
-        return f"be a whole number {_span(self.least, self.most)}"
+        return f"be a whole number {span(self.least, self.most)}"
 
     def check(self, value: Any) -> int:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise ValueError
-        try:
-            number = operator.index(value)
-        except TypeError as error:  # an array of several
-            raise ValueError from error
+        number = as_whole(value)
         if not self.least <= number <= self.most:
             raise ValueError
         return number
@@ -87,16 +87,11 @@ class Number(Kind):
     def must(self) -> str:
         if self.above:
             return f"be a number in ({self.least}, {self.most}]"
-        return f"be a number {_span(self.least, self.most)}"
+        return f"be a number {span(self.least, self.most)}"
 
     def check(self, value: Any) -> float:
-        if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-            raise ValueError
-        try:
-            number = float(value)
-        except TypeError as error:  # an array of several
-            raise ValueError from error
-        if not self.least <= number <= self.most or math.isinf(number):
+        number = as_number(value)
+        if not self.least <= number <= self.most:
             raise ValueError
         if self.above and number == self.least:
             raise ValueError
@@ -176,8 +171,8 @@ class Options(Kind):
             value = _number(self.word(value))
             if isinstance(value, str):
                 return value
-        kind = Whole if hasattr(value, "__index__") else Number
-        return kind(-math.inf).check(value)
+        number = plain(value)
+        return int(number) if isinstance(number, int) else as_number(number)
 
     def read(self, text: str) -> dict[str, Any]:
         pairs = (item.partition("=") for item in text.split(",") if item.strip())
@@ -185,10 +180,6 @@ class Options(Kind):
 
     def write(self, value: dict[str, Any]) -> str:
         return ",".join(f"{name}={option}" for name, option in value.items())
-
-
-def _span(least: float, most: float) -> str:
-    return f"from {least}" + (f" to {most}" if most < math.inf else "")
 
 
 def _number(text: str) -> int | float | str:

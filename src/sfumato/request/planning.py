@@ -1,12 +1,21 @@
-"""From the fields of a completed request to the plan of its sampler; errors name the field."""
+"""From the fields of a completed request to the plan of its sampler, and what the plan leaves idle.
+
+Errors name the field.
+"""
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfumato.diffusion import Plan, make_plan, split_options, training_sigmas
+from sfumato.diffusion.shortcuts import evaluations
 from sfumato.request.fields import RequestError
+
+if TYPE_CHECKING:
+    from sfumato.request.request import Request
 
 
 @lru_cache(8)
@@ -40,6 +49,20 @@ def plan_of(
     except ValueError as error:
         must, _ = _parts_of(error, "n")  # as schedules call the number of steps
         raise RequestError.of("steps", must, steps) from error
+
+
+def without_idle_words(request: Request, plan: Plan) -> Request:
+    """The request without a negative prompt that no step would read, and a warning of it."""
+    ways = evaluations(plan, request.is_guided, request.guidance_interval)
+    if not request.negative_prompt or any(way.guided for way in ways):
+        return request
+    received = f"guidance={request.guidance}, guidance_interval={request.guidance_interval}"
+    warnings.warn(
+        "`negative_prompt` has no effect without guidance, which begins above 1, and was left out. "
+        f"Received: {received}",
+        stacklevel=4,
+    )
+    return replace(request, negative_prompt=None)
 
 
 def _parts_of(error: ValueError, name: str) -> tuple[str, str]:

@@ -7,12 +7,13 @@ wrong with a request is found here, before anything is loaded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato._numbers import MAX_PIXELS
+from sfumato.request import items
 from sfumato.request.fields import Record, RequestError, declared, read, specs
 from sfumato.request.kinds import Choice, Interval, Kind, Number, Options, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
-SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 what = partial(declared, group="what to paint")
@@ -179,8 +179,13 @@ class Request(Record):
 
         Raises:
             RequestError: the model cannot do what is asked for.
+
+        Warns:
+            UserWarning: there is no guidance, so the negative prompt says nothing and is left out.
         """
         import secrets
+
+        from sfumato.request.planning import without_idle_words
 
         self._check_pictures(model)
         height = width = model.default_size
@@ -206,8 +211,8 @@ class Request(Record):
         if seed + request.count - 1 > LAST_SEED:
             must = f"be at most 2**64 - {request.count} for {request.count} pictures"
             raise RequestError.of("seed", must, seed)
-        request.plan(model)  # whose errors are the request's
-        return request
+        plan = request.plan(model)  # whose errors are the request's
+        return request if request.negative_prompt is None else without_idle_words(request, plan)
 
     def _check_pictures(self, model: Model) -> None:
         for name in ("mask", "strength"):
@@ -223,6 +228,9 @@ class Request(Record):
             if (size := getattr(self, name)) % grain:
                 raise RequestError.of(name, f"be a multiple of {grain}", size)
         shape = (self.height, self.width)
+        if (self.height or 0) * (self.width or 0) > MAX_PIXELS:
+            must = f"make a picture of at most {MAX_PIXELS} pixels in size"
+            raise RequestError("width", must, f"width={self.width}, height={self.height}")
         for name in ("image", "mask"):
             pixels = getattr(self, name)
             if pixels is not None and pixels.shape[:2] != shape:
@@ -244,10 +252,10 @@ class Request(Record):
         from sfumato import __version__
         from sfumato.pictures import Recipe
 
-        items = self.items() | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
+        stated = self.items() | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         if self.width and self.height:
-            items["Size"] = f"{self.width}x{self.height}"
-        return Recipe(self.prompt, self.negative_prompt or "", items)
+            stated["Size"] = f"{self.width}x{self.height}"
+        return Recipe(self.prompt, self.negative_prompt or "", stated)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, **changes: Any) -> Request:
@@ -272,21 +280,10 @@ class Request(Record):
 
     @classmethod
     def stated(cls, recipe: Recipe) -> dict[str, str]:
-        """The texts that the items of a recipe state of the fields, by name.
-
-        The denoising strength of A1111's second pass ("Hires ...") is not this request's.
-        """
-        items = recipe.items
-        texts = {n: items[spec.key] for n, spec in specs(cls).items() if spec.key in items}
-        if size := SIZE.fullmatch(items.get("Size", "")):
-            texts |= {"width": size[1], "height": size[2]}
-        if any(key.startswith("Hires") for key in items):
-            texts.pop("strength", None)
-        return texts
+        """The texts that the items of a recipe state of the fields, by name."""
+        return items.stated(specs(cls), recipe.items)
 
     @classmethod
     def unread(cls, recipe: Recipe) -> dict[str, str]:
         """The items of a recipe that no field reads."""
-        keys = {spec.key for spec in specs(cls).values()}
-        keys |= {"Size"} if SIZE.fullmatch(recipe.items.get("Size", "")) else set()
-        return {key: value for key, value in recipe.items.items() if key not in keys}
+        return items.unread(specs(cls), recipe.items)

@@ -5,7 +5,6 @@ Each room is imported when the first value is checked.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sfumato.request.kinds import Kind
@@ -80,6 +79,10 @@ class Pixels(Kind):
         shape = "(H, W) of 0..1, or of 0..255 as uint8" if self.mask else "(H, W, 3) of 0..255"
         return f"be a picture file, one of Pillow's pictures or an array {shape}"
 
+    def received(self, name: str, value: Any, error: Exception) -> str:
+        """The reason; an array's values would fill the screen."""
+        return f"{name}: {error}"
+
     def check(self, value: Any) -> Any:
         from sfumato.pictures import pixels
 
@@ -90,9 +93,11 @@ class Pixels(Kind):
         return "be a PNG, JPEG or WebP file"
 
     def read(self, text: str) -> Any:
+        from sfumato._files import expanded
+
         try:
-            return self.check(Path(text).expanduser())
-        except (OSError, RuntimeError) as error:  # no such file, no such user
+            return self.check(expanded(text))
+        except OSError as error:  # no such file
             raise ValueError from error
 
     def to_json(self, value: Any) -> str:

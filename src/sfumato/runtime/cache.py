@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sfumato._files import replacing
+from sfumato._files import expanded, replacing
 
 FOLDER = "SFUMATO_COMPILE_CACHE"  # the variable of the environment
 OFF = ("0", "off", "no", "false", "")
@@ -21,17 +21,19 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def directory() -> Path | None:
-    """The folder of compiled programs, or None when the cache is switched off.
+    """The folder of compiled programs, or None: the cache is switched off, or there is no home.
 
     ``SFUMATO_COMPILE_CACHE`` moves it to another folder or, set to ``off``, switches it off.
     Entries are executables: only a folder that nobody else can write to may be used.
     """
     chosen = os.environ.get(FOLDER)
-    if chosen is not None:
-        return None if chosen.lower() in OFF else Path(chosen).expanduser()
-    from platformdirs import user_cache_path
+    if chosen is None:
+        from platformdirs import user_cache_path
 
-    return user_cache_path("sfumato", appauthor=False) / "compiled"
+        with suppress(RuntimeError):  # a user without a home
+            chosen = str(user_cache_path("sfumato", appauthor=False) / "compiled")
+    folder = None if chosen is None or chosen.lower() in OFF else expanded(chosen)
+    return None if folder is None or folder.parts[0].startswith("~") else folder
 
 
 def read(path: Path) -> bytes | None:

@@ -19,6 +19,7 @@ import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
 from sfumato._files import read_json, read_pad_token
+from sfumato._numbers import whole_number
 from sfumato.text import vocabulary
 from sfumato.text.vocabulary import END_OF_TEXT, START_OF_TEXT, WORD_END, Vocabulary
 
@@ -80,10 +81,7 @@ class Tokenizer:
         return tokenizer
 
     def _build(self, words: Vocabulary, pad_token: int) -> None:
-        if not 0 <= pad_token < len(words.ids):
-            last = len(words.ids) - 1
-            raise ValueError(f"`pad_token` must be an id from 0 to {last}. Received: {pad_token}")
-        self.pad_token = pad_token
+        self.pad_token = whole_number("pad_token", pad_token, 0, len(words.ids) - 1)
         self._words = words
         self._added: list[str] = []
 
@@ -172,8 +170,7 @@ class Tokenizer:
         Raises:
             ValueError: `length` leaves no room for the two markers.
         """
-        if length < 2:
-            raise ValueError(f"`length` must be at least 2. Received: length={length}")
+        length = whole_number("length", length, 2)
         texts = [texts] if isinstance(texts, str) else texts
         batch = np.full((len(texts), length), self.pad_token, np.int32)  # (B, T)
         for row, text in zip(batch, texts, strict=True):
