@@ -215,7 +215,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     if request.is_guided and not all(way.guided for way in ways):
         told[False] = conditioning.of_prompts(len(x))
 
-    deep = None
+    evaluate, deep = parts.evaluate, None
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
         noise = draw(k) if k else silence
@@ -223,7 +223,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = parts.evaluate(
+        state, denoised, is_finite, kept = evaluate(
             state, table, noise, guidance, told[way.guided], given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept

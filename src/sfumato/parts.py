@@ -2,22 +2,79 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar, overload
 
 import keras
 
 from sfumato import programs, runtime
 from sfumato.checkpoints import Model
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
+from sfumato.runtime.contents import contents, is_layer, retrack, same
 from sfumato.text.tokenizer import Tokenizer
+
+Loaded = TypeVar("Loaded")
+
+
+class Part(Generic[Loaded]):
+    """An attribute that is loaded when it is first touched, and may be replaced by assignment.
+
+    Args:
+        load: the part of a model.
+        must: what a replacement must be, for the error message.
+        fits: whether a value is that.
+    """
+
+    def __init__(
+        self, load: Callable[[Parts], Loaded], must: str, fits: Callable[[Any], bool]
+    ) -> None:
+        self.load = load
+        self.must = must
+        self.fits = fits
+        self.name = load.__name__
+        self.__doc__ = load.__doc__
+
+    @overload
+    def __get__(self, parts: None, owner: type) -> Part[Loaded]: ...
+    @overload
+    def __get__(self, parts: Parts, owner: type) -> Loaded: ...
+    def __get__(self, parts: Parts | None, owner: type) -> Any:
+        if parts is None:
+            return self
+        found = vars(parts)
+        if self.name not in found:
+            with parts.lock:  # the second thread finds it loaded
+                if self.name not in found:
+                    found[self.name] = self.load(parts)
+        return found[self.name]
+
+    def __set__(self, parts: Parts, value: Loaded) -> None:
+        if not self.fits(value):
+            raise ValueError(f"`{self.name}` must be {self.must}. Received: {value!r}")
+        vars(parts)[self.name] = value
+
+
+def part(
+    must: str, fits: Callable[[Any], bool]
+) -> Callable[[Callable[[Parts], Loaded]], Part[Loaded]]:
+    """Make a ``Part`` of the method that loads it."""
+    return lambda load: Part(load, must, fits)
+
+
+def as_list(network: Any) -> list[Any]:
+    return network if isinstance(network, list) else [network]
 
 
 class Parts:
     """The parts of one loaded model, each of which may be replaced by assignment.
+
+    A program is made again when the networks that it was made of are others, or have other layers
+    or variables.
 
     Args:
         model: the checkpoint and its settings.
@@ -29,14 +86,16 @@ class Parts:
         self.model = model
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        self.lock = threading.RLock()
+        self._programs: dict[Callable[..., Any], tuple[list[Any], runtime.Program]] = {}
 
     # Networks
 
-    @cached_property
+    @part("a Tokenizer, or a function of text and length", callable)
     def tokenizer(self) -> Tokenizer:
         return self._tokenizer("tokenizer", self.model.pad_tokens[0])
 
-    @cached_property
+    @part("a Tokenizer, or a function of text and length", callable)
     def tokenizer_2(self) -> Tokenizer:
         """XL's tokenizer for its second text encoder: the same words, another padding."""
         return self._tokenizer("tokenizer_2", self.model.pad_tokens[-1])
@@ -48,24 +107,27 @@ class Parts:
             return Tokenizer.from_folder(folder)
         return Tokenizer(pad_token)
 
-    @cached_property
+    @part("a TextEncoder", lambda value: isinstance(value, TextEncoder))
     def text_encoder(self) -> TextEncoder:
         return self.model.text_encoder(self.dtype_policy)
 
-    @cached_property
+    @part("a TextEncoder or None", lambda value: isinstance(value, TextEncoder | None))
     def text_encoder_2(self) -> TextEncoder | None:
         """XL's second text encoder."""
         return self.model.text_encoder_2(self.dtype_policy)
 
-    @cached_property
+    @part(
+        "a UNet, or another Keras model with `prepare` and `predict` of a Denoiser",
+        lambda value: is_layer(value) and isinstance(value, Denoiser),
+    )
     def diffusion_model(self) -> UNet:
         return self.model.unet(self.dtype_policy)
 
-    @cached_property
+    @part("a Keras model, from latents (B, h, w, C) to pictures (B, H, W, 3) of -1..1", is_layer)
     def decoder(self) -> ImageDecoder:
         return self.model.decoder(self._autoencoder_policy)
 
-    @cached_property
+    @part("a Keras model, from pictures (B, H, W, 3) of -1..1 to latents (B, h, w, C)", is_layer)
     def image_encoder(self) -> ImageEncoder:
         return self.model.image_encoder(self._autoencoder_policy)
 
@@ -77,29 +139,40 @@ class Parts:
 
     # Programs
 
-    @cached_property
+    @property
     def encode_text(self) -> runtime.Program:
         encoders = [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
-        return self.compile(programs.encode_text, encoders)
+        return self._program(programs.encode_text, encoders)
 
-    @cached_property
+    @property
     def prepare(self) -> runtime.Program:
-        return self.compile(UNet.prepare, self.diffusion_model)
+        return self._program(programs.prepare, self.diffusion_model)
 
-    @cached_property
+    @property
     def evaluate(self) -> runtime.Program:
         """The one program of the denoising loop."""
-        return self.compile(programs.evaluate, self.diffusion_model)
+        return self._program(programs.evaluate, self.diffusion_model)
 
-    @cached_property
+    @property
     def decode(self) -> runtime.Program:
-        return self.compile(programs.decode, self.decoder)
+        return self._program(programs.decode, self.decoder)
 
-    @cached_property
+    @property
     def encode_picture(self) -> runtime.Program:
-        return self.compile(programs.encode_picture, self.image_encoder)
+        return self._program(programs.encode_picture, self.image_encoder)
+
+    def _program(self, function: Callable[..., Any], network: Any) -> runtime.Program:
+        """The program made before, unless it was made of something else."""
+        networks = as_list(network)
+        with self.lock:
+            made_of = [self.jit_compile, *contents(networks)]
+            known = self._programs.get(function)
+            if known is None or not same(known[0], made_of):
+                retrack(networks)
+                made_of = [self.jit_compile, *contents(networks)]
+                known = self._programs[function] = made_of, self.compile(function, network)
+            return known[1]
 
     def compile(self, function: Callable[..., Any], network: Any) -> runtime.Program:
         """A function of a network, or of several, and arrays as a program of the arrays."""
-        networks = network if isinstance(network, list) else [network]
-        return runtime.compile(partial(function, network), networks, self.jit_compile)
+        return runtime.compile(partial(function, network), as_list(network), self.jit_compile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,7 +50,8 @@ class StableDiffusion(KerasCVMethods):
     """Text to pictures with Stable Diffusion 1.x, 2.x, XL or a model of the same make.
 
     The networks are loaded when they are first needed and are ordinary Keras models. Each may be
-    replaced by assignment before the first picture. One thread at a time may use a model.
+    replaced by assignment, and its layers may be changed: the next picture is made with what is
+    there then.
 
     Args:
         img_height: height of pictures in pixels where none is asked for, a multiple of 8.
@@ -75,6 +77,7 @@ class StableDiffusion(KerasCVMethods):
     diffusion_model = _part("diffusion_model", "The U-Net.")
     decoder = _part("decoder", "From latents to pictures.")
     image_encoder = _part("image_encoder", "From pictures to latents.")
+    jit_compile = _part("jit_compile", "Whether each program is compiled whole.")
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class StableDiffusion(KerasCVMethods):
         self.img_height = img_height
         self.img_width = img_width
         self.parts = Parts(preset, jit_compile, dtype)
-        self.quantized: str | None = None
+        self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
 
     @classmethod
@@ -202,7 +205,19 @@ class StableDiffusion(KerasCVMethods):
         size = (self.img_height, self.img_width)
         programs = [self.parts.evaluate, *([self.parts.decode] if decoder else [])]
         runtime.quantize(programs, paint, repr((size, [*prompts], num_steps, defaults)))
-        self.quantized = mode
+        self._int8 = programs[0]
+
+    @property
+    def quantized(self) -> str | None:
+        """The mode of ``quantize``, or None; also when the denoiser was changed since."""
+        if self._int8 is not None and self._int8 is not self.parts.evaluate:
+            self._int8 = None
+            warnings.warn(
+                "The denoiser was changed since `quantize`, so it computes in float32 until you "
+                "call `quantize` again.",
+                stacklevel=3,
+            )
+        return None if self._int8 is None else "int8"
 
 
 class StableDiffusionV2(StableDiffusion):
