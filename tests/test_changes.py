@@ -12,6 +12,7 @@ import pytest
 from keras import ops
 
 import tiny_model
+from sfumato.networks.unet import UNet
 from sfumato.runtime.contents import contents, same
 from sfumato.stable_diffusion import StableDiffusion
 from tiny_model import paint
@@ -139,7 +140,7 @@ def test_every_variable_is_looked_at_and_no_value() -> None:
     network = tiny_model.unet()
     found = contents([network])
     assert same(found, contents([network]))
-    assert {id(v) for v in network.variables} <= {id(x) for x in found}
+    assert {id(v) for v in network.variables} == {id(x) for x in found.variables}
     kernel = network.conv_in.kernel
     kernel.assign(0 * ops.convert_to_tensor(kernel))
     assert same(found, contents([network]))
@@ -165,6 +166,14 @@ def test_models_of_ones_own_make(model: StableDiffusion) -> None:
     for part in ("diffusion_model", "text_encoder"):
         with pytest.raises(ValueError, match=f"`{part}` must be a (UNet|TextEncoder)"):
             setattr(model, part, plain)
+
+
+def test_a_network_without_values_is_refused_before_it_paints(model: StableDiffusion) -> None:
+    model.diffusion_model = UNet(tiny_model.UNET)
+    with pytest.raises(ValueError, match="Every variable of `unet` must have a value"):
+        paint(model)
+    model.diffusion_model.set_weights(tiny_model.unet(1).get_weights())
+    assert paint(model).std() > 0
 
 
 @pytest.mark.backend("openvino")

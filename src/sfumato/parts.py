@@ -5,20 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import keras
 
 from sfumato import programs, runtime
 from sfumato.checkpoints import Model
+from sfumato.checkpoints.filling import holds
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.denoiser import Denoiser
+from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.runtime.contents import contents, is_layer, retrack, same
+from sfumato.runtime.contents import Contents, contents, is_layer, require_values, retrack, same
 from sfumato.text.tokenizer import Tokenizer
 
 Loaded = TypeVar("Loaded")
+
+NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
 
 class Part(Generic[Loaded]):
@@ -70,6 +74,14 @@ def as_list(network: Any) -> list[Any]:
     return network if isinstance(network, list) else [network]
 
 
+class Made(NamedTuple):
+    """A program and what it was made of."""
+
+    jit_compile: bool
+    contents: Contents
+    program: runtime.Program
+
+
 class Parts:
     """The parts of one loaded model, each of which may be replaced by assignment.
 
@@ -87,7 +99,20 @@ class Parts:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
-        self._programs: dict[Callable[..., Any], tuple[list[Any], runtime.Program]] = {}
+        self._programs: dict[Callable[..., Any], Made] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the programs, and the networks that the model's files have as they are."""
+        state = {**vars(self)}
+        del state["lock"], state["_programs"]
+        for name, tensors in self.model.checkpoint.parts.items():
+            network = state.get(NETWORKS.get(name, name))
+            if isinstance(network, Network) and holds(network, tensors):
+                del state[NETWORKS.get(name, name)]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, lock=threading.RLock(), _programs={})
 
     # Networks
 
@@ -165,13 +190,15 @@ class Parts:
         """The program made before, unless it was made of something else."""
         networks = as_list(network)
         with self.lock:
-            made_of = [self.jit_compile, *contents(networks)]
+            found = contents(networks)
+            require_values(networks, found.variables)
             known = self._programs.get(function)
-            if known is None or not same(known[0], made_of):
-                retrack(networks)
-                made_of = [self.jit_compile, *contents(networks)]
-                known = self._programs[function] = made_of, self.compile(function, network)
-            return known[1]
+            if known and known.jit_compile == self.jit_compile and same(known.contents, found):
+                return known.program
+            retrack(networks)
+            program = self.compile(function, network)
+            self._programs[function] = Made(self.jit_compile, contents(networks), program)
+            return program
 
     def compile(self, function: Callable[..., Any], network: Any) -> runtime.Program:
         """A function of a network, or of several, and arrays as a program of the arrays."""

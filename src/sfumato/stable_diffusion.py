@@ -99,6 +99,10 @@ class StableDiffusion(KerasCVMethods):
         self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the programs: a copy compiles its own, and is not quantised."""
+        return {**vars(self), "_int8": None}
+
     @classmethod
     def from_preset(
         cls,

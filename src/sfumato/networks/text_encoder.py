@@ -69,6 +69,7 @@ class Layers(Block):
         self.layers = [TextLayer(c) for _ in range(c.layers)]
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class TextEncoder(Network):
     """tokens (B, T) int -> one vector for each, (B, T, C): what the denoiser attends to."""
 

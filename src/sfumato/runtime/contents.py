@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -17,25 +17,58 @@ SETTINGS = ("call", "config", "lora_enabled", "_dtype_policy")
 _lists: dict[type, tuple[str, ...]] = {}  # the attributes of a class of layers that are lists
 
 
-def contents(networks: Sequence[keras.layers.Layer]) -> list[Any]:
-    """The layers, variables and settings of networks, for ``same``.
+class Contents(NamedTuple):
+    """What is compared by ``same``."""
+
+    layers: list[Any]  # with their settings and the items of their lists
+    variables: list[Any]
+
+
+def contents(networks: Sequence[keras.layers.Layer]) -> Contents:
+    """The layers, variables and settings of networks.
 
     The values of variables are not among them: programs see those by themselves.
     """
-    found: list[Any] = []
+    found = Contents([], [])
+    layers, variables = found
     waiting: list[Any] = [*networks]
     while waiting:
         layer = waiting.pop()
         own = vars(layer)
-        found.append(layer)
-        found += map(own.get, SETTINGS)
-        found += layer._trainable_variables
-        found += layer._non_trainable_variables
+        layers.append(layer)
+        layers += map(own.get, SETTINGS)
         lists = _lists.get(type(layer))
         for name in lists_of(layer) if lists is None else lists:
-            found += own.get(name) or ()  # Keras does not notice when an item is replaced
+            layers += own.get(name) or ()  # Keras does not notice when an item is replaced
+        variables += layer._trainable_variables
+        variables += layer._non_trainable_variables
         waiting += layer._layers
     return found
+
+
+def same(one: Contents, other: Contents) -> bool:
+    """Whether these are the same objects in the same order."""
+    return all(len(a) == len(b) and all(map(is_, a, b)) for a, b in zip(one, other, strict=True))
+
+
+def require_values(networks: Sequence[Any], variables: Sequence[Any]) -> None:
+    """Raise a ValueError if one of the variables of networks has no value.
+
+    ``fit`` under JAX has the values with itself, apart from the variables, until they are asked
+    for. A network that is trained as part of another model cannot ask.
+    """
+    if all(variable._value is not None for variable in variables):
+        return
+    for network in networks:
+        getattr(network, "jax_state_sync", lambda: None)()
+    missing = [variable.path for variable in variables if variable._value is None]
+    if missing:
+        raise ValueError(
+            f"Every variable of `{networks[0].name}` must have a value. Give the network its "
+            "values: `load_weights`, `set_weights`, `sfumato.checkpoints.fill`, or for training "
+            "`initialize(seed)`. In a callback of `fit`, read `self.model` before. "
+            f"Received: {len(missing)} of {len(variables)} without, such as {missing[0]!r}"
+        )
 
 
 def lists_of(layer: keras.layers.Layer) -> tuple[str, ...]:
@@ -69,8 +102,3 @@ def retrack(networks: Sequence[keras.layers.Layer]) -> None:
 
 def is_layer(value: Any) -> bool:
     return isinstance(value, keras.layers.Layer)
-
-
-def same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether these are the same objects in the same order."""
-    return len(one) == len(other) and all(map(is_, one, other))
