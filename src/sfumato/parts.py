@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import keras
+import numpy as np
+from keras import ops
 
 from sfumato import programs, runtime
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.networks.configs import SIZES, UNetConfig
 from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
+from sfumato.request import RequestError
 from sfumato.runtime.contents import Contents, contents, is_layer, require_values, retrack, same
 from sfumato.text.tokenizer import Tokenizer
 
@@ -162,12 +166,93 @@ class Parts:
         overflows = self.model.family.overflows_in_float16
         return "float32" if is_half and overflows else self.dtype_policy
 
+    # What goes from one to the other
+
+    def embedding(self, word: str) -> list[np.ndarray]:
+        """The embedding (1, C) of a word in each text encoder."""
+        ids = self.tokenizer.encode(word)[1:-1]
+        if len(ids) != 1:
+            raise RequestError("embeddings", "be a word of one token", f"{word!r}: {len(ids)}")
+        tables = [e.embeddings.token_embedding.embeddings for e in self._encoders()]
+        return [ops.convert_to_numpy(ops.take(table, ids, axis=0)) for table in tables]
+
+    def add_tokens(self, tokens: Sequence[str], rows: Sequence[np.ndarray]) -> None:
+        """Add tokens to each tokenizer and their embeddings to each text encoder.
+
+        Args:
+            tokens: none of which is known.
+            rows: (n, C) for each text encoder.
+        """
+        tokenizers = [self.tokenizer, self.tokenizer_2]
+        encoders = self._encoders()
+        known = {word.lower() for word in self.tokenizer.vocab}
+        if old := [token for token in tokens if token.lower() in known]:
+            raise RequestError("tokens", "be new", f"{', '.join(old)}, which there is already")
+        shapes = [(len(tokens), encoder.config.width) for encoder in encoders]
+        if [row.shape for row in rows] != shapes:
+            must = f"have shape {' and '.join(map(str, shapes))} for {len(tokens)} tokens"
+            raise RequestError("embeddings", must, f"{[row.shape for row in rows]}")
+        grown = [encoder.grown(row) for encoder, row in zip(encoders, rows, strict=True)]
+        for tokenizer, name, encoder in zip(
+            tokenizers, ("text_encoder", "text_encoder_2"), grown, strict=False
+        ):
+            tokenizer.add_tokens(tokens)
+            setattr(self, name, encoder)
+
+    def check_tokens(self, tokens: Sequence[np.ndarray]) -> None:
+        """Raise a RequestError unless each token has an embedding in its text encoder.
+
+        Args:
+            tokens: (1, T) for each text encoder.
+        """
+        names = ("tokenizer", "tokenizer_2")
+        for name, ids, encoder in zip(names, tokens, self._encoders(), strict=False):
+            ids = np.asarray(ids)
+            length, count = encoder.config.length, encoder.config.vocabulary
+            if ids.shape != (1, length):
+                must = f"make {length} tokens of a text"
+                raise RequestError(name, must, f"tokens of shape {ids.shape}")
+            if not 0 <= ids.min() <= ids.max() < count:
+                must = (
+                    f"have no more tokens than the text encoder has embeddings, {count}: "
+                    "`model.add_tokens` adds both"
+                )
+                raise RequestError(name, must, f"the token {ids.max()}")
+
+    def check_encoded(self, context: np.ndarray, pooled: np.ndarray | None) -> None:
+        """Raise a RequestError unless encodings have the shapes that the denoiser reads.
+
+        Args:
+            context: (B, T, C).
+            pooled: (B, P); None: there is none, as XL needs one.
+        """
+        c = getattr(self.diffusion_model, "config", None)
+        if not isinstance(c, UNetConfig):  # of another make
+            return
+        length, width = self.text_encoder.config.length, c.context_width
+        wanted: list[tuple[str, Any, tuple[int, ...]]] = [
+            ("encoded_text", context, (length, width))
+        ]
+        if c.added_width:
+            pool = c.added_width - SIZES * c.size_embedding
+            wanted.append(("pooled_text", pooled, (pool,)))
+        for name, given, shape in wanted:
+            if given is None:
+                must = "be given for a model of the XL family"
+                raise RequestError(name, must, f"{name}=None")
+            if given.shape[1:] != shape:
+                must = f"have shape {shape} for each picture, as the denoiser reads it"
+                raise RequestError(name, must, f"{name} of shape {given.shape}")
+
+    def _encoders(self) -> list[TextEncoder]:
+        encoders = (self.text_encoder, self.text_encoder_2)
+        return [encoder for encoder in encoders if encoder is not None]
+
     # Programs
 
     @property
     def encode_text(self) -> runtime.Program:
-        encoders = [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
-        return self._program(programs.encode_text, encoders)
+        return self._program(programs.encode_text, self._encoders())
 
     @property
     def prepare(self) -> runtime.Program:

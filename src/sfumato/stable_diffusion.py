@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from sfumato import checkpoints, generation, presets, runtime
 from sfumato.autoencoding import NotFiniteError
 from sfumato.generation import Step
@@ -142,7 +144,8 @@ class StableDiffusion(KerasCVMethods):
 
         A loop that ends early cancels the rest.
         """
-        return generation.stream(self.parts, [self.completed(request, **fields)])
+        completed = self.completed(request, **fields)
+        return generation.stream(self.parts, [completed], encoder=self._encode)
 
     def completed(self, request: str | Request, **fields: Any) -> Request:
         """The request that ``generate`` works on, with nothing left open."""
@@ -168,6 +171,30 @@ class StableDiffusion(KerasCVMethods):
         for name, mine in own.items():
             if asked[name] not in (None, mine):
                 raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])
+
+    def add_tokens(
+        self, tokens: str | Sequence[str], embeddings: str | np.ndarray | Sequence[np.ndarray]
+    ) -> None:
+        """Add words such as "<my-cat>" to the tokenizer and to the text encoder.
+
+        The text encoder is replaced by one with more embeddings and otherwise the same values.
+
+        Args:
+            tokens: one or several new words.
+            embeddings: (n, C), a row for each token, for XL a pair of such arrays; or a word of the
+                vocabulary, from whose embedding each of them starts.
+
+        Raises:
+            ValueError: a token is there already, or the embeddings do not fit.
+        """
+        tokens = [tokens] if isinstance(tokens, str) else [*tokens]
+        if isinstance(embeddings, str):
+            rows = [np.repeat(row, len(tokens), axis=0) for row in self.parts.embedding(embeddings)]
+        elif isinstance(embeddings, np.ndarray) and embeddings.ndim == 2:
+            rows = [embeddings]
+        else:
+            rows = [np.asarray(each) for each in embeddings]
+        self.parts.add_tokens(tokens, rows)
 
     def quantize(
         self,

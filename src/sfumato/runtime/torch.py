@@ -34,7 +34,7 @@ class Program:
         self.calls: Counter[Any] = Counter()
 
     def __call__(self, *args: Any, **static: Any) -> Any:
-        with LOCK, torch.no_grad():
+        with LOCK, torch.inference_mode(False), torch.no_grad():
             return self.run(*args, **static)
 
     def run(self, *args: Any, **static: Any) -> Any:

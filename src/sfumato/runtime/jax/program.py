@@ -25,6 +25,7 @@ from sfumato.runtime import cache, recent, static_key
 from sfumato.runtime.jax import identity, values
 
 KEPT = 8  # executables of a program that stay in memory, as many megabytes each
+DISABLED = "jax_disable_jit"  # by which users look into a computation
 PRECISION = "jax_default_matmul_precision"  # the setting that users change for single calls
 
 
@@ -51,7 +52,7 @@ class Program:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         given = self.values()
-        if not self.jit_compile:
+        if not self.jit_compile or getattr(jax.config, DISABLED):
             return self.pure(given, *args, **static)
         leaves, structure = jax.tree.flatten(args)
         precision = getattr(jax.config, PRECISION)
