@@ -31,7 +31,7 @@ def pickled(model: StableDiffusion) -> StableDiffusion:
 def test_a_copy_paints_the_same_by_itself(
     folder: Path, way: Callable[[StableDiffusion], StableDiffusion]
 ) -> None:
-    model = StableDiffusion(32, 32, preset=str(folder))
+    model = tiny_model.load(folder)
     before = paint(model)
     model.diffusion_model.conv_out.bias.assign(np.full(4, 0.5))
     changed = paint(model)
@@ -49,7 +49,7 @@ def test_a_copy_paints_the_same_by_itself(
 
 
 def test_a_pickle_has_no_weights_that_the_files_have(folder: Path) -> None:
-    model = StableDiffusion(32, 32, preset=str(folder))
+    model = tiny_model.load(folder)
     paint(model)
     copied = pickled(model)
     assert copied.model.name == model.model.name
@@ -60,9 +60,9 @@ def test_a_pickle_has_no_weights_that_the_files_have(folder: Path) -> None:
 
 
 def test_a_part_of_ones_own_goes_along(folder: Path) -> None:
-    model = StableDiffusion(32, 32, preset=str(folder))
+    model = tiny_model.load(folder)
     model.diffusion_model = tiny_model.unet(1)
     other = pickled(model)
     np.testing.assert_array_equal(paint(other), paint(model))
-    plain = StableDiffusion(32, 32, preset=str(folder))
+    plain = tiny_model.load(folder)
     assert not np.array_equal(paint(other), paint(plain))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 @pytest.fixture
 def model(tmp_path: Path) -> StableDiffusion:
-    return StableDiffusion(32, 32, preset=str(tiny_model.save(tmp_path / "model")))
+    return tiny_model.load(tiny_model.save(tmp_path / "model"))
 
 
 @pytest.mark.parametrize("options", [{}, {"prompt": "a", "negative_prompt": "a <my-cat>"}])
@@ -101,7 +101,7 @@ class Louder(StableDiffusion):
 
 
 def test_the_encoding_of_a_subclass_is_used(model: StableDiffusion) -> None:
-    louder = Louder(32, 32, preset=model.model)
+    louder = Louder(32, 32, model.jit_compile, preset=model.model)
     options = {"num_steps": 2, "seed": 5, "verbose": False}
     context = 1.3 * model.encode_text("a red apple")
     expected = model.generate_image(context, unconditional_guidance_scale=1.0, **options)

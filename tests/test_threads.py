@@ -11,7 +11,6 @@ import pytest
 
 import tiny_model
 from sfumato import runtime
-from sfumato.stable_diffusion import StableDiffusion
 from tiny_model import paint
 
 pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
@@ -32,7 +31,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("models", [1, 2])
 def test_threads_paint_what_one_paints(folder: Path, models: int) -> None:
-    made = [StableDiffusion(32, 32, preset=str(folder)) for _ in range(models)]
+    made = [tiny_model.load(folder) for _ in range(models)]
     with ThreadPoolExecutor(4) as pool:  # nothing is loaded yet
         found = list(pool.map(lambda i: paint(made[i % models], PROMPTS[i]), range(len(PROMPTS))))
     for i, picture in enumerate(found):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from sfumato.checkpoints import save_diffusers
+from sfumato.checkpoints import Model, save_diffusers
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
 from sfumato.networks.network import Network
@@ -46,6 +47,13 @@ def save(folder: Path) -> Path:
     }
     save_diffusers(folder, parts, dtype="float32")
     return folder
+
+
+def load(folder: Any) -> StableDiffusion:
+    """The model of a folder, or of a ``Model``, which makes pictures of 32 pixels."""
+    jit_compile = keras.backend.backend() != "tensorflow"  # whose XLA takes minutes
+    given = folder if isinstance(folder, Model) else str(folder)
+    return StableDiffusion(32, 32, jit_compile, preset=given)
 
 
 def paint(model: StableDiffusion, prompt: str = "a red apple", **options: Any) -> np.ndarray:
