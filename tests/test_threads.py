@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")  # for nothing is traced to read one
     if keras.backend.backend() == "torch":  # traced while other threads paint
         monkeypatch.setattr("sfumato.runtime.torch.EAGER", 4)
 

@@ -180,23 +180,28 @@ class Parts:
         """Add tokens to each tokenizer and their embeddings to each text encoder.
 
         Args:
-            tokens: none of which is known.
+            tokens: words without an embedding.
             rows: (n, C) for each text encoder.
         """
-        tokenizers = [self.tokenizer, self.tokenizer_2]
         encoders = self._encoders()
-        known = {word.lower() for word in self.tokenizer.vocab}
-        if old := [token for token in tokens if token.lower() in known]:
-            raise RequestError("tokens", "be new", f"{', '.join(old)}, which there is already")
         shapes = [(len(tokens), encoder.config.width) for encoder in encoders]
         if [row.shape for row in rows] != shapes:
             must = f"have shape {' and '.join(map(str, shapes))} for {len(tokens)} tokens"
             raise RequestError("embeddings", must, f"{[row.shape for row in rows]}")
+
+        # The tokenizer may know them already. Either way they must be the next of the text encoder.
+        words = [word.lower() for word in self.tokenizer.vocab]
+        words += dict.fromkeys(t.lower() for t in tokens if t.lower() not in words)
+        ids = [words.index(token.lower()) for token in tokens]
+        count = encoders[0].config.vocabulary
+        if ids != [*range(count, count + len(ids))]:
+            must = f"be new words, which become the tokens from {count} on"
+            raise RequestError("tokens", must, f"{', '.join(tokens)}, which are {ids}")
+
+        names = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
         grown = [encoder.grown(row) for encoder, row in zip(encoders, rows, strict=True)]
-        for tokenizer, name, encoder in zip(
-            tokenizers, ("text_encoder", "text_encoder_2"), grown, strict=False
-        ):
-            tokenizer.add_tokens(tokens)
+        for (tokenizer, name), encoder in zip(names, grown, strict=False):
+            getattr(self, tokenizer).add_tokens(tokens)
             setattr(self, name, encoder)
 
     def check_tokens(self, tokens: Sequence[np.ndarray]) -> None:
@@ -229,14 +234,12 @@ class Parts:
         c = getattr(self.diffusion_model, "config", None)
         if not isinstance(c, UNetConfig):  # of another make
             return
-        length, width = self.text_encoder.config.length, c.context_width
-        wanted: list[tuple[str, Any, tuple[int, ...]]] = [
-            ("encoded_text", context, (length, width))
-        ]
+        wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "encoded_text": (context, (self.text_encoder.config.length, c.context_width))
+        }
         if c.added_width:
-            pool = c.added_width - SIZES * c.size_embedding
-            wanted.append(("pooled_text", pooled, (pool,)))
-        for name, given, shape in wanted:
+            wanted["pooled_text"] = (pooled, (c.added_width - SIZES * c.size_embedding,))
+        for name, (given, shape) in wanted.items():
             if given is None:
                 must = "be given for a model of the XL family"
                 raise RequestError(name, must, f"{name}=None")

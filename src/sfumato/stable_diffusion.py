@@ -53,7 +53,7 @@ class StableDiffusion(KerasCVMethods):
 
     The networks are loaded when they are first needed and are ordinary Keras models. Each may be
     replaced by assignment, and its layers may be changed: the next picture is made with what is
-    there then.
+    there then. Several threads may use a model; one waits for the other.
 
     Args:
         img_height: height of pictures in pixels where none is asked for, a multiple of 8.
@@ -180,12 +180,12 @@ class StableDiffusion(KerasCVMethods):
         The text encoder is replaced by one with more embeddings and otherwise the same values.
 
         Args:
-            tokens: one or several new words.
+            tokens: one or several new words, or words that the tokenizer alone has.
             embeddings: (n, C), a row for each token, for XL a pair of such arrays; or a word of the
                 vocabulary, from whose embedding each of them starts.
 
         Raises:
-            ValueError: a token is there already, or the embeddings do not fit.
+            ValueError: a token has an embedding already, or the embeddings do not fit.
         """
         tokens = [tokens] if isinstance(tokens, str) else [*tokens]
         if isinstance(embeddings, str):
