@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,10 @@ class Loop(NamedTuple):
     inpainting: Inpainting | None
 
 
+Encode = Callable[[Sequence[str]], "Encoded"]
+"""Encode texts; see ``encode``."""
+
+
 class Encoded(NamedTuple):
     """Texts as the denoiser reads them."""
 
@@ -77,6 +82,7 @@ def stream(
     requests: Sequence[Request],
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
+    encoder: Encode | None = None,
 ) -> Iterator[Step | Picture]:
     """Make the pictures of requests in one batch.
 
@@ -85,6 +91,7 @@ def stream(
         requests: completed, of one ``batch_key``.
         encoded: the prompts, encoded before; default: they are encoded here.
         noise: (B, h, w, C), the start noise; default: that of the seeds.
+        encoder: encodes texts; default: the model's own encoders do, by ``encode``.
 
     Yields:
         Each step when it has finished, then each picture.
@@ -94,7 +101,7 @@ def stream(
         NotFiniteError: a number overflowed, as it may in float16.
     """
     singles = [single for request in requests for single in request.singles()]
-    latents = yield from denoise(parts, begin(parts, singles, encoded, noise))
+    latents = yield from denoise(parts, begin(parts, singles, encoded, noise, encoder))
     for single, x in zip(singles, latents, strict=True):
         yield Picture(covered(single, decode(parts, x)), single)
 
@@ -104,6 +111,7 @@ def begin(
     singles: Sequence[Request],
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
+    encoder: Encode | None = None,
 ) -> Loop:
     """Do everything that comes before the loop; the arguments are those of ``stream``."""
     first = singles[0]
@@ -112,8 +120,10 @@ def begin(
     plan = first.plan(parts.model)
     draw = drawing(parts, singles, noise)
 
-    encoded = encoded or encode(parts, [single.prompt for single in singles])
-    conditioning = prepare(parts, singles, encoded)
+    encoder = encoder or partial(encode, parts)
+    if encoded is None:
+        encoded = encoder([single.prompt for single in singles])
+    conditioning = prepare(parts, singles, encoded, encoder)
     x, aids, inpainting = start(parts, singles, plan, draw)
     return Loop(first, plan, x, draw, conditioning, aids, inpainting)
 
@@ -143,26 +153,28 @@ def encode(parts: Parts, texts: Sequence[str]) -> Encoded:
         tokens = [parts.tokenizer(text, length)]
         if parts.text_encoder_2 is not None:
             tokens.append(parts.tokenizer_2(text, length))
+        parts.check_tokens(tokens)
         found[text] = [ops.convert_to_numpy(x) for x in parts.encode_text(tokens)]
     context, pooled = (np.concatenate([found[text][i] for text in texts]) for i in (0, 1))
     return Encoded(context, pooled)
 
 
-def prepare(parts: Parts, singles: Sequence[Request], encoded: Encoded) -> Conditioning:
+def prepare(
+    parts: Parts, singles: Sequence[Request], encoded: Encoded, encoder: Encode
+) -> Conditioning:
     """Prepare what the denoiser reads at every evaluation; guided: negative prompts, too."""
     context, pooled = encoded
+    parts.check_encoded(context, pooled)
     takes_sizes = parts.diffusion_model.takes_sizes
-    if takes_sizes and pooled is None:
-        must = "be given for a model of the XL family"
-        raise RequestError("pooled_text", must, "pooled_text=None")
 
     if singles[0].is_guided:
-        negatives = encode(parts, [single.negative_prompt or "" for single in singles])
+        negatives = encoder([single.negative_prompt or "" for single in singles])
+        parts.check_encoded(*negatives)
         # XL was trained with zeros where there is no negative prompt.
         zeros = [parts.model.zero_negative and s.negative_prompt is None for s in singles]
         keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
         context = np.concatenate([context, keep[..., None] * negatives.context])
-        if pooled is not None:
+        if takes_sizes and pooled is not None:
             pooled = np.concatenate([pooled, keep * negatives.pooled])
 
     if not takes_sizes:
@@ -215,7 +227,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     if request.is_guided and not all(way.guided for way in ways):
         told[False] = conditioning.of_prompts(len(x))
 
-    deep = None
+    evaluate, deep = parts.evaluate, None
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
         noise = draw(k) if k else silence
@@ -223,7 +235,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = parts.evaluate(
+        state, denoised, is_finite, kept = evaluate(
             state, table, noise, guidance, told[way.guided], given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept

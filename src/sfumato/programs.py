@@ -97,6 +97,13 @@ def encode_text(encoders: list[TextEncoder], tokens: list[Tensor]) -> tuple[Tens
     return context, ops.cast(outputs[-1][1], "float32")
 
 
+def prepare(
+    denoiser: Denoiser, context: Tensor, pooled: Tensor | None, sizes: Tensor | None
+) -> Conditioning:
+    """See ``Denoiser.prepare``."""
+    return denoiser.prepare(context, pooled, sizes)
+
+
 def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
     x = ops.cast(decoder(latents), "float32")

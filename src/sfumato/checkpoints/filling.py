@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import ml_dtypes
 import numpy as np
+from keras import ops
 
 from sfumato import kernels
 from sfumato.checkpoints.copying import Arena
@@ -41,6 +42,23 @@ def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
     values = _views if kernels.TAKES_VIEWS else _copies
     for variable, value in values(variables, tensors):
         kernels.store(variable, value)
+
+
+def holds(network: Block, tensors: Tensors) -> bool:
+    """Whether the values of a network are still those that ``fill`` gave it from these tensors."""
+    variables = keys(network)
+    try:
+        check(variables, tensors, "")
+    except CheckpointError:
+        return False
+    return all(
+        np.array_equal(
+            ops.convert_to_numpy(variable.value),
+            assemble(key, tensors).astype(_numpy_dtype(variable)),
+            equal_nan=True,
+        )
+        for key, variable in variables.items()
+    )
 
 
 def check(variables: Variables, tensors: Tensors, network: str) -> None:

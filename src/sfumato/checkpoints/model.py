@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ class Model:
     name: str = ""
     """Of the preset or the repository as the user gave it; of a path the last part, as the rest
     says who made a picture."""
+
+    def __reduce__(self) -> Any:
+        """Copied and pickled by its path, not with the weights of its files."""
+        path = self.checkpoint.path.absolute()
+        return open_path, (path, self.preset, self.given_prediction, self.name)
 
     @property
     def family(self) -> Family:
@@ -171,12 +177,17 @@ def open_model(
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
     """
     path, preset, public_name = resolve(name, offline)
-    checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
-    if preset and preset.shares:
+    return open_path(path, preset or CUSTOM, prediction, public_name)
+
+
+def open_path(path: Path, preset: Preset, prediction: Prediction | None, name: str) -> Model:
+    """The model at a path that is known; the arguments are ``Model``'s."""
+    checkpoint = open_checkpoint(path, preset.variant or None)
+    if preset.shares:
         base = open_model(preset.shares).checkpoint
         checkpoint = replace(
             checkpoint,
             parts=base.parts | checkpoint.parts,
             settings=base.settings | checkpoint.settings,
         )
-    return Model(checkpoint, preset or CUSTOM, prediction, public_name)
+    return Model(checkpoint, preset, prediction, name)

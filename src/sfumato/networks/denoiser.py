@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sfumato.kernels import Tensor
 
@@ -52,8 +52,14 @@ class Prediction(NamedTuple):
     deep: Tensor | None
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A network that the loop can run: a U-Net, or later a transformer."""
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether ``prepare`` takes pooled text and sizes, as XL's does."""
+        ...
 
     def prepare(
         self, context: Tensor, pooled: Tensor | None = None, sizes: Tensor | None = None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from sfumato import kernels
 from sfumato.kernels import Tensor, attention
 from sfumato.networks.configs import END_OF_TEXT, TextEncoderConfig
 from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
-from sfumato.networks.network import Block, Network
+from sfumato.networks.network import Block, Network, keys
 
 
 class Embeddings(Block):
@@ -69,6 +72,7 @@ class Layers(Block):
         self.layers = [TextLayer(c) for _ in range(c.layers)]
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class TextEncoder(Network):
     """tokens (B, T) int -> one vector for each, (B, T, C): what the denoiser attends to."""
 
@@ -80,6 +84,20 @@ class TextEncoder(Network):
         self.final_layer_norm = layer_norm(config.width)
         if config.projection:
             self.text_projection = linear(config.width, config.projection, bias=False)
+
+    def grown(self, rows: np.ndarray) -> TextEncoder:
+        """The same encoder with embeddings for more tokens: rows (n, C)."""
+        vocabulary = self.config.vocabulary + len(rows)
+        network = TextEncoder(
+            replace(self.config, vocabulary=vocabulary), self.dtype_policy.name, self.name
+        )
+        values = keys(self)
+        for key, variable in keys(network).items():
+            value = np.array(ops.convert_to_numpy(values[key]))
+            if key == "embeddings.token_embedding.weight":
+                value = np.concatenate([value, np.asarray(rows, value.dtype)])
+            kernels.store(variable, value)
+        return network
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
