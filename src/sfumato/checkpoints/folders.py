@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 from sfumato._files import read_json
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
+from sfumato.checkpoints.settings import check_scheduler, checked
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.presets.table import WEIGHTS
 
 Value = TypeVar("Value")
 
 PARTS = tuple(WEIGHTS)
+TOKENIZERS = ("tokenizer", "tokenizer_2")
 
 # Attention of the autoencoder as diffusers named it before version 0.15.
 OLD_ATTENTION = [
@@ -45,17 +47,51 @@ def read_folder(
 
     Returns:
         Tensors of "unet", "vae", "text_encoder", "text_encoder_2", as far as there are such
-        folders; and the JSON of each part's ``config.json`` and of "scheduler" and "index".
+        folders; and the JSON of each part's ``config.json`` and of "scheduler" and "index", with
+        diffusers' own values for what they leave out.
 
     Raises:
         CheckpointError: a part has no weights, or files are damaged.
     """
     folders = [part for part in PARTS if (folder / part).is_dir()]
-    parts = {part: native(part, read_part(folder / part, variant)) for part in folders}
-    settings = {part: read_settings(folder / part / "config.json") for part in folders}
-    settings["scheduler"] = read_settings(folder / "scheduler" / "scheduler_config.json")
-    settings["index"] = read_settings(folder / "model_index.json")
+    settings = _settings(folder, folders)
+    parts = {
+        part: obeying(settings[part], native(part, read_part(folder / part, variant)))
+        for part in folders
+    }
     return parts, settings
+
+
+def _settings(folder: Path, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The checked settings of a folder's parts, of its scheduler and of its index."""
+    files = {part: folder / part / "config.json" for part in parts}
+    files |= {each: folder / each / "tokenizer_config.json" for each in TOKENIZERS}
+    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
+    files["index"] = folder / "model_index.json"
+    said = {part: read_settings(file) for part, file in files.items()}
+
+    scheduler = said["index"].get("scheduler")
+    if isinstance(scheduler, list) and scheduler[-1]:  # comes before the scheduler's own word
+        check_scheduler("scheduler", scheduler[-1], files["index"])
+        if said["scheduler"]:
+            said["scheduler"]["_class_name"] = scheduler[-1]
+    return {part: checked(part, said[part], file) for part, file in files.items()}
+
+
+def obeying(settings: Mapping[str, Any], tensors: Tensors) -> Tensors:
+    """The tensors of a part without layers that its settings leave out.
+
+    So folders say "clip skip", and that 2.x uses 23 of 24 layers.
+    """
+    layers = settings.get("num_hidden_layers")
+    if not isinstance(layers, int):
+        return tensors
+    number = re.compile(r"encoder\.layers\.(\d+)\.")
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not (match := number.match(name)) or int(match[1]) < layers
+    }
 
 
 def native(part: str, tensors: Tensors) -> Tensors:
