@@ -140,10 +140,7 @@ def test_comments_are_no_settings(folder):
 def test_other_blocks_than_the_tensors_are_refused(folder, part, changes):
     edit(folder, part, **changes)
     with pytest.raises(CheckpointError, match=next(iter(changes))):
-        checkpoint = open_checkpoint(folder)
-        checkpoint.unet_config()
-        checkpoint.autoencoder_config()
-        checkpoint.text_encoder_config()
+        open_checkpoint(folder)
 
 
 def test_blocks_in_words_that_mean_the_same(folder):

@@ -8,16 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sfumato.checkpoints import architecture, compvis, folders
+from sfumato.checkpoints import architecture, compvis, folders, nature
 from sfumato.checkpoints.hdf5 import read_keras_h5
 from sfumato.checkpoints.kerascv import from_kerascv
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
-from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
 from sfumato.networks.configs import SIZES, AutoencoderConfig, TextEncoderConfig, UNetConfig
 from sfumato.presets.families import Family, Prediction, find_family
 
-PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 FORMATS = ".safetensors, .ckpt, .pt, .pth, .bin or .h5"
 
 
@@ -133,14 +132,16 @@ def _open_files(path: Path, files: list[Path]) -> Checkpoint:
 
 def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """The parts in a file, and what it says of the scheduler in diffusers' words."""
-    if file.suffix == ".h5":
+    ending = file.suffix.lower()
+    if ending == ".h5":
         part, tensors = from_kerascv(read_keras_h5(file))
         return {part: tensors}, {"prediction_type": "epsilon"} if part == "unet" else {}
-    if file.suffix == ".safetensors":
+    if ending == ".safetensors":
         tensors = read_safetensors(file)
-    elif file.suffix in PICKLES:
+    elif ending in nature.PICKLES:
         tensors = read_pickle(file)
     else:
+        check_content(file)
         raise CheckpointError(f"A checkpoint must end in {FORMATS}. Received: path={file}")
     if compvis.is_compvis(tensors):
         return _split(compvis.from_compvis(tensors)), compvis.scheduler(tensors)
@@ -159,10 +160,7 @@ def _one_part(file: Path, tensors: Tensors) -> dict[str, Tensors]:
     for mark, part in marks.items():
         if mark in tensors:
             return {part: folders.native(part, tensors)}
-    raise CheckpointError(
-        f"`{file}` holds no network of Stable Diffusion. "
-        f"Its first tensor is `{next(iter(tensors), '')}`."
-    )
+    raise CheckpointError(f"`{file}` holds {nature.of_names(tensors)}.")
 
 
 def _split(parts: dict[str, Tensors]) -> dict[str, Tensors]:

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sfumato._files import read_json
+from sfumato.checkpoints import nature
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import check_scheduler, checked
-from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
 from sfumato.presets.table import WEIGHTS
 
 Value = TypeVar("Value")
@@ -131,6 +132,8 @@ def read_part(folder: Path, variant: str | None = None) -> Tensors:
         if double := sorted(tensors.keys() & found.keys()):
             raise CheckpointError(f"`{folder}` holds the tensor `{double[0]}` twice.")
         tensors |= found
+    if not tensors:
+        raise CheckpointError(f"`{folder}` holds {nature.of_names(tensors)}.")
     for index in (path for path in folder.iterdir() if path.name.endswith(".index.json")):
         _check_index(index, names, tensors)
     return tensors
@@ -170,4 +173,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except ValueError as error:
+        check_content(path)
         raise CheckpointError(f"{error}") from error

@@ -85,7 +85,7 @@ def write_safetensors(
 def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:
     """The offset of the first tensor, and the entries of the header."""
     if raw.size < 8:
-        raise ValueError("it ends within the header's length")
+        raise ValueError("it ends within the header's length; download it again")
     length = int.from_bytes(raw[:8].tobytes(), "little")
     if length > MAX_HEADER:
         raise ValueError(f"the header claims {length} bytes, more than {MAX_HEADER}")
@@ -108,6 +108,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _views(raw: np.ndarray, start: int, header: dict[str, Any]) -> Tensors:
     entries = [(n, *_entry(n, e)) for n, e in header.items() if n != "__metadata__"]
     entries.sort(key=lambda entry: entry[3])
+    stop = max((stop for *_, (_, stop) in entries), default=0)
+    if raw.size < start + stop < 2**48:
+        raise ValueError(
+            f"it is cut off, with {raw.size} of {start + stop} bytes: download it again"
+        )
     tensors: Tensors = {}
     end = 0
     for name, dtype, shape, (begin, stop) in entries:

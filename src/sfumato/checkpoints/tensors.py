@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sfumato.checkpoints import nature
+
 Tensors = dict[str, np.ndarray]
 """Name -> array. Convolution kernels are (O, I, h, w) and linear ones (O, I), as PyTorch has them,
 whatever the file: a file that stores them otherwise appears as transposed views."""
@@ -19,11 +21,23 @@ class CheckpointError(ValueError):
 
 
 def map_file(path: Path) -> np.ndarray:
-    """The bytes of a file as a read-only uint8 array that takes no memory of its own."""
-    size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f"`{path}` is empty.")
+    """The bytes of a file as a read-only uint8 array that takes no memory of its own.
+
+    Raises:
+        CheckpointError: it is empty, or its first bytes say that it is not what its ending says.
+    """
+    check_content(path)
     return np.memmap(path, np.uint8, "r").view(np.ndarray)
+
+
+def check_content(path: Path) -> None:
+    """Refuse a file whose first bytes say that it is not what its ending says."""
+    with path.open("rb") as file:
+        head = file.read(nature.HEAD)
+    if not head:
+        raise CheckpointError(f"`{path}` is empty: its download failed. Download it again.")
+    if what := nature.of_content(head, path.suffix.lower()):
+        raise CheckpointError(f"`{path}` {what}.")
 
 
 def view(raw: np.ndarray, start: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
