@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import tiny_models
 from keras import ops
 
 from sfumato.checkpoints import Checkpoint, CheckpointError, Model, open_model, save_diffusers
-from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
 from sfumato.checkpoints.save import file_shapes
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.autoencoder import ImageDecoder
@@ -39,7 +40,7 @@ def single(tmp_path):
     ],
 )
 def test_a_single_file(single, family, size, pad, zeros, scaling):
-    model = open_model(single(family))
+    model = open_model(single(family), prediction="epsilon" if family == "2.x" else None)
     assert model.family.name.casefold() == family
     assert (model.name, model.sees_masks) == ("model.safetensors", False)
     assert model.preview_factors is None  # of another autoencoder than the family's
@@ -53,6 +54,24 @@ def test_a_single_file(single, family, size, pad, zeros, scaling):
 def test_the_user_says_what_a_file_of_2_does_not(single):
     model = open_model(single("2.x"), prediction="v_prediction")
     assert (model.prediction, model.default_size) == ("v_prediction", 768)
+
+
+@pytest.mark.parametrize(("spread", "prediction"), [(0.2, "v_prediction"), (0.05, "epsilon")])
+def test_where_nobody_says_the_prediction_the_weights_are_looked_at(single, spread, prediction):
+    """ComfyUI's measure: above 0.09 it is the velocity."""
+    path = single("2.x")
+    tensors = {name: np.array(tensor) for name, tensor in read_safetensors(path).items()}
+    name = "model.diffusion_model.output_blocks.5.1.transformer_blocks.0.norm1.bias"
+    tensors[name][:] = np.linspace(-1, 1, tensors[name].size) * spread * np.sqrt(3)
+    write_safetensors(path, tensors)
+    with pytest.warns(
+        UserWarning, match=rf"does not say .* predicts. .* {prediction}.*--prediction"
+    ):
+        assert open_model(path).prediction == prediction
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for said in ("epsilon", "v_prediction"):
+            assert open_model(path, prediction=said).prediction == said
 
 
 def test_a_folder(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
@@ -43,6 +44,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
     context_width = context[0][-1]
     added_width = shapes.get("add_embedding.linear_1.weight", (0,))[-1]
     family = find_family(context_width, added_width > 0)
+    head_width = family.head_width if context_width == family.context_width else 64
     size_embedding = settings.get("addition_time_embed_dim") or family.size_embedding
     config = build_unet_config(
         in_channels=shape_of(shapes, "conv_in.weight")[1],
@@ -51,7 +53,8 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         down=_depths(shapes, "down_blocks"),
         mid=_depth(shapes, "mid_block."),
         up=_depths(shapes, "up_blocks"),
-        heads=_heads(settings, len(channels)) or family.heads(channels),
+        heads=_heads(settings, len(channels))
+        or replace(family, head_width=head_width).heads(channels),
         context_width=context_width,
         added_width=added_width,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sfumato._files import read_json
 from sfumato.checkpoints import nature
+from sfumato.checkpoints.autoencoder_names import rename_vae
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import check_scheduler, checked
@@ -20,14 +21,7 @@ Value = TypeVar("Value")
 PARTS = tuple(WEIGHTS)
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 
-# Attention of the autoencoder as diffusers named it before version 0.15.
-OLD_ATTENTION = [
-    (r"\.query\.", ".to_q."),
-    (r"\.key\.", ".to_k."),
-    (r"\.value\.", ".to_v."),
-    (r"\.proj_attn\.", ".to_out.0."),
-]
-
+LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 STEMS = r"(diffusion_pytorch_model|pytorch_model|model)"
 """The names of the files of a part's weights, without what follows the first dot."""
 
@@ -85,13 +79,15 @@ def obeying(settings: Mapping[str, Any], tensors: Tensors) -> Tensors:
     So folders say "clip skip", and that 2.x uses 23 of 24 layers.
     """
     layers = settings.get("num_hidden_layers")
-    if not isinstance(layers, int):
-        return tensors
-    number = re.compile(r"encoder\.layers\.(\d+)\.")
+    return without_layers(tensors, layers) if isinstance(layers, int) else tensors
+
+
+def without_layers(text: Tensors, count: int) -> Tensors:
+    """The tensors of a text encoder's first layers, and those of no layer."""
     return {
         name: tensor
-        for name, tensor in tensors.items()
-        if not (match := number.match(name)) or int(match[1]) < layers
+        for name, tensor in text.items()
+        if not (match := LAYER.match(name)) or int(match[1]) < count
     }
 
 
@@ -100,7 +96,7 @@ def native(part: str, tensors: Tensors) -> Tensors:
     if part.startswith("text_encoder"):
         return {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
     if part == "vae":
-        return {_new_attention(name): tensor for name, tensor in tensors.items()}
+        return rename_vae(tensors)
     return tensors
 
 
@@ -112,12 +108,6 @@ def published(part: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         name if name.startswith("text_projection.") else f"text_model.{name}": value
         for name, value in tensors.items()
     }
-
-
-def _new_attention(name: str) -> str:
-    for old, new in OLD_ATTENTION if ".attentions." in name else ():
-        name = re.sub(old, new, name)
-    return name
 
 
 def read_part(folder: Path, variant: str | None = None) -> Tensors:

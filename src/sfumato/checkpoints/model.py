@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from sfumato._files import read_pad_token
 from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.hub import resolve
+from sfumato.checkpoints.notes import looks_like_velocity
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import END_OF_TEXT, AutoencoderConfig
 from sfumato.networks.text_encoder import TextEncoder
@@ -124,7 +126,7 @@ class Model:
     def sees_masks(self) -> bool:
         """Whether the U-Net was trained for inpainting and has inputs for what is known."""
         latent_channels = self.autoencoder_config.latent_channels
-        return self.checkpoint.unet_config().in_channels > latent_channels
+        return self.checkpoint.unet_config().in_channels == 2 * latent_channels + 1
 
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
@@ -167,11 +169,15 @@ def open_model(
 
     Args:
         name: see ``checkpoints.hub.resolve``.
-        prediction: what the U-Net predicts, where the files do not say: 2.x in a single file.
+        prediction: what the U-Net predicts, where the files do not say or are wrong. Where nobody
+            says it, which happens with 2.x in a single file, its weights are looked at, and a
+            warning says so.
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
     """
     path, preset, public_name = resolve(name, offline)
     checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
+    if not (preset or prediction or checkpoint.prediction) and "unet" in checkpoint.parts:
+        prediction = _likely_prediction(checkpoint)
     if preset and preset.shares:
         base = open_model(preset.shares).checkpoint
         checkpoint = replace(
@@ -180,3 +186,16 @@ def open_model(
             settings=base.settings | checkpoint.settings,
         )
     return Model(checkpoint, preset or CUSTOM, prediction, public_name)
+
+
+def _likely_prediction(checkpoint: Checkpoint) -> Prediction:
+    """What a U-Net predicts where nobody says it; warns, as a wrong guess is another picture."""
+    is_velocity = looks_like_velocity(checkpoint.parts["unet"])
+    found: Prediction = "v_prediction" if is_velocity else "epsilon"
+    warnings.warn(
+        f"`{checkpoint.path}` does not say what its U-Net predicts. By its weights it is {found}. "
+        "If the picture is wrong, use prediction='epsilon' or 'v_prediction' (`--prediction` on "
+        "the command line)",
+        stacklevel=3,
+    )
+    return found

@@ -12,8 +12,7 @@ CONTENTS: tuple[tuple[bytes, tuple[str, ...], str], ...] = (
     (
         rb"version https://git-lfs",
         (),
-        "is a pointer of git-lfs: the weights themselves were not downloaded. Run `git lfs pull` in "
-        "its folder, or download the file by itself",
+        "is a pointer of git-lfs, not the weights. Run `git lfs pull`, or download the file itself",
     ),
     (rb"\s*<(!doctype|html|head|\?xml)", (), f"is a web page (HTML), not weights: {AGAIN}"),
     (rb"PK\x03\x04", PICKLES, "is a zip archive, as PyTorch writes .ckpt"),
@@ -52,10 +51,8 @@ NAMES: tuple[tuple[str, str], ...] = (
         "an upscaler",
     ),
     (
-        r"(model\.diffusion_model\.)?(joint_blocks|double_blocks|single_blocks|single_transformer_"
-        r"blocks|transformer_blocks|layers|blocks)\.",
-        "a diffusion transformer (Stable Diffusion 3, Flux or kin); this is for models of 1.x, 2.x "
-        "and XL",
+        r"(model\.diffusion_model\.)?((joint|double|single|(single_)?transformer)_blocks|blocks)\.",
+        "a diffusion transformer (Stable Diffusion 3, Flux or kin), not a model of 1.x, 2.x or XL",
     ),
     (
         r"(input_blocks|middle_block|output_blocks)\.",

@@ -207,6 +207,10 @@ def _state(path: Path, content: Any) -> Tensors:
     tensors = {k: v for k, v in named.items() if isinstance(k, str) and type(v) is np.ndarray}
     if not tensors:
         is_list = isinstance(content, list) and content
-        what = "a list of tensors, as old LoRAs are" if is_list else nature.of_names([*map(str, named)])
+        what = (
+            "a list of tensors, as old LoRAs are"
+            if is_list
+            else nature.of_names([*map(str, named)])
+        )
         raise CheckpointError(f"`{path}` holds {what}.")
     return tensors

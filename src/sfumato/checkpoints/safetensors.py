@@ -59,6 +59,14 @@ def read_safetensors(path: str | os.PathLike[str]) -> Tensors:
         raise CheckpointError(f"`{path}` is not a sound safetensors file: {error}.") from error
 
 
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts in the header of a sound file; those that are none are left out."""
+    _, entries = _header(map_file(Path(path)))
+    said = entries.get("__metadata__")
+    said = said if isinstance(said, dict) else {}
+    return {name: text for name, text in said.items() if isinstance(text, str)}
+
+
 def write_safetensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],

@@ -163,7 +163,7 @@ def checked(part: str, settings: Settings, file: Path) -> dict[str, Any]:
     if kind == "scheduler":
         name = settings.get("_class_name", "DDIMScheduler")
         check_scheduler("_class_name", name, file)
-        return SCHEDULERS[name] | stated
+        return {"prediction_type": "epsilon"} | SCHEDULERS[name] | stated
     return DEFAULTS.get(kind, {}) | stated
 
 

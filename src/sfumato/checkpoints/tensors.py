@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,14 @@ def view(raw: np.ndarray, start: int, dtype: np.dtype, shape: tuple[int, ...]) -
     if not 0 <= start <= stop <= raw.size:
         raise ValueError(f"bytes {start} to {stop} lie outside the file of {raw.size} bytes")
     return raw[start:stop].view(dtype).reshape(shape)
+
+
+def rename(tensors: Tensors, native: Callable[[str], str]) -> Tensors:
+    """The tensors by their native names."""
+    found = {native(name): tensor for name, tensor in tensors.items()}
+    if len(found) < len(tensors):
+        raise CheckpointError("The checkpoint has a tensor under two names.")
+    return found
 
 
 def listing(names: list[str], most: int = 12) -> str:
