@@ -42,11 +42,11 @@ class Parts:
         return self._tokenizer("tokenizer_2", self.model.pad_tokens[-1])
 
     def _tokenizer(self, part: str, pad_token: int) -> Tokenizer:
-        """CLIP's own, unless the model's folder adds tokens to it (textual inversion)."""
-        folder = self.model.checkpoint.path / part
-        if (folder / "added_tokens.json").exists():
-            return Tokenizer.from_folder(folder)
-        return Tokenizer(pad_token)
+        """The folder's, or CLIP's own where the model has none; its words must have embeddings."""
+        tokenizer = Tokenizer.from_folder(self.model.checkpoint.path / part, pad_token)
+        encoder = part.replace("tokenizer", "text_encoder")
+        self.model.check_words(encoder, len(tokenizer))
+        return tokenizer
 
     @cached_property
     def text_encoder(self) -> TextEncoder:

@@ -99,7 +99,7 @@ def test_a_tensor_of_no_network_is_passed_over_with_a_warning():
     assert found.keys() == parts.keys()
 
 
-@pytest.mark.parametrize("name", ["new_layer.weight", "input_blocks.99.0.op.bias"])
+@pytest.mark.parametrize("name", ["new_layer.weight", "time_embed.cond_proj.weight"])
 def test_a_name_within_a_network_is_refused(tmp_path, name):
     path = tmp_path / "model.safetensors"
     file = tiny_models.to_compvis("1.x") | {f"model.diffusion_model.{name}": np.zeros(1, "float32")}

@@ -77,15 +77,18 @@ def test_where_nobody_says_the_prediction_the_weights_are_looked_at(single, spre
 def test_a_folder(tmp_path):
     noise = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
     save_diffusers(tmp_path, tiny_models.networks("2.x"), noise, size=48)
-    (tmp_path / "tokenizer").mkdir()
-    tokens = {"pad_token": {"content": "!"}}
-    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
     model = open_model(tmp_path)
     assert (model.prediction, model.default_size, model.pad_tokens) == ("v_prediction", 48, (0,))
     assert training_sigmas(**model.noise)[-1] == pytest.approx(4096, rel=1e-3)
-    tokens = {"pad_token": "<|endoftext|>"}
-    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
-    assert open_model(tmp_path).pad_tokens == (49407,)
+
+
+def test_every_word_of_a_tokenizer_has_an_embedding(single):
+    model = open_model(single("1.x"))  # with 20 embeddings
+    model.check_words("text_encoder", 20)
+    with pytest.raises(CheckpointError, match="20 embeddings in text_encoder and 49408 tokens"):
+        model.check_words("text_encoder", 49408)
+    with pytest.warns(UserWarning, match="20 embeddings in text_encoder and 19 tokens"):
+        model.check_words("text_encoder", 19)
 
 
 def test_every_network_is_made_with_its_values(single):

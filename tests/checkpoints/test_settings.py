@@ -210,3 +210,17 @@ def test_noise_of_another_kind_is_refused_wherever_it_is_named(folder, name):
     edit(folder, "index", scheduler=["diffusers", name])
     with pytest.raises(CheckpointError, match=f"`scheduler` must be .*{name}.*model_index.json"):
         open_checkpoint(folder)
+
+
+def test_a_tokenizer_of_shorter_rows_is_refused(folder):
+    edit(folder, "tokenizer", model_max_length=77)
+    open_checkpoint(folder)
+    edit(folder, "tokenizer", model_max_length=20)
+    with pytest.raises(CheckpointError, match="`model_max_length` must be 77"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("said", "token"), [(2, 19), (..., 19), (7, 7), (49407, 19)])
+def test_the_end_of_a_prompt_in_another_vocabulary(folder, said, token):
+    edit(folder, "text_encoder", eos_token_id=said)
+    assert open_checkpoint(folder).text_encoder_config().end_of_text == token

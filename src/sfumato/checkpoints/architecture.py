@@ -14,7 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
-from sfumato.networks.configs import CLIP_L, AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.networks.configs import (
+    CLIP_L,
+    END_OF_TEXT,
+    AutoencoderConfig,
+    TextEncoderConfig,
+    UNetConfig,
+)
 from sfumato.presets.families import find_family
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -204,7 +210,16 @@ def text_encoder_config(
         length=shape_of(shapes, "embeddings.position_embedding.weight")[0],
         projection=projection,
         penultimate=penultimate,
+        end_of_text=_end_of_text(vocabulary, settings),
     )
+
+
+def _end_of_text(vocabulary: int, settings: Settings) -> int:
+    """The token that ends a prompt; 2 in the settings stands for the last word of all."""
+    said = settings.get("eos_token_id")
+    if isinstance(said, int) and said != 2 and said < vocabulary:
+        return said
+    return END_OF_TEXT if vocabulary > END_OF_TEXT else vocabulary - 1
 
 
 def _count(names: Iterable[str], prefix: str) -> int:

@@ -97,6 +97,19 @@ class Checkpoint:
         for part in self.parts:
             shapes = {name: fitting.as_stored(shape) for name, shape in self._layout(part)}
             fitting.check(shapes, self.parts[part], f"{part} of `{self.path}`")
+            if part.startswith("text_encoder"):
+                self._check_length(part)
+
+    def _check_length(self, part: str) -> None:
+        """Refuse a tokenizer that makes shorter rows than its text encoder reads."""
+        length = self.text_encoder_config(part).length
+        settings = self.settings.get(part.replace("text_encoder", "tokenizer"), {})
+        said = settings.get("model_max_length", length)
+        if isinstance(said, (int, float)) and said < length:
+            raise CheckpointError(
+                f"`model_max_length` must be {length}, as the positions of the {part} of "
+                f"`{self.path}`. Received: model_max_length={said}"
+            )
 
     def _layout(self, part: str) -> layout.Layout:
         """The tensors that a part must have."""

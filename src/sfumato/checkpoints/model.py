@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from sfumato._files import read_pad_token
 from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.hub import resolve
 from sfumato.checkpoints.notes import looks_like_velocity
+from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import END_OF_TEXT, AutoencoderConfig
+from sfumato.networks.configs import AutoencoderConfig
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import Preset
-from sfumato.presets.families import EXCLAMATION, Family, Prediction
+from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
-PADS = {"!": EXCLAMATION, "<|endoftext|>": END_OF_TEXT}
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,29 @@ class Model:
         index = self.checkpoint.settings.get("index", {})
         return bool(index.get("force_zeros_for_empty_prompt", self.family.zero_negative))
 
-    @cached_property
+    @property
     def pad_tokens(self) -> tuple[int, ...]:
-        """The token that fills up a prompt, for each text encoder: the folder's or the family's."""
-        folders = ("tokenizer", "tokenizer_2")
-        return tuple(
-            PADS.get(str(read_pad_token(self.checkpoint.path / folder)), token)
-            for folder, token in zip(folders, self.family.pad_tokens, strict=False)
-        )
+        """The token that fills up a prompt, for each text encoder, where no folder names it."""
+        return self.family.pad_tokens
+
+    def check_words(self, encoder: str, words: int) -> None:
+        """Compare the words of a tokenizer with the embeddings of its text encoder.
+
+        Raises:
+            CheckpointError: there are words without an embedding. Embeddings without a word are
+                usual after padding, and lost placeholder tokens: they are warned of.
+        """
+        rows = self.checkpoint.text_encoder_config(encoder).vocabulary
+        counts = f"{rows} embeddings in {encoder} and {words} tokens in its tokenizer"
+        if rows < words:
+            raise CheckpointError(
+                f"Every token must have an embedding. Received: {counts} (`{self.checkpoint.path}`)"
+            )
+        if rows > words:
+            warnings.warn(
+                f"There are {counts}. If tokens were added, the tokenizer has lost them",
+                stacklevel=2,
+            )
 
     @cached_property
     def autoencoder_config(self) -> AutoencoderConfig:
