@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from keras import ops
 
+from sfumato.networks.network import Block, keys
 from sfumato.parts import Parts
 from sfumato.pictures.tiling import tiled
 
@@ -15,15 +17,47 @@ TILE = 768  # pixels, a sixth of which overlap
 
 
 class NotFiniteError(ArithmeticError):
-    """A number overflowed while denoising or decoding."""
+    """A number is not finite: a damaged weight, or an overflow while a picture was made."""
 
 
-def check_finite(is_finite: Any, what: str) -> None:
-    """Raise a NotFiniteError that says what is not finite, and the remedy."""
-    if not ops.convert_to_numpy(is_finite):
-        raise NotFiniteError(
-            f"{what} not finite. Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
-        )
+def check_finite(parts: Parts, is_finite: Any, what: str, *names: str) -> None:
+    """Raise a NotFiniteError that says what is not finite, why, and the remedy.
+
+    Args:
+        parts: the model's.
+        is_finite: whether all numbers are.
+        what: they are, with its verb.
+        names: of the parts that made them, whose weights are looked at if they are not.
+    """
+    if ops.convert_to_numpy(is_finite):
+        return
+    dtype = parts.dtype_policy.compute_dtype
+    remedy = "Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
+    for name in names:
+        network = vars(parts).get(name)
+        if isinstance(network, Block) and (found := unsound_weight(network, dtype)):
+            key, value = found
+            if np.isfinite(value):
+                said = f"`{key}` of the {name} is too large, {value}"
+                raise NotFiniteError(f"{what} not finite: {said}. {remedy}")
+            raise NotFiniteError(
+                f"{what} not finite: the weight `{key}` of the {name} is {value}. If nobody changed "
+                f"it, the file is damaged: `{parts.model.checkpoint.path}`."
+            )
+    if dtype != "float16":
+        remedy = f"It overflows in {dtype}, though every weight is finite: try a lower guidance."
+    raise NotFiniteError(f"{what} not finite. {remedy}")
+
+
+def unsound_weight(network: Block, dtype: str) -> tuple[str, float] | None:
+    """The key and the value of the first weight that is not finite in this dtype."""
+    most = float(ml_dtypes.finfo(dtype).max)
+    for key, variable in keys(network).items():
+        values = np.asarray(ops.convert_to_numpy(variable.value)).astype("float32")
+        bad = ~(np.abs(values) <= most)
+        if bad.any():
+            return key, float(values[bad][0])
+    return None
 
 
 def decode(parts: Parts, latents: np.ndarray) -> np.ndarray:
@@ -31,7 +65,7 @@ def decode(parts: Parts, latents: np.ndarray) -> np.ndarray:
 
     def run(x: np.ndarray) -> np.ndarray:
         pixels, is_finite = parts.decode(x)
-        check_finite(is_finite, "The decoder's picture is")
+        check_finite(parts, is_finite, "The decoder's picture is", "decoder")
         return ops.convert_to_numpy(pixels)
 
     x = latents[None].astype("float32")
@@ -46,7 +80,10 @@ def encode_picture(parts: Parts, pixels: np.ndarray) -> np.ndarray:
     """pixels (H, W, 3) of 0..255 -> latents (h, w, C), large ones tile by tile."""
 
     def run(x: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(parts.encode_picture(x))
+        latents = ops.convert_to_numpy(parts.encode_picture(x))
+        finite = np.isfinite(latents).all()
+        check_finite(parts, finite, "The encoded picture is", "image_encoder")
+        return latents
 
     x = pixels[None].astype("float32")
     if x.shape[1] * x.shape[2] <= TILED_ABOVE:

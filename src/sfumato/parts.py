@@ -30,6 +30,11 @@ class Parts:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
+    def require(self, name: str) -> None:
+        """Raise a CheckpointError if a part is neither loaded nor in the model's files."""
+        if name not in vars(self):
+            self.model.checkpoint.shapes(name)
+
     # Networks
 
     @cached_property
