@@ -31,27 +31,27 @@ def check_finite(parts: Parts, is_finite: Any, what: str, *names: str) -> None:
     """
     if ops.convert_to_numpy(is_finite):
         return
-    dtype = parts.dtype_policy.compute_dtype
+    found = [vars(parts).get(name) for name in names]
+    networks = {n: each for n, each in zip(names, found, strict=True) if isinstance(each, Block)}
+    policy = parts.dtype_policy.compute_dtype
+    dtype = next((network.compute_dtype for network in networks.values()), policy)
     remedy = "Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
-    for name in names:
-        network = vars(parts).get(name)
-        if isinstance(network, Block) and (found := unsound_weight(network, dtype)):
-            key, value = found
-            if np.isfinite(value):
-                said = f"`{key}` of the {name} is too large, {value}"
-                raise NotFiniteError(f"{what} not finite: {said}. {remedy}")
-            raise NotFiniteError(
-                f"{what} not finite: the weight `{key}` of the {name} is {value}. If nobody changed "
-                f"it, the file is damaged: `{parts.model.checkpoint.path}`."
-            )
+    for name, network in networks.items():
+        if weight := unsound_weight(network):
+            said = f"the weight `{weight[0]}` of the {name} is {weight[1]}"
+            if dtype == "float16" and not np.isnan(weight[1]):
+                raise NotFiniteError(f"{what} not finite: {said}, too large. {remedy}")
+            file = parts.model.checkpoint.path
+            why = f"If nobody changed it, the file is damaged: `{file}`."
+            raise NotFiniteError(f"{what} not finite: {said}. {why}")
     if dtype != "float16":
         remedy = f"It overflows in {dtype}, though every weight is finite: try a lower guidance."
     raise NotFiniteError(f"{what} not finite. {remedy}")
 
 
-def unsound_weight(network: Block, dtype: str) -> tuple[str, float] | None:
-    """The key and the value of the first weight that is not finite in this dtype."""
-    most = float(ml_dtypes.finfo(dtype).max)
+def unsound_weight(network: Block) -> tuple[str, float] | None:
+    """The key and the value of the first weight that is not finite where the network computes."""
+    most = float(ml_dtypes.finfo(network.compute_dtype).max)
     for key, variable in keys(network).items():
         values = np.asarray(ops.convert_to_numpy(variable.value)).astype("float32")
         bad = ~(np.abs(values) <= most)
