@@ -60,7 +60,8 @@ def model(monkeypatch):
     """The fake in place of a real model."""
     fake = FakeModel()
 
-    def open_model(name, dtype, *size):
+    def open_model(name, dtype, *size, prediction=None):
+        model.prediction = prediction
         fake.loaded.append((name, dtype, *size))
         return fake
 
