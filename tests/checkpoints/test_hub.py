@@ -194,7 +194,7 @@ def test_a_presets_name_comes_before_a_folder(tmp_path, monkeypatch, cache):
     save_diffusers("sd1.4", tiny_models.networks("1.x"))
     with (
         pytest.raises(FileNotFoundError),
-        pytest.warns(UserWarning, match=r"'sd1\.4' is the preset.* is \./sd1\.4"),
+        pytest.warns(UserWarning, match=r"'sd1\.4' is a preset's name.* is \./sd1\.4"),
     ):
         resolve("sd1.4", offline=True)
     assert resolve("./sd1.4", offline=True).preset is None

@@ -35,6 +35,7 @@ class FakeModel:
     quantized: str | None = None
     on_step: Any = None  # called with each step
     has_previews: bool = True
+    prediction: str | None = None
 
     def quantize(self, mode):
         self.quantized = mode
@@ -61,7 +62,7 @@ def model(monkeypatch):
     fake = FakeModel()
 
     def open_model(name, dtype, *size, prediction=None):
-        model.prediction = prediction
+        fake.prediction = prediction
         fake.loaded.append((name, dtype, *size))
         return fake
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -239,12 +240,18 @@ def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[st
         "embeddings.token_embedding.weight": "text_encoder",
     }
     part = next((part for mark, part in marks.items() if mark in tensors), None)
-    if part is None:
+    if part is None or any(name.startswith("controlnet_") for name in tensors):
         raise CheckpointError(f"`{path}` holds {nature.of_names(tensors)}.")
     config = (path if path.is_dir() else path.parent) / "config.json"
     said: dict[str, Any] = {}
     if path.is_dir() or folders.choose([path.name]):  # not the settings of some other file
         said = checked(part, folders.read_settings(config), config)
+    if part == "vae" and not said:
+        warnings.warn(
+            f"`{path}` does not say its scaling factor: it is taken for 0.18215, as in 1.x and 2.x "
+            "(XL: 0.13025). A config.json beside diffusion_pytorch_model.safetensors says it",
+            stacklevel=2,
+        )
     own = {name: each for name, each in tensors.items() if not compvis.IGNORED.match(name)}
     parts = _split({part: folders.obeying(said, folders.native(part, own))})
     return parts, {part: said} if said else {}

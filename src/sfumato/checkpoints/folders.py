@@ -64,6 +64,9 @@ def _settings(folder: Path, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
     files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
     files["index"] = folder / "model_index.json"
     said = {part: read_settings(file) for part, file in files.items()}
+    if "unet" not in parts and said["index"].get("transformer"):
+        name = said["index"].get("_class_name")
+        raise CheckpointError(f"`{folder}` is a {name}, not a model of 1.x, 2.x or XL.")
 
     scheduler = said["index"].get("scheduler")
     if isinstance(scheduler, list) and scheduler[-1]:  # comes before the scheduler's own word

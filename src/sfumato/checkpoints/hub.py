@@ -73,7 +73,8 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
         if not (address and address.preset):
             return Source(path, None, presets.public_name(text))
         warnings.warn(
-            f"{text!r} is the preset of this name. What lies at `{path}` is ./{path}", stacklevel=3
+            f"{text!r} is a preset's name and means it; what lies here under that name is ./{text}",
+            stacklevel=3,
         )
     if address is None:
         what = "no address of the Hub" if re.match(r"\w+://", text) else "no such file or folder"
@@ -84,7 +85,7 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
         if address.preset or "://" in text:
             raise
         here = f"There is no file or folder {text!r} in `{Path.cwd()}` either."
-        raise FileNotFoundError(f"{error} {here}") from error
+        raise FileNotFoundError(f"{error} {here}") from error.__cause__
 
 
 def find_address(name: str) -> Address | None:
@@ -94,8 +95,8 @@ def find_address(name: str) -> Address | None:
     """
     if preset := presets.find(name):
         return Address(preset.repository, preset.revision, preset=preset)
-    text = name.removeprefix(os.environ.get("HF_ENDPOINT", "").rstrip("/") + "/")
-    text = re.sub(rf"^(https?://)?(www\.)?({HOSTS})/|^hf://", "", text)
+    mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "hf:/"
+    text = re.sub(rf"^(https?://)?(www\.)?({HOSTS})/|^hf://|^{re.escape(mirror)}/", "", name)
     if text != name:  # a URL
         text = unquote(text)
     word, revision = r"[A-Za-z0-9][\w.-]*", r"(refs/(pr|convert|heads|tags)/)?[\w.-]+"

@@ -6,7 +6,7 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -168,7 +168,8 @@ class Model:
 
     def image_encoder(self, dtype: Any = None) -> ImageEncoder:
         self.checkpoint.shapes("image_encoder")
-        network = ImageEncoder(self.autoencoder_config, dtype, "image_encoder")
+        config = self.checkpoint.autoencoder_config("image_encoder")
+        network = ImageEncoder(config, dtype, "image_encoder")
         fill(network, self.checkpoint.parts["image_encoder"])
         return network
 
@@ -188,6 +189,10 @@ def open_model(
             warning says so.
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
     """
+    kinds = get_args(Prediction)
+    if prediction not in (None, *kinds):
+        must = f"`prediction` must be one of {', '.join(kinds)}"
+        raise ValueError(f"{must}. Received: prediction={prediction!r}")
     path, preset, public_name = resolve(name, offline)
     checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
     if not (preset or prediction or checkpoint.prediction) and "unet" in checkpoint.parts:
