@@ -114,6 +114,7 @@ def begin(
     encoder: Encode | None = None,
 ) -> Loop:
     """Do everything that comes before the loop; the arguments are those of ``stream``."""
+    parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     if any(single.batch_key != first.batch_key for single in singles):
         raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
@@ -155,6 +156,8 @@ def encode(parts: Parts, texts: Sequence[str]) -> Encoded:
             tokens.append(parts.tokenizer_2(text, length))
         parts.check_tokens(tokens)
         found[text] = [ops.convert_to_numpy(x) for x in parts.encode_text(tokens)]
+        finite = all(np.isfinite(x).all() for x in found[text])
+        check_finite(parts, finite, "The encoded text is", "text_encoder", "text_encoder_2")
     context, pooled = (np.concatenate([found[text][i] for text in texts]) for i in (0, 1))
     return Encoded(context, pooled)
 
@@ -259,7 +262,8 @@ def report(
 ) -> Iterator[Step]:
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
     step = int(plan.step[evaluation]) + 1
-    check_finite(is_finite, f"The latents of step {step} of {plan.steps} are")
+    what = f"The latents of step {step} of {plan.steps} are"
+    check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
         yield Step(step, plan.steps, denoised, parts.model.preview_factors)
 

@@ -118,6 +118,11 @@ class Parts:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, lock=threading.RLock(), _programs={})
 
+    def require(self, name: str) -> None:
+        """Raise a CheckpointError if a part is neither loaded nor in the model's files."""
+        if name not in vars(self):
+            self.model.checkpoint.shapes(name)
+
     # Networks
 
     @part("a Tokenizer, or a function of text and length", callable)
@@ -130,11 +135,11 @@ class Parts:
         return self._tokenizer("tokenizer_2", self.model.pad_tokens[-1])
 
     def _tokenizer(self, part: str, pad_token: int) -> Tokenizer:
-        """CLIP's own, unless the model's folder adds tokens to it (textual inversion)."""
-        folder = self.model.checkpoint.path / part
-        if (folder / "added_tokens.json").exists():
-            return Tokenizer.from_folder(folder)
-        return Tokenizer(pad_token)
+        """The folder's, or CLIP's own where the model has none; its words must have embeddings."""
+        tokenizer = Tokenizer.from_folder(self.model.checkpoint.path / part, pad_token)
+        encoder = part.replace("tokenizer", "text_encoder")
+        self.model.check_words(encoder, len(tokenizer))
+        return tokenizer
 
     @part("a TextEncoder", lambda value: isinstance(value, TextEncoder))
     def text_encoder(self) -> TextEncoder:

@@ -47,6 +47,10 @@ def _generate() -> Parser:
             help=spec.help,
         )
 
+    predictions = ("epsilon", "v_prediction", "sample")
+    prediction_help = "what MODEL's network predicts, where its files do not say it"
+    add("which model", "--prediction", choices=predictions, metavar="KIND", help=prediction_help)
+
     _add_outputs(parser, _typed(read, "batch", fields["count"]))
     parser.add("what comes out", "-h", "--help", action="help", help="this")
     return parser

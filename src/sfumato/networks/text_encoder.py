@@ -11,7 +11,7 @@ from keras import ops
 
 from sfumato import kernels
 from sfumato.kernels import Tensor, attention
-from sfumato.networks.configs import END_OF_TEXT, TextEncoderConfig
+from sfumato.networks.configs import TextEncoderConfig
 from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
 from sfumato.networks.network import Block, Network, keys
 
@@ -107,7 +107,7 @@ class TextEncoder(Network):
             before_last, x = x, layer(x)
         x = self.final_layer_norm(x)
 
-        ends = ops.argmax(ops.cast(tokens == END_OF_TEXT, "int32"), axis=1)
+        ends = ops.argmax(ops.cast(tokens == self.config.end_of_text, "int32"), axis=1)
         pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)  # (B, C)
         if self.config.projection:
             pooled = self.text_projection(pooled)
