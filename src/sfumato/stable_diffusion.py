@@ -140,7 +140,7 @@ class StableDiffusion(KerasCVMethods):
     def completed(self, request: str | Request, **fields: Any) -> Request:
         """The request that ``generate`` works on, with nothing left open."""
         if isinstance(request, Request):
-            request = Request(**vars(request) | fields)
+            request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
         own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}

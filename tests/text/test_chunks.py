@@ -20,7 +20,7 @@ def chunks(text: str, tokenizer: Tokenizer = ENDS, length: int = 77) -> list[Chu
 
 
 def words(chunk: Chunk) -> list[int]:
-    return chunk.tokens[1 : chunk.count + 1].tolist()
+    return chunk.tokens[1 : chunk.size + 1].tolist()
 
 
 def test_weights_stand_at_their_tokens() -> None:
@@ -45,7 +45,7 @@ def test_one_chunk_is_what_the_tokenizer_gives(tokenizer: Tokenizer, count: int)
     (row,) = tokenizer(text)
     np.testing.assert_array_equal(chunk.tokens, row)
     assert chunk.is_plain
-    assert chunk.count == count
+    assert chunk.size == count
 
 
 def test_a_full_chunk_goes_on() -> None:

@@ -35,6 +35,8 @@ def _generate() -> Parser:
     add(what, "--size", type=_typed(read_size), metavar="SIZE", help=size_help)
 
     for name, spec in fields.items():
+        if not spec.group:
+            continue
         flag = f"--{name.replace('_', '-')}"
         add(
             spec.group,

@@ -19,7 +19,7 @@ class Chunk(NamedTuple):
 
     tokens: np.ndarray  # (T,) int32: a start marker, up to T - 2 tokens, an end marker, padding
     weights: np.ndarray  # (T,) float32; markers and padding have 1
-    count: int  # of the tokens between the markers
+    size: int  # of the text: the tokens between the markers
 
     @property
     def is_plain(self) -> bool:

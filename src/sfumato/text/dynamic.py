@@ -61,7 +61,8 @@ def draw(template: str, seed: object, wildcards: Mapping[str, Sequence[str]] | N
         wildcards: the lines of each list, by name; without any, `__name__` is ordinary text.
 
     Raises:
-        ValueError: there is no such list, or lists name one another without an end.
+        ValueError: there is no such list, or lists name one another without an end. Its words say
+            what wildcards must do.
 
     Example:
         >>> draw("a {red|green} apple", seed=3) in ("a red apple", "a green apple")
@@ -92,15 +93,14 @@ def draw(template: str, seed: object, wildcards: Mapping[str, Sequence[str]] | N
         else:
             waiting += [(part, depth) for part in reversed(node)]
         if depth > DEPTH or room < 0:
-            raise ValueError("wildcards must not name one another without an end")
+            raise ValueError("not name one another without an end")
     # A brace that is left has no partner, and shall find none when the text is drawn again.
     return _BRACE.sub(lambda m: m[0] if len(m[0]) > 1 else f"\\{m[0]}", "".join(texts))
 
 
 def _line(lists: Mapping[str, Sequence[str]], name: str, dice: random.Random) -> str:
     if not (lines := lists.get(name)):
-        known = ", ".join(sorted(lists)[:20])
-        raise ValueError(f"the wildcard must be one of {known}. Received: __{name}__")
+        raise ValueError(f"have a list called {name}")
     return lines[int(dice.random() * len(lines))]
 
 
