@@ -12,7 +12,8 @@ import numpy as np
 
 from sfumato import generation
 from sfumato.checkpoints import Model
-from sfumato.generation import Encoded, Step
+from sfumato.encoding import Encoded, Encoder
+from sfumato.generation import Step
 from sfumato.kerascv import arguments
 from sfumato.parts import Parts
 from sfumato.picture import Picture
@@ -85,11 +86,11 @@ class KerasCVMethods:
 
         A prompt of more than 77 tokens warns and names what was cut.
         """
-        return generation.encode(self.parts, arguments.prompts(prompt)).context
+        return Encoder(self.parts)(arguments.prompts(prompt)).context
 
     def pool_text(self, prompt: str | Sequence[str]) -> Any:
         """Pool prompts as XL reads them, float32 (P, C): ``pooled_text``."""
-        return generation.encode(self.parts, arguments.prompts(prompt)).pooled
+        return Encoder(self.parts)(arguments.prompts(prompt)).pooled
 
     def generate_image(
         self,

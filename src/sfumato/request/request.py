@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sfumato.request.fields import Record, RequestError, declared, read, specs
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,6 @@ LAST_SEED = 2**64 - 1
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
-TEMPLATES = {"prompt": "template", "negative_prompt": "negative_template"}
 
 what = partial(declared, group="what to paint")
 which = partial(declared, group="which model")
@@ -174,8 +174,6 @@ class Request(Record):
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed, its words drawn by it."""
-        from sfumato.request.words import drawn
-
         return [drawn(single) for single in self.batches(1)]
 
     def batches(self, size: int) -> Iterator[Request]:

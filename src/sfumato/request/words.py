@@ -10,6 +10,9 @@ from sfumato.request.fields import RequestError
 if TYPE_CHECKING:
     from sfumato.request.request import Request
 
+TEMPLATES = {"prompt": "template", "negative_prompt": "negative_template"}
+"""The fields whose words are drawn, and those that keep what they were drawn from."""
+
 
 def drawn(request: Request) -> Request:
     """The request with its words drawn by its seed, and the templates noted.
@@ -17,8 +20,6 @@ def drawn(request: Request) -> Request:
     Raises:
         RequestError: a prompt names a wildcard that is not there.
     """
-    from sfumato.request.request import TEMPLATES
-
     words = "".join(getattr(request, name) or "" for name in TEMPLATES)
     if request.prompt_syntax == "plain" or not (request.wildcards or "{" in words):
         return request

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sfumato.text.emphasis import Section
+from sfumato.text.emphasis import Section, sections_of
 from sfumato.text.tokenizer import Tokenizer
 
 BACKTRACK = 20
@@ -24,6 +24,15 @@ class Chunk(NamedTuple):
     @property
     def is_plain(self) -> bool:
         return bool((self.weights == 1).all())
+
+
+def chunks_of(
+    text: str, tokenizer: Tokenizer, length: int, syntax: str, emphasis: str
+) -> list[Chunk]:
+    """The chunks of a text in one of the grammars of `wording`."""
+    if syntax == "plain":
+        return [cut(text, tokenizer, length)]
+    return chunked(sections_of(text, emphasis), tokenizer, length)
 
 
 def chunked(sections: Sequence[Section], tokenizer: Tokenizer, length: int = 77) -> list[Chunk]:

@@ -69,6 +69,16 @@ def render(sections: tuple[Section, ...]) -> str:
     return " BREAK ".join("".join(map(_written, section)) for section in sections)
 
 
+def sections_of(text: str, emphasis: str) -> tuple[Section, ...]:
+    """The sections of a text for a way of weighting; see `weighting`."""
+    if emphasis == "none":
+        return ((Piece(text),),)
+    sections = parse(text)
+    if emphasis == "ignore":
+        return tuple(tuple(Piece(piece.text) for piece in section) for section in sections)
+    return sections
+
+
 def escape(text: str) -> str:
     """A text that `parse` reads as this one, without weights and sections."""
     text = re.sub(r"[\\()\[\]]", r"\\\g<0>", text)

@@ -1,18 +1,16 @@
-"""Weights of words: what they do to the vectors that a text encoder gives for its tokens."""
+"""Weights of words: what they do to the vectors that a text encoder gives for its tokens.
+
+- original: A1111's. Vectors times weights, and all of them scaled to their mean of before.
+- no_norm: A1111's "No norm". Vectors times weights.
+- comfyui: ComfyUI's. Each vector on the line from that of the empty prompt, at the weight.
+
+Two more use no weights. With "ignore" the grammar is read, with "none" brackets are ordinary
+characters.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-
-EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
-"""The ways of weighting.
-
-original: A1111's: vectors times weights, and all of them scaled to their mean of before.
-no_norm: A1111's "No norm": vectors times weights.
-comfyui: ComfyUI's: each vector on the line from the empty prompt's, at the weight.
-ignore: the grammar is read, and the weights are not used.
-none: brackets are ordinary characters.
-"""
 
 
 def weigh(

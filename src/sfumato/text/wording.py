@@ -1,13 +1,14 @@
-"""The words of a picture, step by step."""
+"""The words of a picture, step by step.
+
+There are two grammars. "a1111" is that of `schedules` and `emphasis`, for prompts of any length.
+"plain" is none: a prompt is what it says, cut at 77 tokens.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from sfumato.text.schedules import joined, scheduled
-
-SYNTAXES = ("a1111", "plain")
-"""The grammars of prompts; "plain" is none: a prompt is what it says, cut at 77 tokens."""
 
 
 class Wording(NamedTuple):
