@@ -289,7 +289,7 @@ def by_hand(
         ("a [cat:dog:2]", [{"a cat": 1.0}] * 2 + [{"a dog": 1.0}] * 4),
         ("a [dog:0.5]", [{"a ": 1.0}] * 3 + [{"a dog": 1.0}] * 3),
         ("a [cat|dog]", [{"a cat": 1.0}, {"a dog": 1.0}] * 3),
-        ("a cat:0.6 AND a dog", [{"a cat": 0.6, " a dog": 1.0}] * 6),
+        ("a cat:0.6 AND a dog", [{"a cat": 0.6, "a dog": 1.0}] * 6),
         (
             "a cat AND [a dog:night:1]:-0.5",
             [{"a cat": 1.0, "a dog": -0.5}] + [{"a cat": 1.0, "night": -0.5}] * 5,

@@ -64,17 +64,17 @@ def test_the_grammar(text: str, found: list[tuple[int, str]]) -> None:
 def test_joined_by_and() -> None:
     assert joined("a cat") == [("a cat", 1.0)]
     assert joined("a cat :1.2 AND a dog AND a penguin :-2.2") == [
-        *(("a cat", 1.2), (" a dog", 1.0), (" a penguin", -2.2)),
+        *(("a cat", 1.2), ("a dog", 1.0), ("a penguin", -2.2)),
     ]
     assert joined("16:9") == [("16:9", 1.0)]  # one prompt has no weight to have
-    assert joined("SAND AND a\\ND") == [("SAND", 1.0), (" a\\ND", 1.0)]
-    assert joined("a AND b:x") == [("a", 1.0), (" b:x", 1.0)]
+    assert joined("SAND AND a\\ND") == [("SAND", 1.0), ("a\\ND", 1.0)]
+    assert joined("a AND b:x") == [("a", 1.0), ("b:x", 1.0)]
 
 
 def test_wordings() -> None:
     found = wordings("a [b:c:1] AND d:2", "[e|f]", 3)
     assert [words.texts for words in found] == [
-        *(("a b", " d", "e"), ("a c", " d", "f"), ("a c", " d", "e")),
+        *(("a b", "d", "e"), ("a c", "d", "f"), ("a c", "d", "e")),
     ]
     assert [weight for _, weight in found[0].prompts] == [1.0, 2.0]
     assert wordings("[a|b] AND c", "", 2, "plain") == [((("[a|b] AND c", 1.0),), "")] * 2

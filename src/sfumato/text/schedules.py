@@ -113,7 +113,7 @@ def joined(text: str) -> list[tuple[str, float]]:
 
     Example:
         >>> joined("a cat:1.2 AND a dog")
-        [('a cat', 1.2), (' a dog', 1.0)]
+        [('a cat', 1.2), ('a dog', 1.0)]
     """
     texts = _AND.split(text)
     if len(texts) == 1:
@@ -124,7 +124,7 @@ def joined(text: str) -> list[tuple[str, float]]:
 def _weighted(text: str) -> tuple[str, float]:
     words, colon, end = text.rpartition(":")
     weight = number(end) if colon else None
-    return (text.rstrip(), 1.0) if weight is None else (words.rstrip(), weight)
+    return (text.strip(), 1.0) if weight is None else (words.strip(), weight)
 
 
 def _parse(text: str) -> Node:
