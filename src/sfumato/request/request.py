@@ -62,17 +62,17 @@ class Request(Record):
     )
     prompt_syntax: str = what(
         *("a1111", Choice(("a1111", "plain")), "Prompt syntax"),
-        "a1111: (weights:1.3), [from:to:0.5], {draw|one}, AND, BREAK; plain [a1111]",
+        "the grammar of the words: weights, changes, draws (a1111), or plain [a1111]",
     )
     emphasis: str = what(
         *("original", Label(EMPHASES), "Emphasis"),
-        f"what weights do: {', '.join(EMPHASES)} [original]",
+        "how weights act, such as no_norm or comfyui [original]",
     )
     clip_skip: int = what(
         1, Whole(1), "Clip skip", "the layer of the text encoder, counted from the last one [1]"
     )
     wildcards: Mapping[str, tuple[str, ...]] = what(
-        {}, Wildcards(), "", "folder of lists to draw __name__ from [none]"
+        {}, Wildcards(), "", "folder of lists to draw words from [none]"
     )
     width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
