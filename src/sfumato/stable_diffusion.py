@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sfumato import checkpoints, generation, presets, runtime
-from sfumato.autoencoding import NotFiniteError
+from sfumato.explanation import Explanation, explain
+from sfumato.finite import NotFiniteError
 from sfumato.generation import Step
 from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
@@ -144,12 +145,27 @@ class StableDiffusion(KerasCVMethods):
         A loop that ends early cancels the rest.
         """
         completed = self.completed(request, **fields)
-        return generation.stream(self.parts, [completed], encoder=self._encode)
+        return generation.stream(self.parts, [completed], encoder=self._own_encoder())
+
+    def explain(self, request: str | Request, **fields: Any) -> Explanation:
+        """What the model reads of the words: chunks, tokens, weights, and at which steps.
+
+        Takes what ``generate`` takes, and loads no network. ``print`` shows it.
+
+        Example:
+            >>> print(load("mini").explain("a (red:1.3) apple", negative_prompt="", seed=1))
+            20 steps, 1 x 75 tokens
+            prompt, steps 1-20: a (red:1.3) apple
+                3  a · red 1.3 · apple
+            negative prompt, steps 1-20:
+                0
+        """
+        return explain(self.parts, self.completed(request, **fields))
 
     def completed(self, request: str | Request, **fields: Any) -> Request:
         """The request that ``generate`` works on, with nothing left open."""
         if isinstance(request, Request):
-            request = Request(**vars(request) | fields)
+            request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
         own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import small_pipelines
 
-from sfumato.autoencoding import check_finite
+from sfumato.finite import check_finite
 from sfumato.networks.network import keys
 from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, Step
 

@@ -206,7 +206,7 @@ def open_model(
 def open_path(path: Path, preset: Preset, prediction: Prediction | None, name: str) -> Model:
     """The model at a path that is known; the arguments are ``Model``'s."""
     checkpoint = open_checkpoint(path, preset.variant or None)
-    is_known = preset is not CUSTOM or prediction or checkpoint.prediction
+    is_known = preset != CUSTOM or prediction or checkpoint.prediction
     if not is_known and "unet" in checkpoint.parts:
         prediction = _likely_prediction(checkpoint)
     if preset.shares:

@@ -6,7 +6,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sfumato._backend import import_keras
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
         with Interruption() as interruption:
             for prompt in asked.prompts:
-                for batch in replace(request, prompt=prompt).batches(options.batch):
+                for batch in request.changed(prompt=prompt).batches(options.batch):
                     interruption.check()
                     start = time.perf_counter()
                     painted = _painted(model, batch, progress, film, interruption)

@@ -99,11 +99,15 @@ class TextEncoder(Network):
             kernels.store(variable, value)
         return network
 
-    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
+    def encode(self, tokens: Tensor, clip_skip: int = 1) -> tuple[Tensor, Tensor]:
+        """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token.
+
+        ``clip_skip`` is the layer that counts as the last one, from the end: 1 is the last.
+        """
         x = self.embeddings(tokens)  # (B, T, C)
         before_last = x
-        for layer in self.encoder.layers:
+        layers = self.encoder.layers
+        for layer in layers[: len(layers) + 1 - clip_skip]:
             before_last, x = x, layer(x)
         x = self.final_layer_norm(x)
 
