@@ -129,7 +129,16 @@ def test_previews_come_near_to_the_picture(sfumato):
 
 
 def test_a_prompt_that_is_too_long_warns_and_names_what_is_cut(sfumato, model):
-    done = sfumato("generate", "apple " * 80 + "unreachable", "--model", model, "--steps", "1")
+    done = sfumato(
+        "generate",
+        "apple " * 80 + "unreachable",
+        "--model",
+        model,
+        "--steps",
+        "1",
+        "--prompt-syntax",
+        "plain",
+    )
     assert done.code == 0
     assert done.err.startswith("sfumato: warning: ")
     assert "unreachable" in done.err
