@@ -79,12 +79,10 @@ class Encoder:
         rows = [chunks_of(text, t, self.length, *self.reading[:2]) for t in self.tokenizers]
         for row, empty in zip(rows, self.empty(), strict=True):
             row += [empty] * (self.count - len(row))
-        found = [self.run(chunks) for chunks in zip(*rows, strict=True)]
-        contexts = [
-            self.weighed(context, chunks)
-            for (context, _), chunks in zip(found, zip(*rows, strict=True), strict=True)
-        ]
-        return np.concatenate(contexts, axis=1), found[0][1]
+        chunks = [*zip(*rows, strict=True)]  # of all text encoders
+        contexts, pooled = zip(*map(self.run, chunks), strict=True)
+        weighed = [self.weighed(*pair) for pair in zip(contexts, chunks, strict=True)]
+        return np.concatenate(weighed, axis=1), pooled[0]
 
     def empty(self) -> list[Chunk]:
         """The chunk of the empty prompt for each text encoder."""
@@ -136,9 +134,10 @@ def extent(parts: Parts, request: Request) -> tuple[int, int]:
         return 1, 1
     words = words_of(request, request.plan(parts.model).steps)
     length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
+    read = {text for each in words for text in each.read(request.is_guided)}
     chunks = [
         chunks_of(text, tokenizer, length, *reading[:2])
-        for text in {text for each in words for text in each.texts}
+        for text in read
         for tokenizer in tokenizers(parts)
     ]
     return len(words[0].prompts), max(map(len, chunks))

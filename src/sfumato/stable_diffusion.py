@@ -142,7 +142,8 @@ class StableDiffusion(KerasCVMethods):
     def stream(self, request: str | Request, **fields: Any) -> Iterator[Step | Picture]:
         """Make pictures as ``generate`` does; yield each step, then each picture.
 
-        A loop that ends early cancels the rest.
+        Pictures that draw words of another length, in chunks, come in a batch of their own. A loop
+        that ends early cancels the rest.
         """
         completed = self.completed(request, **fields)
         return generation.stream(self.parts, [completed], encoder=self._own_encoder())

@@ -9,6 +9,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from keras import ops
 
 from sfumato.diffusion import PREDICTIONS, guide, scalings
+from sfumato.diffusion.denoisers import compose
 
 SIGMAS = np.array([0.0, 0.03, 1.0, 14.6, 4096.0])
 
@@ -67,3 +68,16 @@ def test_guidance_rescale_of_nothing_as_a_tensor_changes_nothing() -> None:
     cond, uncond = np.random.default_rng(3).normal(size=(2, 2, 6)).astype(np.float32)
     guided = guide(cond, uncond, 3.0, ops.convert_to_tensor(0.0))
     np.testing.assert_allclose(ops.convert_to_numpy(guided), guide(cond, uncond, 3.0), rtol=1e-6)
+
+
+def test_composed_prompts_add_up_their_directions() -> None:
+    random = np.random.default_rng(4)
+    conds, uncond = random.normal(size=(6, 2, 2, 4)), random.normal(size=(2, 2, 2, 4))
+    weights = np.array([[1.0, 0.5], [-0.3, 2.0], [0.25, 0.0]])  # of three prompts for two pictures
+    composed = compose(conds, uncond, weights)
+    for i in range(2):
+        directions = [weights[k, i] * (conds[2 * k + i] - uncond[i]) for k in range(3)]
+        np.testing.assert_allclose(composed[i], uncond[i] + sum(directions))
+    mean = compose(conds, None, np.full((3, 2), 1 / 3))
+    np.testing.assert_allclose(mean, conds.reshape(3, 2, 2, 2, 4).mean(axis=0))
+    np.testing.assert_allclose(compose(conds[:2], uncond, np.ones((1, 2))), conds[:2], atol=1e-15)

@@ -324,6 +324,11 @@ def test_prompts_without_guidance_are_averaged(model: StableDiffusion) -> None:
     assert np.isfinite(paint(model, "a:1 AND b:-1", guidance=1.0)).all()
 
 
+def test_a_negative_prompt_that_is_not_read_adds_no_chunk(model: StableDiffusion) -> None:
+    alone = paint(model, guidance=1.0)
+    assert np.array_equal(paint(model, guidance=1.0, negative_prompt="a BREAK b"), alone)
+
+
 def test_guidance_in_the_middle_of_several_prompts(model: StableDiffusion) -> None:
     fields = {"guidance": 7.5, "guidance_interval": (0.0, 0.5)}
     twice = paint(model, f"{PROMPT}:0.5 AND {PROMPT}:0.5", **fields)

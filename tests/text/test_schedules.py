@@ -73,9 +73,10 @@ def test_joined_by_and() -> None:
 
 def test_wordings() -> None:
     found = wordings("a [b:c:1] AND d:2", "[e|f]", 3)
-    assert [words.texts for words in found] == [
+    assert [words.read(guided=True) for words in found] == [
         *(("a b", "d", "e"), ("a c", "d", "f"), ("a c", "d", "e")),
     ]
+    assert found[0].read(guided=False) == ("a b", "d")
     assert [weight for _, weight in found[0].prompts] == [1.0, 2.0]
     assert wordings("[a|b] AND c", "", 2, "plain") == [((("[a|b] AND c", 1.0),), "")] * 2
 

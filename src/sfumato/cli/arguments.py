@@ -169,9 +169,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "generate": Command("make pictures from words", _generate),
-    "explain": Command("show what a model reads of a prompt", _explain),
     "models": Command("list, fetch, remove and check models", _models),
     "info": Command("print the recipe that a picture carries", _info),
+    "explain": Command("show what a model reads of a prompt", _explain),
 }
 
 OVERVIEW = """\

@@ -27,11 +27,12 @@ class Film:
         self.preview = preview
         self.gif = gif
         self.frames: list[np.ndarray] = []
+        self.kept = 0  # pictures of the batch whose steps were shown
 
     def show(self, step: Step) -> None:
         """Take the preview of a step; of a batch all pictures in a row."""
         if step.step == 1:
-            self.frames = []
+            self.frames, self.kept = [], 0
         if not (self.preview or self.gif):
             return
         images = step.preview()  # (B, h, w, 3)
@@ -47,14 +48,15 @@ class Film:
             B, h, w, _ = images.shape
             save(self.preview, images.swapaxes(0, 1).reshape(h, B * w, 3))
 
-    def keep(self, number: int, picture: Picture) -> None:
-        """Write the animation that ends in a picture, the ``number``-th of its batch."""
+    def keep(self, picture: Picture) -> None:
+        """Write the animation that ends in a picture, the next one of its batch."""
         if not self.gif:
             return
         from sfumato.pictures import save_animation
 
         H, W = picture.pixels.shape[:2]
-        images = [_enlarged(frame[number], H, W) for frame in self.frames]
+        images = [_enlarged(frame[self.kept], H, W) for frame in self.frames]
+        self.kept += 1
         with claim_file(self.gif) as path:
             save_animation(path, [*images, picture.pixels])
 

@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
                     interruption.check()
                     start = time.perf_counter()
                     painted = _painted(model, batch, progress, film, interruption)
-                    for number, picture in enumerate(painted):
+                    for picture in painted:
                         path = _save(picture, options)
-                        film.keep(number, picture)
+                        film.keep(picture)
                         seconds = (time.perf_counter() - start) / batch.count
                         line = _line(path, picture, seconds) if options.json else str(path)
                         progress.write(line)

@@ -18,9 +18,10 @@ class Wording(NamedTuple):
     """One, or those that AND joins, each with its weight."""
     negative: str
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return (*(text for text, _ in self.prompts), self.negative)
+    def read(self, guided: bool) -> tuple[str, ...]:
+        """The texts that are read with guidance, or without."""
+        texts = tuple(text for text, _ in self.prompts)
+        return (*texts, self.negative) if guided else texts
 
 
 def wordings(prompt: str, negative: str, steps: int, syntax: str = "a1111") -> list[Wording]:

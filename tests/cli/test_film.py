@@ -1,0 +1,31 @@
+"""Animations of pictures that are made in several batches."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from sfumato.cli.film import Film
+
+
+def step(number, shades):
+    images = np.broadcast_to(np.array(shades, "uint8")[:, None, None, None], (len(shades), 2, 2, 3))
+    return SimpleNamespace(step=number, steps=2, preview=lambda: images)
+
+
+def test_each_picture_has_the_steps_of_its_own_batch(tmp_path):
+    film = Film(None, tmp_path / "a.webp")
+    picture = SimpleNamespace(pixels=np.full((16, 16, 3), 255, "uint8"))
+    batches = [[10, 60], [110]]  # prompts of another length are a batch of their own
+    for shades in batches:
+        film.show(step(1, shades))
+        film.show(step(2, shades))
+        for _ in shades:
+            film.keep(picture)
+    for name, shade in (("a.webp", 10), ("a-2.webp", 60), ("a-3.webp", 110)):
+        with Image.open(tmp_path / name) as animation:
+            first = np.asarray(animation.convert("RGB"))
+            assert abs(int(first[0, 0, 0]) - shade) <= 3
+            assert animation.n_frames == 2  # equal frames are one
