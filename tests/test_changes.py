@@ -146,6 +146,24 @@ def test_every_variable_is_looked_at_and_no_value() -> None:
     assert same(found, contents([network]))
 
 
+def test_a_picture_of_more_steps_looks_no_more_often(
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Any] = []
+
+    def counted(networks: Any) -> Any:
+        looks.append(networks)
+        return contents(networks)
+
+    paint(model)
+    monkeypatch.setattr("sfumato.parts.contents", counted)
+    paint(model, num_steps=2)
+    few = len(looks)
+    paint(model, num_steps=7)
+    assert len(looks) == 2 * few
+    assert 0 < few < 7
+
+
 @pytest.mark.parametrize("value", [None, "vae.h5", 3])
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_no_part_is_refused_when_it_is_assigned(

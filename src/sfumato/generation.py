@@ -181,7 +181,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
 
     reuse, merging = request.feature_reuse, request.token_merging
     ways = evaluations(plan, request.is_guided, request.guidance_interval, reuse)
-    deep = None
+    evaluate, deep = parts.evaluate, None  # looked at once, not at every step
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
         told = conditioning(int(plan.step[j]), way.guided)
@@ -190,7 +190,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = parts.evaluate(
+        state, denoised, is_finite, kept = evaluate(
             state, table, noise, guidance, told, given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept
