@@ -350,6 +350,40 @@ plot_gallery([apple, 255 * mask, painted], rows=1, cols=3, titles=titles)
 # `image` and `mask` may also be files, and the command line has both: `--image FILE --mask FILE`.
 # `image_to_image` and `inpaint` do the same with arrays.
 #
+# ## Words with weights
+#
+# A prompt has a grammar, that of A1111's web UI. `(red:1.5)` is a stronger red, `(red:0.5)` a
+# weaker one. Here the background is weaker and stronger than usual. `mini` has read few prompts and
+# spreads each over all its words, so weights say less to it than to a large model.
+
+# %%
+weights = [0, 1, 2]
+hearts = [
+    model.generate(f"a heart (on a blue background:{weight})", seed=20)[0] for weight in weights
+]
+plot_gallery(hearts, rows=1, cols=3, titles=[f"weight {weight}" for weight in weights])
+
+# %% [markdown]
+# `AND` joins two prompts in one picture, each with a weight of its own:
+
+# %%
+prompts = ["a sunflower AND a butterfly:0.5", "a sunflower AND a butterfly", "a butterfly"]
+pictures = [model.generate(prompt, seed=7)[0] for prompt in prompts]
+plot_gallery(pictures, rows=1, cols=3, titles=[p.replace(" AND", "\nAND") for p in prompts])
+
+# %% [markdown]
+# Words may change on the way, `[a lemon:a heart:0.6]`, and a seed may draw some of them. The words
+# that were drawn are in the picture's request, and in its recipe. `explain` shows what the model
+# reads at which step:
+
+# %%
+pictures = model.generate("a {red|green|blue|yellow} {apple|balloon|star}", seed=2, count=4)
+plot_gallery(pictures, rows=1, cols=4, titles=[picture.request.prompt for picture in pictures])
+print(model.explain("[a lemon:a (red:1.3) heart:0.6]", guidance=1))
+
+# %% [markdown]
+# [Prompts](prompts.md) has the whole grammar.
+#
 # ## Random walks
 #
 # `text_to_image` is two calls, and you can put yourself in between: `encode_text` gives vectors,
@@ -375,6 +409,7 @@ print(save_animation("outputs/apple-to-balloon.webp", frames, fps=8, rubber_band
 #
 # ## Where to go next
 #
+# - [Prompts](prompts.md): weights, long prompts, words that change or are drawn
 # - [The algorithm](algorithm.md): how Stable Diffusion works, in depth
 # - [Samplers and schedules](samplers.md): every name, what it costs and where it comes from
 # - [Coming from KerasCV](migrating.md): what stays and what is better

@@ -1,6 +1,7 @@
-"""The pictures of algorithm.md, made by the library itself.
+"""The pictures of algorithm.md and prompts.md, made by the library itself.
 
     python docs/make_images.py                 with the bundled model
+    python docs/make_images.py prompts         those of one page
     python docs/make_images.py --preset NAME   with another one
 
 Run it again when the bundled model changes. The pictures of the guides come from make_guide.py.
@@ -177,7 +178,41 @@ def embedding(studio: Studio) -> Figure:
     return figure
 
 
-PICTURES = (latents, noise, steps, words, guidance, samplers, schedules, embedding)
+def weights(studio: Studio) -> Figure:
+    """Some words, weaker and stronger."""
+    strengths = (0, 0.5, 1, 1.5, 2, 2.5)
+    prompts = [f"a heart (on a blue background:{weight})" for weight in strengths]
+    pictures = [studio.paint(prompt, seed=20) for prompt in prompts]
+    return gallery(pictures, [f"(...:{weight})" for weight in strengths])
+
+
+def changes(studio: Studio) -> Figure:
+    """Words that change on the way, earlier and later."""
+    prompts = [f"[a lemon:a red heart:{when}]" for when in (0, 4, 8, 12, 14, 20)]
+    pictures = [studio.paint(prompt) for prompt in prompts]
+    return gallery(pictures, [f"after step {prompt.split(':')[-1][:-1]}" for prompt in prompts])
+
+
+def joined(studio: Studio) -> Figure:
+    """Two prompts in one picture."""
+    strengths = (0, 0.5, 0.75, 1, 1.5, 2)
+    prompts = [f"a sunflower AND a butterfly:{weight}" for weight in strengths]
+    titles = [f"butterfly:{weight}" for weight in strengths]
+    return gallery([studio.paint(prompt) for prompt in prompts], titles)
+
+
+def drawn(studio: Studio) -> Figure:
+    """One template, six seeds."""
+    template = "a {red|green|blue|yellow} {apple|balloon|star|heart}"
+    pictures = studio.model.generate(template, seed=0, count=6)
+    titles = [f"seed {picture.request.seed}" for picture in pictures]
+    return gallery([picture.pixels for picture in pictures], titles)
+
+
+PICTURES = {
+    "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
+    "prompts": (weights, changes, joined, drawn),
+}
 
 
 def stretch(channel: np.ndarray) -> np.ndarray:
@@ -213,15 +248,17 @@ def gallery(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pages", nargs="*", default=[*PICTURES], help="which; default: all")
     parser.add_argument("--preset", default="mini", help="a preset, folder, file or repository")
     parser.add_argument("--folder", type=Path, default=IMAGES, help="where the pictures go")
     arguments = parser.parse_args()
     studio = Studio(arguments.preset)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for draw in PICTURES:
-        path = arguments.folder / f"algorithm-{draw.__name__}.webp"
-        draw(studio).savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.02)
-        print(path)
+    for page in arguments.pages:
+        for draw in PICTURES[page]:
+            path = arguments.folder / f"{page}-{draw.__name__}.webp"
+            draw(studio).savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.02)
+            print(path)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,11 @@ HEAD = """\
 - `request.to_json()` and `Request.from_json(values)` go to JSON and back. Pictures are data URLs of
   PNG files there. Names of files are refused, so that JSON of strangers reads no file.
 - `request.recipe()` and `Request.from_recipe(recipe, **changes)` go to a recipe and back. A recipe
-  has the size as `Size: 512x768`. It has neither pictures nor their number.
+  has the size as `Size: 512x768`. It has neither pictures nor their number, and no wildcards.
+- The words may have a grammar of their own: [Prompts](prompts.md).
 """
+
+NOTED = "Noted by the request itself"
 
 COLUMNS = """\
 | field | what it is | values | default | in a recipe |
@@ -48,7 +51,8 @@ def make_page() -> str:
     groups: dict[str, list[str]] = {}
     for name, spec in specs(Request).items():
         groups.setdefault(spec.group, []).append(row(name, spec))
-    tables = [f"## {group.capitalize()}\n\n{COLUMNS}{''.join(groups[group])}" for group in groups]
+    titles = {group: group.capitalize() or NOTED for group in groups}
+    tables = [f"## {titles[group]}\n\n{COLUMNS}{''.join(groups[group])}" for group in groups]
     return "\n".join([HEAD, *tables])
 
 

@@ -19,6 +19,12 @@ class FakeSettings:
     noise: dict[str, Any] = field(default_factory=dict)
     sees_masks: bool = False
     autoencoder_config: Any = field(default_factory=lambda: SimpleNamespace(downsampling=8))
+    family: Any = field(default_factory=lambda: SimpleNamespace(reads_any_layer=True))
+    checkpoint: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            text_encoder_config=lambda part: SimpleNamespace(layers=12)
+        )
+    )
 
     def schedule_for(self, sampler: str | None) -> str | None:
         return "sgm_uniform" if sampler is None else None

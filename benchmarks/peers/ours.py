@@ -112,7 +112,7 @@ class Runner(common.Runner):
         guidance = {} if guided else {"guidance": 1.0}
         request = model.completed(common.PROMPT, count=c.batch, steps=steps, seed=1, **guidance)
         loop = generation.begin(parts, request.singles())
-        conditioning, aids = loop.conditioning, loop.aids
+        conditioning, aids = loop.conditioning(0, guided), loop.aids
         if shallow:
             aids = aids._replace(deep=self.deep_features(conditioning.batch, loop.x.shape))
 

@@ -29,8 +29,8 @@ OURS = "sfumato jax"
 
 CASES = (
     {"model": "sd1.5", "batch": 1, "dtype": "float16"},
-    {"model": "sdxl", "batch": 1, "dtype": "float16"},
     {"model": "sd1.5", "batch": 3, "dtype": "float16"},
+    {"model": "sdxl", "batch": 1, "dtype": "float16"},
     {"model": "sd1.5", "batch": 1, "dtype": "bfloat16"},
     {"model": "sdxl", "batch": 1, "dtype": "bfloat16"},
     {"model": "sd1.5", "batch": 3, "dtype": "bfloat16"},
@@ -127,7 +127,7 @@ class Order:
 
     def variants(self) -> None:
         """The step of SD1.5 at batch 1 and 3 in other forms."""
-        for changes in (CASES[0], CASES[2]):
+        for changes in CASES[:2]:
             case = self.plan.case(**changes)
             for name, method, environment in VARIANTS:
                 if self.has_time("step", {**changes, "variant": name}, OURS):

@@ -14,6 +14,7 @@ BACKGROUNDS = {
     "pink": (248, 164, 196),
 }  # fmt: skip
 PAINTS = (*HUES, "brown", "black")
+OF_ONE_HUE = 0.3  # the share of a thing's pixels from which on it has a main hue
 
 
 def to_hsv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,19 +40,30 @@ def distance(hue: np.ndarray, other: float) -> np.ndarray:
     return np.mod(hue - other + 180, 360) - 180
 
 
+LIMITS = ((11, "red"), (39, "orange"), (68, "yellow"), (168, "green"), (245, "blue"),
+          (298, "purple"), (336, "pink"))  # fmt: skip
+"""Up to which hue what is neither pale nor dark is called what; beyond the last it is red."""
+
+
+def names_of(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The everyday names of colours, an array of strings."""
+    pale, reddish = saturation < 0.16, (hue < 15) | (hue >= 336)
+    dim = value < np.where(hue >= 14, 0.7, 0.78 - saturation / 2)
+    rules = [
+        (value < 0.22, "black"),
+        (pale & (value > 0.85), "white"),
+        (pale, "gray"),
+        (reddish & (saturation < 0.5) & (value > 0.75), "pink"),
+        (((hue < 40) | (hue > 355)) & dim, "brown"),
+        *((hue < limit, name) for limit, name in LIMITS),
+    ]
+    conditions, names = zip(*rules, strict=True)
+    return np.select(conditions, names, "red")
+
+
 def name_of(hue: float, saturation: float, value: float) -> str:
     """The everyday name of one colour."""
-    if value < 0.22:
-        return "black"
-    if saturation < 0.16:
-        return "white" if value > 0.85 else "gray"
-    if (hue < 15 or hue >= 336) and saturation < 0.5 and value > 0.75:
-        return "pink"
-    if (hue < 40 or hue > 355) and value < (0.7 if hue >= 14 else 0.78 - saturation / 2):
-        return "brown"
-    limits = ((11, "red"), (39, "orange"), (68, "yellow"), (168, "green"), (245, "blue"),
-              (298, "purple"), (336, "pink"), (361, "red"))  # fmt: skip
-    return next(name for limit, name in limits if hue < limit)
+    return str(names_of(*(np.asarray(part) for part in (hue, saturation, value))))
 
 
 def main_hue(rgba: np.ndarray) -> tuple[float, float]:
@@ -85,22 +97,39 @@ def own_colour(rgba: np.ndarray) -> str | None:
 def paint(rgba: np.ndarray, colour: str) -> np.ndarray:
     """The thing in another colour: its main hue is moved, other hues and shading stay.
 
-    ``rgba`` uint8 (H, W, 4), straight alpha, of one main hue; ``colour`` one of ``PAINTS``.
+    A thing without a main hue is painted where it is white or gray. ``rgba`` uint8 (H, W, 4),
+    straight alpha; ``colour`` one of ``PAINTS``.
     """
-    main, _ = main_hue(rgba)
-    hue, saturation, value = to_hsv(rgba[..., :3] / 255)
-    offset = distance(hue, main)
-    part = np.clip((60 - np.abs(offset)) / 20, 0, 1) * np.clip(saturation / 0.15, 0, 1)
-    chosen = (part > 0.5) & (rgba[..., 3] > 128)
-    s, v = (float(np.median(x[chosen])) for x in (saturation, value))
     target, s_new, v_new = look_of(colour)
+    main, share = main_hue(rgba[:: max(1, len(rgba) // 64), :: max(1, len(rgba) // 64)])
+    seen = rgba[..., 3] > 0
+    rgb = rgba[seen][:, :3] / np.float32(255)
+    hue, saturation, value = to_hsv(rgb)
+    coloured = share >= OF_ONE_HUE
+    offset = distance(hue, main) if coloured else np.zeros_like(hue)
+    if coloured:
+        part = np.clip((60 - np.abs(offset)) / 20, 0, 1) * np.clip(saturation / 0.15, 0, 1)
+    else:
+        part = np.clip((0.3 - saturation) / 0.1, 0, 1) * np.clip((value - 0.35) / 0.1, 0, 1)
+    chosen = (part > 0.5) & (rgba[seen][:, 3] > 128)
+    if not chosen.any():
+        return rgba
+    s, v = (float(np.median(x[chosen])) for x in (saturation, value))
     painted = from_hsv(
         np.mod(target + 0.4 * offset, 360),
-        np.clip(saturation * s_new / max(s, 0.05), 0, 1),
+        np.clip(saturation * s_new / max(s, 0.05), 0, 1) if coloured else np.full_like(hue, s_new),
         np.clip(value * v_new / max(v, 0.05), 0, 1),
     )
-    rgb = part[..., None] * painted + (1 - part[..., None]) * rgba[..., :3] / 255
-    return np.concatenate([np.round(rgb * 255).astype(np.uint8), rgba[..., 3:]], -1)
+    result = np.array(rgba)
+    mixed = part[..., None] * painted + (1 - part[..., None]) * rgb
+    result[seen, :3] = np.round(255 * mixed).astype(np.uint8)
+    return result
+
+
+def paintable(rgba: np.ndarray) -> bool:
+    """Whether a thing, painted, is seen in the colour that it was painted in."""
+    opaque = rgba[..., 3] > 128
+    return all(commonest(paint(rgba, c)[opaque][:, :3]) == c for c in ("red", "green", "blue"))
 
 
 def look_of(colour: str) -> tuple[float, float, float]:
@@ -132,7 +161,5 @@ def seen_background(picture: np.ndarray) -> str:
 
 
 def commonest(pixels: np.ndarray) -> str:
-    hue, saturation, value = to_hsv(pixels / 255)
-    names = [name_of(*hsv) for hsv in zip(hue, saturation, value, strict=True)]
-    found, counts = np.unique(names, return_counts=True)
+    found, counts = np.unique(names_of(*to_hsv(pixels / 255)), return_counts=True)
     return str(found[np.argmax(counts)])

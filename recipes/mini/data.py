@@ -52,11 +52,8 @@ def draw(source: Source, drawings: Drawings, code: str, common: dict, size: int)
 
 def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray, pack.Label]]:
     """Every drawing of every concept in every style of the configuration."""
-    made = [style for style in config.styles if style in LOOKS]
     folders = {source.package: fetch(source, packages) for source in SOURCES}
     emoji = folders["unicode-emoji-json"] / "data-by-emoji.json"
-    words = folders["emojilib"] / "dist" / "emoji-en-US.json"
-    wanted = concepts.everything(emoji, words) if config.everything else concepts.curated()
     common = {
         concepts.code_of(character): row["slug"].replace("_", "-")
         for character, row in json.loads(emoji.read_text("utf-8")).items()
@@ -65,17 +62,25 @@ def collect(config: Configuration, packages: Path) -> Iterator[tuple[np.ndarray,
         if source.style not in config.styles:
             continue
         drawings = Drawings(folders[source.package])
-        for concept in wanted:
+        for concept in concepts.curated():
             for code in concept.codes:
-                rgba = draw(source, drawings, code, common, config.size)
-                if rgba is None:
-                    continue
-                name, words = concept.name, concept.keywords
-                yield rgba, pack.label_of(rgba, name, source.style, code, words)
-                for style in made if source.style == BASE else ():
-                    large = draw(source, drawings, code, common, 2 * config.size)
-                    look = fit(Image.fromarray(LOOKS[style](large)), config.size)
-                    yield look, pack.label_of(look, name, style, code, words)
+                for style, rgba in looks_of(source, drawings, code, common, config):
+                    yield rgba, pack.label_of(rgba, concept.name, style, code, concept.synonyms)
+
+
+def looks_of(
+    source: Source, drawings: Drawings, code: str, common: dict, config: Configuration
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(style, drawing) of a code point: the package's own, and the looks that are made of it."""
+    made = [s for s in config.styles if s in LOOKS] if source.style == BASE else []
+    large = draw(source, drawings, code, common, 2 * config.size if made else config.size)
+    if large is None:
+        return
+    yield source.style, fit(Image.fromarray(large), config.size)
+    margin = large.shape[0] // 16  # for the lines, which go beyond the edges
+    large = np.pad(large, ((margin, margin), (margin, margin), (0, 0)))
+    for style in made:
+        yield style, fit(Image.fromarray(LOOKS[style](large)), config.size)
 
 
 def main() -> None:

@@ -6,17 +6,21 @@ python -m recipes.mini.denoiser --configuration cpu --work RUN [--minutes M]
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank, make_bank, read_bank
 from recipes.mini.config import Configuration, arguments
-from recipes.mini.training import Trainer, start
+from recipes.mini.latents import LatentComposer, open_latents
+from recipes.mini.pool import open_pool
+from recipes.mini.shipped import restore
+from recipes.mini.training import TOKENS, Trainer, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.denoiser import Conditioning, Memory
@@ -26,9 +30,8 @@ from sfumato.networks.unet import UNet
 
 log = logging.getLogger(__name__)
 Tensor = Any
-UNCONDITIONAL = 0.1  # the share of samples whose caption is empty, for guidance
 SNR_LIMIT = 5.0
-TOKENS = 77
+UNCONDITIONAL = 0.1  # the share of samples whose caption is empty, for guidance
 
 
 def alphas_cumprod() -> np.ndarray:
@@ -39,6 +42,27 @@ def alphas_cumprod() -> np.ndarray:
     2023, arXiv 2305.08891).
     """
     return 1 / (1 + training_sigmas(zero_terminal_snr=True) ** 2)
+
+
+def drawer(empty: np.ndarray) -> Callable:
+    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some captions are
+    exchanged for the ``empty`` one (T,), for guidance."""
+
+    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        B, noisy, dropped, spread = len(latents), *jax.random.split(key, 3)
+        noise = jax.random.normal(noisy, latents.shape)
+        is_dropped = jax.random.uniform(dropped, (B, 1)) < UNCONDITIONAL
+        # Timesteps in equal parts of the schedule: the loss of a batch varies less.
+        places = (jax.numpy.arange(B) + jax.random.uniform(spread, (B,))) / B
+        timesteps = (places * 1000).astype("int32")
+        return (
+            latents.astype("float32"),
+            noise,
+            timesteps,
+            jax.numpy.where(is_dropped, empty, tokens),
+        )
+
+    return draw
 
 
 def objective(unet: UNet, text_encoder: TextEncoder) -> Callable:
@@ -85,25 +109,11 @@ def stretch(memory: Memory) -> Memory:
     return Memory(keys, values)
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes, drawn from the bank."""
-    random = np.random.Generator(np.random.Philox(seed))
-    while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        latents = bank.latents[chosen].astype("float32")
-        tokens = bank.tokens[chosen].astype("int32")
-        tokens[random.random(batch) < UNCONDITIONAL] = bank.empty
-        # Timesteps in equal parts of the schedule: the loss of a batch varies less.
-        spread = (np.arange(batch) + random.random(batch)) / batch
-        timesteps = (random.permutation(spread) * 1000).astype("int32")
-        yield latents, random.standard_normal(latents.shape, "float32"), timesteps, tokens
-
-
-def build(config: Configuration, bank: Bank) -> dict[str, Any]:
+def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
     """The two networks. While training, the text encoder knows the words of the captions alone;
     the export gives every other word of the vocabulary an embedding of zeros."""
     words = replace(
-        config.text_encoder, vocabulary=len(bank.vocabulary), length=config.caption_length
+        config.text_encoder, vocabulary=len(scenes.vocabulary), length=config.caption_length
     )
     networks = {"unet": UNet(config.unet, config.dtype), "text_encoder": TextEncoder(words)}
     for seed, network in enumerate(networks.values(), 10):
@@ -111,18 +121,22 @@ def build(config: Configuration, bank: Bank) -> dict[str, Any]:
     return networks
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
-    """Train from the last checkpoint on; the bank is made when it is not there."""
-    made = (work / "bank.npz").exists()
-    bank = read_bank(work / "bank.npz") if made else make_bank(config, work)
-    networks = build(config, bank)
-    text_encoder = networks["text_encoder"]
+def train(
+    config: Configuration, work: Path, minutes: float | None = None, saved: Callable | None = None
+) -> Trainer:
+    """Train from the last checkpoint on; the latents are made when they are not there."""
+    scenes = open_latents(config, work)
+    networks = build(config, scenes)
+    text_encoder, training = networks["text_encoder"], config.denoiser_training
     loss = objective(networks["unet"], text_encoder)
-    if not (work / "denoiser" / "checkpoint.npz").exists():
-        teach(text_encoder, bank, config.words_training, work / "words")
-    trainer = Trainer(networks, loss, config.denoiser_training, work / "denoiser")
-    trainer.restore()
-    trainer.fit(samples(bank, config.denoiser_training.batch, trainer.step), minutes)
+    trainer = Trainer(networks, drawer(scenes.empty), loss, training, work / "denoiser")
+    is_new = not restore(trainer, "denoiser", config, work, scenes.vocabulary)
+    opened = partial(open_latents, config, work)
+    with open_pool(opened, training, trainer.step, config.workers) as pool:
+        if is_new:
+            teach(text_encoder, pool, scenes.shape, config, work / "words")
+            trainer.begin()
+        trainer.fit(pool, minutes, saved)
     return trainer
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from recipes.mini import frechet
 from recipes.mini.compose import Composer, Scene, open_composer, prompt
 from recipes.mini.config import arguments
-from recipes.mini.judge import Judge, real
+from recipes.mini.judge import Judge, real, shrink, small_composer
 from recipes.mini.questions import PROMPTS, questions, score
 from sfumato import StableDiffusion
 
@@ -33,16 +33,17 @@ JUDGE_STEPS = 2000
 def nearest(pictures: np.ndarray, scenes: list[Scene], composer: Composer) -> dict[str, float]:
     """How near the generated pictures are to the nearest render of the training set, in dB.
 
-    Above about 20 dB a picture is the render but for its details: a copy.
+    Above about 20 dB a picture is the render but for its details: a copy. Both are compared at the
+    size of the judge.
     """
-    random = np.random.Generator(np.random.Philox(0))
+    random, composer = np.random.Generator(np.random.Philox(0)), small_composer(composer)
     renders = [
         composer.paint(Scene(label.name, label.style), index, random)
         for index, label in enumerate(composer.pack.labels)
         if not composer.hidden(label.name, label.style)
     ]
     known = np.stack(renders).astype("float32").reshape(len(renders), -1)
-    flat = pictures.astype("float32").reshape(len(pictures), -1)
+    flat = (127.5 * (shrink(pictures) + 1)).reshape(len(pictures), -1)
     squares = (flat**2).sum(1)[:, None] - 2 * flat @ known.T + (known**2).sum(1)
     error = squares.min(1) / flat.shape[1]
     noise_ratio = 10 * np.log10(255**2 / np.maximum(error, 1e-3))

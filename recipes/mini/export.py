@@ -6,28 +6,27 @@ python -m recipes.mini.export --configuration cpu --work RUN --folder src/sfumat
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recipes.mini import linear
-from recipes.mini.autoencoder import pictures
-from recipes.mini.bank import read_bank
+from recipes.mini.compose import open_composer
 from recipes.mini.config import Configuration, arguments
+from recipes.mini.latents import open_latents, words
+from recipes.mini.stream import make
 from recipes.mini.training import averages, load_average
 from sfumato.checkpoints.save import save_diffusers
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.network import Network, keys
+from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
 log = logging.getLogger(__name__)
 
+PLAIN = ("the", "and", "with", "in", "at", "to", "some", "one", "my", "your", "picture", "image")
 NOISE = {
     "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True,
@@ -36,21 +35,13 @@ NOISE = {
 
 
 def autoencoder(config: Configuration, work: Path) -> list[Any]:
-    """Encoder and decoder; the latents' scale is made one in the encoder's last layer."""
-    settings = config.autoencoder
-    if not config.linear_encoder:
-        measured = json.loads((work / "autoencoder" / "measured.json").read_text())
-        settings = replace(settings, scaling_factor=measured["scale"])
-    encoder, decoder = ImageEncoder(settings), ImageDecoder(settings)
-    trained: dict[str, Network] = {"decoder": decoder}
-    if config.linear_encoder:
-        encoder.initialize(0)
-        shown = [x for x, _ in islice(pictures(config, work, 3), 40)]
-        found = linear.load(work / "components.npz")
-        linear.construct(encoder, found, np.concatenate(shown))
-    else:
-        trained["encoder"] = encoder
-    load_average(work / "autoencoder" / "checkpoint.npz", trained)
+    """The encoder that computes the components, and the trained decoder."""
+    encoder, decoder = ImageEncoder(config.autoencoder), ImageDecoder(config.autoencoder)
+    encoder.initialize(0)
+    components = linear.load(work / "components.npz")
+    (shown,) = make(open_composer(config, work), 100, 3)
+    linear.construct(encoder, components, shown / np.float32(127.5) - 1)
+    load_average(work / "autoencoder" / "checkpoint.npz", {"decoder": decoder})
     return [encoder, decoder]
 
 
@@ -64,13 +55,21 @@ def text_encoder(config: Configuration, work: Path) -> TextEncoder:
     values = averages(work / "denoiser" / "checkpoint.npz", "text_encoder")
     words, positions = (f"embeddings.{part}_embedding.weight" for part in ("token", "position"))
     table = np.zeros((config.text_encoder.vocabulary, config.text_encoder.width), "float32")
-    table[read_bank(work / "bank.npz").vocabulary] = values[words]
+    table[open_latents(config, work).vocabulary] = values[words]
     missing = config.text_encoder.length - config.caption_length
     values[words] = table
     values[positions] = np.pad(values[positions], ((0, missing), (0, 0)), mode="edge")
     for key, variable in keys(network).items():
         variable.assign(values[key])
     return network
+
+
+def known_words(config: Configuration, work: Path) -> str:
+    """The text of `words.txt`: the words that the model has learnt, one a line, and first those
+    that say nothing of a picture and may stand anywhere."""
+    learnt = {word for word in words(open_composer(config, work)) if word != ","}
+    plain = [word for word in PLAIN if word not in learnt]
+    return "".join(f"{word}\n" for word in (*plain, *sorted(learnt)))
 
 
 def write(folder: Path, parts: dict[str, Any], noise: dict[str, Any], size: int) -> dict[str, str]:
@@ -95,7 +94,9 @@ def export(config: Configuration, work: Path, folder: Path) -> dict[str, str]:
         "vae": autoencoder(config, work),
         "text_encoder": text_encoder(config, work),
     }
-    return write(folder, parts, NOISE, config.size)
+    digests = write(folder, parts, NOISE, config.size)
+    (folder / "words.txt").write_text(known_words(config, work), "utf-8")
+    return digests
 
 
 def export_turbo(config: Configuration, work: Path, folder: Path) -> dict[str, str]:

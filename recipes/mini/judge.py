@@ -21,12 +21,18 @@ from sfumato.text.tokenizer import Tokenizer
 log = logging.getLogger(__name__)
 WIDTH = 96
 WORDS = 24
+SIDE = 64  # of what it looks at, in pixels
+
+
+def small_composer(composer: Composer) -> Composer:
+    """Draws what `composer` draws, at the size that the judge looks at: it learns sooner."""
+    return Composer(composer.pack.small(SIDE), composer.styles, composer.scenes)
 
 
 def picture_tower() -> keras.Model:
-    """uint8-like pictures (B, 32, 32, 3) in -1..1 -> unit vectors (B, WIDTH)."""
-    inputs = x = keras.Input((32, 32, 3))
-    for width in (32, 64, 128):
+    """uint8-like pictures (B, SIDE, SIDE, 3) in -1..1 -> unit vectors (B, WIDTH)."""
+    inputs = x = keras.Input((SIDE, SIDE, 3))
+    for width in (24, 48, 96, 128):
         x = keras.layers.Conv2D(width, 3, 2, "same", use_bias=False)(x)
         x = keras.layers.BatchNormalization()(x)
         x = keras.layers.ReLU()(x)
@@ -62,7 +68,7 @@ class Judge:
     """
 
     def __init__(self, composer: Composer, seed: int = 0) -> None:
-        self.composer, self.tokenizer = composer, Tokenizer()
+        self.composer, self.tokenizer = small_composer(composer), Tokenizer()
         self.random = np.random.Generator(np.random.Philox(seed))
         keras.utils.set_random_seed(seed)
         texts = [prompt(Scene(*cell)) for cell in composer.found]
@@ -82,7 +88,7 @@ class Judge:
     def batch(self, size: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Different cells in one batch, in their own colours, on any background."""
         cells = list(self.composer.found)
-        chosen = self.random.choice(len(cells), size, replace=False)
+        chosen = self.random.choice(len(cells), min(size, len(cells)), replace=False)
         images, texts = [], []
         for cell in (cells[i] for i in chosen):
             ground = str(self.random.choice(list(BACKGROUNDS)))
@@ -91,7 +97,7 @@ class Judge:
             texts.append(prompt(Scene(*cell)))
         noisy = shrink(np.stack(images))
         noisy = noisy + 0.1 * self.random.standard_normal(noisy.shape, "float32")
-        return (noisy, self.words(texts)), np.arange(size)
+        return (noisy, self.words(texts)), np.arange(len(texts))
 
     def train(self, steps: int, size: int = 96) -> None:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -144,7 +150,10 @@ def real(composer: Composer, scene: Scene, random: np.random.Generator) -> np.nd
 
 
 def shrink(pictures: np.ndarray) -> np.ndarray:
-    """uint8 (B, H, W, 3), H a multiple of 32 -> (B, 32, 32, 3) in -1..1, by averaging."""
+    """uint8 (B, H, W, 3), H a multiple of SIDE or a part of it -> (B, SIDE, SIDE, 3) in -1..1."""
     B, H, W, C = pictures.shape
-    x = pictures.reshape(B, 32, H // 32, 32, W // 32, C).mean((2, 4), dtype="float32")
+    if H < SIDE:
+        pictures = pictures.repeat(SIDE // H, 1).repeat(SIDE // W, 2)
+        H = W = SIDE
+    x = pictures.reshape(B, SIDE, H // SIDE, SIDE, W // SIDE, C).mean((2, 4), dtype="float32")
     return x / 127.5 - 1

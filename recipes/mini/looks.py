@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 INK = (22, 22, 26)
-PIXELS = 4  # of the picture, along one side of a square of pixel art
+SQUARES = 32  # of pixel art, along one side of the picture
 FAINT, STRONG = 14, 54  # differences of neighbouring colours at which a line begins, and is black
+THIN = 128  # lines are thickened by this part of the drawing's height, on every side
 BASE = "flat drawing"
 
 
@@ -24,7 +25,7 @@ def line_drawing(rgba: np.ndarray) -> np.ndarray:
     for y, x in ((0, 1), (1, 0), (0, 0), (0, 2)):
         other = shown[y : y + H, x : x + W]
         change = np.maximum(change, np.abs(centre - other).max(-1))
-    ink = thicken(np.clip((change - FAINT) / (STRONG - FAINT), 0, 1))[..., None]
+    ink = thicken(np.clip((change - FAINT) / (STRONG - FAINT), 0, 1), H // THIN)[..., None]
     rgb = 255 * (1 - ink) + np.array(INK) * ink
     return np.concatenate([rgb, np.maximum(alpha, 255 * ink)], -1).round().astype("uint8")
 
@@ -37,10 +38,12 @@ def cartoon(rgba: np.ndarray) -> np.ndarray:
     return np.concatenate([rgb, lines[..., 3:]], -1).round().astype("uint8")
 
 
-def thicken(ink: np.ndarray) -> np.ndarray:
-    """The lines of (H, W) in 0..1, one pixel wider on every side."""
+def thicken(ink: np.ndarray, radius: int) -> np.ndarray:
+    """The lines of (H, W) in 0..1, ``radius`` pixels wider on every side."""
     image = Image.fromarray((255 * ink).astype("uint8"))
-    return np.asarray(image.filter(ImageFilter.MaxFilter(3))).astype("float32") / 255
+    for _ in range(max(1, radius)):
+        image = image.filter(ImageFilter.MaxFilter(3))
+    return np.asarray(image).astype("float32") / 255
 
 
 def silhouette(rgba: np.ndarray) -> np.ndarray:

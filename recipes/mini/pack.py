@@ -12,6 +12,8 @@ from PIL import Image
 
 from recipes.mini import colours
 
+BLACK_AND_WHITE = ("line drawing", "silhouette")  # styles that leave no choice of colours
+
 
 @dataclass(frozen=True)
 class Label:
@@ -22,7 +24,7 @@ class Label:
     code: str
     colour: str | None
     paintable: bool
-    keywords: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,26 @@ class Pack:
     def size(self) -> int:
         return self.drawings.shape[1]
 
+    def small(self, side: int) -> Pack:
+        """The same drawings, ``side`` pixels wide at most."""
+        if side >= self.size:
+            return self
+        return Pack(np.stack([shrink(drawing, side) for drawing in self.drawings]), self.labels)
 
-def label_of(rgba: np.ndarray, name: str, style: str, code: str, keywords=()) -> Label:
+
+def label_of(rgba: np.ndarray, name: str, style: str, code: str, synonyms=()) -> Label:
     """The label of a drawing, its colour read from the pixels."""
-    colour = colours.own_colour(rgba)
-    paintable = colour not in (None, "white", "gray", "black")
-    return Label(name, style, code, colour, paintable, tuple(keywords))
+    small = shrink(rgba)
+    colour = colours.own_colour(small)
+    paintable = style not in BLACK_AND_WHITE and colours.paintable(small)
+    return Label(name, style, code, colour, paintable, tuple(synonyms))
+
+
+def shrink(rgba: np.ndarray, side: int = 64) -> np.ndarray:
+    """A drawing small enough to count its colours, uint8 (H, W, 4) of at most ``side``."""
+    image = Image.fromarray(rgba).convert("RGBa")
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(image.convert("RGBA"))
 
 
 def write(path: Path, pack: Pack) -> None:
@@ -59,14 +75,24 @@ def write(path: Path, pack: Pack) -> None:
 
 
 def read(path: Path) -> Pack:
-    """Read what ``write`` wrote; every drawing is decoded into memory."""
+    """Read what ``write`` wrote. The drawings are decoded once, into a file that is mapped, so that
+    several processes share one copy."""
+    decoded = path.with_suffix(".npy")
     with np.load(path) as file:
-        ends, blobs = file["ends"], file["blobs"].tobytes()
         rows = json.loads(file["labels"].tobytes())
+        if not decoded.exists() or decoded.stat().st_mtime < path.stat().st_mtime:
+            unpack(decoded, file["ends"], file["blobs"].tobytes())
+    labels = (Label(**row | {"synonyms": tuple(row["synonyms"])}) for row in rows)
+    return Pack(np.load(decoded, mmap_mode="r"), tuple(labels))
+
+
+def unpack(path: Path, ends: np.ndarray, blobs: bytes) -> None:
+    """Decode all drawings into one array file, atomically."""
     starts = np.concatenate([[0], ends[:-1]])
     drawings = [decode(blobs[a:b]) for a, b in zip(starts, ends, strict=True)]
-    labels = (Label(**row | {"keywords": tuple(row["keywords"])}) for row in rows)
-    return Pack(np.stack(drawings), tuple(labels))
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, np.stack(drawings))
+    partial.replace(path)
 
 
 def encode(rgba: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from PIL import Image
 from recipes.mini.colours import BACKGROUNDS, PAINTS, seen_background, seen_colour
 from recipes.mini.compose import COUNTS, RELATIONS, Composer, Scene, spots, withheld
 from recipes.mini.judge import Judge
+from recipes.mini.sharpness import figures
 
 PROMPTS = tuple((Path(__file__).parent / "prompts.txt").read_text("utf-8").splitlines())
 """Those of the contact sheet, written before the model was trained; the seed is the place."""
@@ -78,7 +79,7 @@ def score(kind: str, scenes: list[Scene], pictures: np.ndarray, judge: Judge) ->
         right = [in_place(p, s, judge) for p, s in zip(pictures, scenes, strict=True)]
         found["in place"] = float(np.mean(right))
     right = [seen_background(p) == s.background for p, s in zip(pictures, scenes, strict=True)]
-    return found | {"background": float(np.mean(right))}
+    return found | figures(pictures) | {"background": float(np.mean(right))}
 
 
 def in_place(picture: np.ndarray, scene: Scene, judge: Judge) -> bool:

@@ -1,46 +1,53 @@
-"""Batches of composed pictures, made by worker processes while the accelerator computes."""
+"""Endless batches, made by worker processes while the accelerator computes."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from multiprocessing import get_context
+from typing import Any, Protocol
 
 import numpy as np
 
-from recipes.mini.compose import Composer
 
-Batch = tuple[np.ndarray, list[str]]
-_composer: Composer | None = None
+class Maker(Protocol):
+    """A source of batches, each a pure function of the random numbers."""
 
-
-def compose(composer: Composer, size: int, seed: int) -> Batch:
-    """``size`` pictures uint8 (size, H, W, 3) and their captions: a pure function of the seed."""
-    random = np.random.Generator(np.random.Philox(seed))
-    images, captions = zip(*(composer.sample(random) for _ in range(size)), strict=True)
-    return np.stack(images), list(captions)
+    def batch(self, random: np.random.Generator, size: int) -> tuple[Any, ...]: ...
 
 
-def adopt(composer: Composer) -> None:
-    global _composer  # noqa: PLW0603  a worker process has one, sent once instead of per batch
-    _composer = composer
+_maker: Maker | None = None
 
 
-def work(size: int, seed: int) -> Batch:
-    assert _composer is not None
-    return compose(_composer, size, seed)
+def adopt(open_maker: Callable[[], Maker]) -> None:
+    global _maker  # noqa: PLW0603  a worker process has one, opened once instead of per batch
+    _maker = open_maker()
 
 
-def batches(composer: Composer, size: int, seed: int, workers: int = 0) -> Iterator[Batch]:
-    """Endless batches; the same ones for any number of workers, 0: in this process."""
+def work(size: int, seed: int) -> tuple[Any, ...]:
+    assert _maker is not None
+    return make(_maker, size, seed)
+
+
+def make(maker: Maker, size: int, seed: int) -> tuple[Any, ...]:
+    return maker.batch(np.random.Generator(np.random.Philox(seed)), size)
+
+
+def batches(
+    open_maker: Callable[[], Maker], size: int, seed: int, workers: int = 0
+) -> Iterator[tuple[Any, ...]]:
+    """Endless batches; the same ones for any number of workers, 0: in this process.
+
+    ``open_maker`` is called in every worker, so that large files are mapped and not sent.
+    """
     seeds = (seed << 32 | index for index in count())
     if not workers:
-        yield from (compose(composer, size, s) for s in seeds)
+        maker = open_maker()
+        yield from (make(maker, size, s) for s in seeds)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, adopt, (composer,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), adopt, (open_maker,)) as pool:
         waiting = deque(pool.submit(work, size, next(seeds)) for _ in range(3 * workers))
         while True:
             yield waiting.popleft().result()

@@ -1,25 +1,33 @@
-"""One loop for both networks: a step compiled by the backend, moving averages, checkpoints.
+"""One loop for all networks: steps compiled into one program, moving averages, checkpoints.
 
-JAX runs the step as one compiled program, as an accelerator wants it; PyTorch runs it eagerly,
-which is the faster of the two on a few CPU cores (the README has the figures).
+A call of the program makes several steps. Their samples come from a pool on the device (`pool`),
+and what is random about a sample (noise, timesteps) is drawn there, so the accelerator waits for
+nobody. The trainings run on JAX, on an accelerator and on a CPU alike.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 
 from recipes.mini.config import Training
+from recipes.mini.pool import Pool
 from sfumato.networks.network import Network, keys
 
 log = logging.getLogger(__name__)
+Tensor = Any
 
+TOKENS = 77
 RESIDUALS = ("conv2.weight", "to_out.0.weight", "out_proj.weight", "fc2.weight", "net.2.weight",
              "proj_out.weight")  # fmt: skip
 
@@ -33,108 +41,199 @@ def start(network: Network, seed: int) -> None:
             variable.assign(np.zeros(variable.shape, "float32"))
 
 
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Up in ``warmup`` steps, level, then down to zero over the last part (a trapezoid)."""
+def rate(training: Training, step: int, seconds: float) -> float:
+    """The learning rate: up in ``warmup`` steps, level, then down to zero over the last part.
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
+    How far the training is, its steps say or its minutes, whichever end first.
+    """
+    up = (step + 1) / training.warmup
+    down = (1 - progress(training, step, seconds)) / training.decay
+    return training.rate * min(max(min(up, down), 0.0), 1.0)
 
-    def __call__(self, step: Any) -> Any:
-        t = self.training
-        step = keras.ops.cast(step, "float32")
-        up = (step + 1) / t.warmup
-        down = (t.steps - step) / max(1.0, t.decay * t.steps)
-        return t.rate * keras.ops.clip(keras.ops.minimum(up, down), 0.0, 1.0)
+
+def progress(training: Training, step: int, seconds: float) -> float:
+    """The part of the training that is done, 0 to 1 or a little more."""
+    return max(step / training.steps, seconds / (60 * training.minutes))
 
 
 class Trainer:
     """Networks, an AdamW optimizer and an average of the weights, saved and restored together.
 
+    All weights are one long vector to the optimizer, which is some hundreds of small operations
+    less at every step. The networks' variables get their values when the training ends.
+
     Args:
-        networks: by name; their trainable variables are trained.
-        loss: (batch arrays) -> (scalar, dict of scalars), in ``keras.ops``.
+        networks: by name; their variables are trained.
+        draw: (key, *samples of the pool) -> the arguments of the loss, in JAX.
+        loss: (*arguments) -> (scalar, dict of scalars), in ``keras.ops``.
         training: how long, and how fast.
         folder: where the checkpoint is.
+        fixed: other networks that the loss uses.
     """
 
     def __init__(
-        self, networks: dict[str, Network], loss: Callable, training: Training, folder: Path
+        self,
+        networks: dict[str, Any],
+        draw: Callable,
+        loss: Callable,
+        training: Training,
+        folder: Path,
+        fixed: Sequence[Network] = (),
     ) -> None:
-        self.networks, self.loss, self.training = networks, loss, training
+        self.networks, self.draw, self.loss, self.training = networks, draw, loss, training
         self.path = folder / "checkpoint.npz"
-        self.names = [f"{n}/{key}" for n, network in networks.items() for key in keys(network)]
-        self.variables = [v for network in networks.values() for v in keys(network).values()]
+        self.variables = {
+            f"{name}/{key}": variable
+            for name, network in networks.items()
+            for key, variable in keys(network).items()
+        }
+        self.fixed = [v for network in fixed for v in keys(network).values()]
         self.optimizer = keras.optimizers.AdamW(
-            Schedule(training), weight_decay=0.01, beta_2=0.99, global_clipnorm=1.0
+            training.rate, weight_decay=0.01, beta_2=0.99, global_clipnorm=1.0
         )
-        self.optimizer.build(self.variables)
-        self.average = [numbers(v).copy() for v in self.variables]
+        self.begin()
+        self.optimizer.build([keras.Variable(self.values, dtype="float32")])
         self.step, self.seconds = 0, 0.0
-        self.run = {"jax": jax_step, "torch": torch_step}[keras.backend.backend()](self)
 
-    def fit(self, batches: Iterator[Sequence[np.ndarray]], minutes: float | None = None) -> None:
-        """Train until the last step, or for so many minutes; a checkpoint every few of them."""
-        begun = saved = time.monotonic()
-        before = self.seconds
-        history: list[dict[str, float]] = []
-        while self.step < self.training.steps:
-            history.append(self.run(next(batches)))
-            self.step += 1
-            if self.step % 25 == 0:
-                self.report(history[-25:])
+    def begin(self) -> None:
+        """Train, and average, from the weights as they are now."""
+        whole = joined(np.asarray(v.value) for v in self.variables.values())
+        self.values, self.average = jnp.array(whole), jnp.array(whole)  # both are given away
+
+    def parts(self, vector: Tensor, split: Callable = np.split) -> list[Tensor]:
+        """A vector of all weights as arrays of the variables' shapes."""
+        shapes = [tuple(v.shape) for v in self.variables.values()]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        pieces = split(vector, ends[:-1])
+        return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def named(self, vector: Tensor) -> dict[str, np.ndarray]:
+        return dict(zip(self.variables, self.parts(np.asarray(vector)), strict=True))
+
+    @property
+    def is_over(self) -> bool:
+        return progress(self.training, self.step, self.seconds) >= 1
+
+    def fit(
+        self,
+        pool: Pool,
+        minutes: float | None = None,
+        saved: Callable[[Trainer], object] | None = None,
+    ) -> None:
+        """Train to the end, or for so many minutes; a checkpoint every few of them, after which
+        ``saved`` is called."""
+        if self.is_over:
+            return
+        run = compiled(self, pool.refresh())
+        begun = last = now = time.monotonic()
+        before, earlier = self.seconds, None
+        while not self.is_over and (minutes is None or now - begun < 60 * minutes):
+            report = run(pool.refresh())
+            self.step += self.training.chunk
+            # The host is one call ahead of the device, and no more: the next one waits for nobody.
+            self.report(earlier)
+            earlier = report
             now = time.monotonic()
             self.seconds = before + now - begun
-            over = minutes is not None and now - begun > 60 * minutes
-            if over or now - saved > 60 * self.training.minutes_per_checkpoint:
-                self.save()
-                saved = now
-            if over:
-                return
-        self.save()
+            if now - last > 60 * self.training.minutes_per_checkpoint:
+                self.save(saved)
+                last = now
+        self.report(earlier)
+        self.save(saved)
 
-    def report(self, history: list[dict[str, float]]) -> None:
-        means = {k: float(np.mean([float(row[k]) for row in history])) for k in history[0]}
-        words = ", ".join(f"{k} {v:.4f}" for k, v in means.items())
+    def report(self, means: dict[str, Tensor] | None) -> None:
+        if means is None:
+            return
+        words = ", ".join(f"{name} {float(value):.4f}" for name, value in means.items())
         speed = self.step * self.training.batch / max(self.seconds, 1e-9)
         log.info("step %d: %s (%.1f samples/s)", self.step, words, speed)
 
-    def save(self) -> None:
-        """Write everything that `restore` needs, atomically."""
-        arrays = {}
-        for name, value, average in zip(self.names, self.variables, self.average, strict=True):
-            arrays[f"value/{name}"] = numbers(value)
-            arrays[f"average/{name}"] = np.array(average)
-        for index, value in enumerate(self.optimizer.variables):
-            arrays[f"optimizer/{index}"] = numbers(value)
+    def save(self, saved: Callable[[Trainer], object] | None = None) -> None:
+        """Write everything that `restore` needs, atomically; the variables get their values."""
+        values = self.named(self.values)
+        for name, variable in self.variables.items():
+            variable.assign(values[name])
+        arrays = {f"value/{name}": value for name, value in values.items()}
+        arrays |= {f"average/{name}": value for name, value in self.named(self.average).items()}
+        for index, variable in enumerate(self.optimizer.variables):
+            arrays[f"optimizer/{index}"] = np.asarray(variable.value)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial.npz")
-        np.savez(partial, step=self.step, seconds=self.seconds, **arrays)
-        partial.replace(self.path)
+        partly = self.path.with_suffix(".partial.npz")
+        np.savez(partly, step=self.step, seconds=self.seconds, **arrays)
+        partly.replace(self.path)
         log.info("saved step %d after %.1f minutes", self.step, self.seconds / 60)
+        if saved:
+            saved(self)
 
     def restore(self) -> bool:
         """Go on from the checkpoint, if there is one."""
         if not self.path.exists():
             return False
         with np.load(self.path) as file:
-            for name, variable in zip(self.names, self.variables, strict=True):
+            for name, variable in self.variables.items():
                 variable.assign(file[f"value/{name}"])
-            self.average = [file[f"average/{name}"] for name in self.names]
+            self.begin()
+            average = joined(file[f"average/{name}"] for name in self.variables)
+            self.average = jnp.array(average)
             for index, variable in enumerate(self.optimizer.variables):
                 variable.assign(file[f"optimizer/{index}"])
             self.step, self.seconds = int(file["step"]), float(file["seconds"])
-        self.run = {"jax": jax_step, "torch": torch_step}[keras.backend.backend()](self)
         return True
 
-    def momentum(self) -> float:
-        """Of the average: short at first, so that the beginning is soon forgotten."""
-        return min(self.training.ema, (1 + self.step) / (10 + self.step))
+
+def joined(arrays: Iterable[Tensor], concatenate: Callable = np.concatenate) -> Tensor:
+    """Arrays of any shapes as one vector, float32."""
+    return concatenate([array.ravel().astype("float32") for array in arrays])
 
 
-def numbers(variable: keras.Variable) -> np.ndarray:
-    """A variable's values; PyTorch's without the detour on which NumPy warns."""
-    value = variable.value
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+def compiled(trainer: Trainer, samples: tuple) -> Callable[[tuple], dict[str, Tensor]]:
+    """The program that makes ``chunk`` steps with the samples of a pool and returns the means of
+    what the loss reports; the values live on the device between its calls."""
+    t, fixed = trainer.training, trainer.fixed
+    variables, optimizer = list(trainer.variables.values()), trainer.optimizer
+    state = optimizer.variables
+
+    def objective(values: list, frozen: list, batch: tuple) -> tuple:
+        pairs = [*zip(variables, values, strict=True), *zip(fixed, frozen, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs):
+            return trainer.loss(*batch)
+
+    def update(frozen: list, pool: tuple, filled: Tensor, carry: tuple, key: Tensor) -> tuple:
+        vector, inner, average, step = carry
+        choosing, drawing = jax.random.split(key)
+        chosen = jax.random.randint(choosing, (t.batch,), 0, filled)
+        batch = trainer.draw(drawing, *(part[chosen] for part in pool))
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, report), gradients = gradient(trainer.parts(vector, jnp.split), frozen, batch)
+        whole = joined(gradients, jnp.concatenate)
+        (vector,), inner = optimizer.stateless_apply(inner, [whole], [vector])
+        # Short at first, so that the beginning is soon forgotten.
+        memory = jnp.minimum(t.ema, (1 + step) / (10 + step))
+        return (vector, inner, average + (1 - memory) * (vector - average), step + 1), report
+
+    @partial(jax.jit, donate_argnums=0)
+    def program(carry: tuple, frozen: list, pool: tuple, filled: Tensor, key: Tensor) -> tuple:
+        steps = partial(update, frozen, pool, filled)
+        carry, reports = jax.lax.scan(steps, carry, jax.random.split(key, t.chunk))
+        return carry, {name: values.mean() for name, values in reports.items()}
+
+    def given(samples: tuple) -> tuple:
+        optimizer.learning_rate.assign(rate(t, trainer.step, trainer.seconds))
+        step, filled = jnp.int32(trainer.step), jnp.int32(samples[1])
+        carry = (trainer.values, [v.value for v in state], trainer.average, step)
+        frozen = [v.value for v in fixed]
+        return carry, frozen, samples[0], filled, jax.random.key(trainer.step)
+
+    executable = program.lower(*given(samples)).compile()
+
+    def run(samples: tuple) -> dict[str, Tensor]:
+        carry, report = executable(*given(samples))
+        trainer.values, inner, trainer.average, _ = carry
+        for variable, value in zip(state, inner, strict=True):
+            variable._value = value  # the old one was donated
+        return report
+
+    return run
 
 
 def averages(path: Path, name: str) -> dict[str, np.ndarray]:
@@ -144,7 +243,7 @@ def averages(path: Path, name: str) -> dict[str, np.ndarray]:
         return {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}
 
 
-def load_average(path: Path, networks: dict[str, Network]) -> None:
+def load_average(path: Path, networks: dict[str, Any]) -> None:
     """Give the networks the averaged weights of a checkpoint."""
     for name, network in networks.items():
         values = averages(path, name)
@@ -152,58 +251,3 @@ def load_average(path: Path, networks: dict[str, Network]) -> None:
             network.initialize(0)
         for key, variable in keys(network).items():
             variable.assign(values[key])
-
-
-def jax_step(trainer: Trainer) -> Callable[[Sequence[np.ndarray]], dict]:
-    """The training step as one compiled program; values live on the device between steps."""
-    import jax
-
-    variables, optimizer = trainer.variables, trainer.optimizer
-
-    def objective(values: list, batch: tuple) -> tuple:
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return trainer.loss(*batch)
-
-    def update(values: list, state: list, average: list, momentum: float, batch: tuple) -> tuple:
-        (_, report), gradients = jax.value_and_grad(objective, has_aux=True)(values, batch)
-        values, state = optimizer.stateless_apply(state, gradients, values)
-        average = [a + (1 - momentum) * (v - a) for a, v in zip(average, values, strict=True)]
-        return values, state, average, report
-
-    compiled = jax.jit(update, donate_argnums=(0, 1, 2))
-
-    def step(batch: Sequence[np.ndarray]) -> dict:
-        values = [v.value for v in variables]
-        state = [v.value for v in optimizer.variables]
-        average = [jax.numpy.asarray(a) for a in trainer.average]
-        values, state, trainer.average, report = compiled(
-            values, state, average, trainer.momentum(), tuple(batch)
-        )
-        updated = zip((*variables, *optimizer.variables), (*values, *state), strict=True)
-        for variable, value in updated:
-            variable._value = value  # the old one was donated
-        return report
-
-    return step
-
-
-def torch_step(trainer: Trainer) -> Callable[[Sequence[np.ndarray]], dict]:
-    """The training step, eager."""
-    import torch
-
-    values = [v.value for v in trainer.variables]
-    average = [torch.tensor(a) for a in trainer.average]
-    trainer.average = average
-
-    def step(batch: Sequence[np.ndarray]) -> dict:
-        loss, report = trainer.loss(*(torch.as_tensor(part) for part in batch))
-        loss.backward()
-        gradients = [value.grad for value in values]
-        with torch.no_grad():
-            trainer.optimizer.apply(gradients, trainer.variables)
-            torch._foreach_lerp_(average, values, 1 - trainer.momentum())
-        for value in values:
-            value.grad = None
-        return {name: float(value.detach()) for name, value in report.items()}
-
-    return step

@@ -8,27 +8,36 @@ Progressive distillation of a guided model (Salimans and Ho 2022, arXiv 2202.005
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank, read_bank
 from recipes.mini.config import Configuration, arguments
 from recipes.mini.denoiser import alphas_cumprod, build, velocity
+from recipes.mini.latents import open_latents
+from recipes.mini.pool import open_pool
+from recipes.mini.shipped import give, read_pieces
 from recipes.mini.training import Trainer, load_average
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import PRESETS
 
 Tensor = Any
-LEVELS = 4  # steps of the student: the timesteps 999, 749, 499 and 249
+LEVELS = 4  # steps of the distilled denoiser: the timesteps 999, 749, 499 and 249
 TEACHER = 2  # steps of the teacher for each of them
 
 
-def objective(student: UNet, teacher: UNet, text_encoder: TextEncoder, guidance: float) -> Callable:
+def objective(
+    student: UNet,
+    teacher: UNet,
+    text_encoder: TextEncoder,
+    guidance: float,
+) -> Callable:
     """(latents, noise (B, h, w, C), levels (B,), tokens, empty (B, T)) -> the loss and its parts.
 
     Level 0 is the student's last step, to the clean picture. All steps are DDIM's (Song et al.
@@ -67,30 +76,37 @@ def objective(student: UNet, teacher: UNet, text_encoder: TextEncoder, guidance:
     return loss
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Endless batches of what the objective takes, drawn from the bank."""
-    random = np.random.Generator(np.random.Philox(seed))
-    empty = np.broadcast_to(bank.empty, (batch, len(bank.empty))).astype("int32")
-    while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        latents = bank.latents[chosen].astype("float32")
-        noise = random.standard_normal(latents.shape, "float32")
-        levels = random.integers(LEVELS, size=batch).astype("int32")
-        yield latents, noise, levels, bank.tokens[chosen].astype("int32"), empty
+def drawer(empty: np.ndarray) -> Callable:
+    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss."""
+
+    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        noisy, leveled = jax.random.split(key)
+        noise = jax.random.normal(noisy, latents.shape)
+        levels = jax.random.randint(leveled, (len(latents),), 0, LEVELS)
+        nothing = jax.numpy.broadcast_to(empty, tokens.shape)
+        return latents.astype("float32"), noise, levels, tokens, nothing
+
+    return draw
 
 
-def train(config: Configuration, work: Path, minutes: float | None = None) -> Trainer:
+def train(
+    config: Configuration, work: Path, minutes: float | None = None, saved: Callable | None = None
+) -> Trainer:
     """Train from the last checkpoint on, at first from the denoiser's averaged weights."""
-    bank, trained = read_bank(work / "bank.npz"), work / "denoiser" / "checkpoint.npz"
-    student = build(config, bank)["unet"]
-    teacher, text_encoder = build(config, bank).values()
+    scenes, trained = open_latents(config, work), work / "denoiser" / "checkpoint.npz"
+    student = build(config, scenes)["unet"]
+    teacher, text_encoder = build(config, scenes).values()
     load_average(trained, {"unet": student})
     load_average(trained, {"unet": teacher, "text_encoder": text_encoder})
-    teacher.trainable = text_encoder.trainable = False
-    loss = objective(student, teacher, text_encoder, PRESETS["mini"].guidance)
-    trainer = Trainer({"unet": student}, loss, config.turbo_training, work / "turbo")
-    trainer.restore()
-    trainer.fit(samples(bank, config.turbo_training.batch, trainer.step), minutes)
+    guidance, training = PRESETS["mini"].guidance, config.turbo_training
+    loss, draw = objective(student, teacher, text_encoder, guidance), drawer(scenes.empty)
+    fixed, folder = (teacher, text_encoder), work / "turbo"
+    trainer = Trainer({"unet": student}, draw, loss, training, folder, fixed)
+    if not trainer.restore() and (pieces := read_pieces(work, "turbo")):
+        give(trainer, pieces)
+    opened = partial(open_latents, config, work)
+    with open_pool(opened, training, trainer.step, config.workers) as pool:
+        trainer.fit(pool, minutes, saved)
     return trainer
 
 

@@ -7,7 +7,7 @@ and spares it the slow part of its training, in which words mean nothing yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from recipes.mini.bank import Bank
-from recipes.mini.config import Training
+from recipes.mini.config import Configuration
+from recipes.mini.pool import Pool
 from recipes.mini.training import Trainer
 from sfumato.networks.text_encoder import TextEncoder
 
@@ -34,18 +34,26 @@ def objective(text_encoder: TextEncoder, head: keras.layers.Layer) -> Callable:
     return loss
 
 
-def samples(bank: Bank, batch: int, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    random = np.random.Generator(np.random.Philox(seed))
-    while True:
-        chosen = random.integers(len(bank.latents), size=batch)
-        yield bank.latents[chosen].astype("float32"), bank.tokens[chosen].astype("int32")
+def teach(
+    text_encoder: TextEncoder,
+    pool: Pool,
+    shape: tuple[int, ...],
+    config: Configuration,
+    folder: Path,
+) -> None:
+    """Train the text encoder from the last checkpoint on; the matrix is thrown away.
 
-
-def teach(text_encoder: TextEncoder, bank: Bank, training: Training, folder: Path) -> None:
-    """Train the text encoder from the last checkpoint on; the matrix is thrown away."""
-    head = keras.layers.Dense(int(np.prod(bank.latents.shape[1:])))
+    ``pool`` has latents, each of ``shape`` (h, w, C), and tokens.
+    """
+    head = keras.layers.Dense(int(np.prod(shape)))
     head.build((None, text_encoder.config.width))
-    networks: dict[str, Any] = {"text_encoder": text_encoder, "head": head}
-    trainer = Trainer(networks, objective(text_encoder, head), training, folder)
+    networks = {"text_encoder": text_encoder, "head": head}
+    loss = objective(text_encoder, head)
+    trainer = Trainer(networks, draw, loss, config.words_training, folder)
     trainer.restore()
-    trainer.fit(samples(bank, training.batch, trainer.step))
+    trainer.fit(pool)
+
+
+def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The arguments of the loss: nothing is random but the choice of the samples."""
+    return latents.astype("float32"), tokens

@@ -45,16 +45,16 @@ def replacing(
         partial.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no such file.
+def read_json(path: Path, most: int = MAX_JSON) -> dict[str, Any]:
+    """The object in a JSON file of at most that many bytes; empty if there is no such file.
 
     Raises:
         ValueError: the file is too long, is not JSON, or holds something other than an object.
     """
     if not path.is_file():
         return {}
-    if path.stat().st_size > MAX_JSON:
-        raise ValueError(f"`{path.name}` must have at most {MAX_JSON} bytes. Received: {path}")
+    if path.stat().st_size > most:
+        raise ValueError(f"`{path.name}` must have at most {most} bytes. Received: {path}")
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
+from sfumato.finite import check_finite
 from sfumato.parts import Parts
 from sfumato.pictures.tiling import tiled
 
@@ -14,24 +13,12 @@ TILED_ABOVE = 1536 * 1536  # pixels of a picture, beyond which the autoencoder w
 TILE = 768  # pixels, a sixth of which overlap
 
 
-class NotFiniteError(ArithmeticError):
-    """A number overflowed while denoising or decoding."""
-
-
-def check_finite(is_finite: Any, what: str) -> None:
-    """Raise a NotFiniteError that says what is not finite, and the remedy."""
-    if not ops.convert_to_numpy(is_finite):
-        raise NotFiniteError(
-            f"{what} not finite. Use dtype='mixed_bfloat16' or dtype='float32' instead of float16."
-        )
-
-
 def decode(parts: Parts, latents: np.ndarray) -> np.ndarray:
     """latents (h, w, C) -> pixels (H, W, 3) uint8, large ones tile by tile."""
 
     def run(x: np.ndarray) -> np.ndarray:
         pixels, is_finite = parts.decode(x)
-        check_finite(is_finite, "The decoder's picture is")
+        check_finite(parts, is_finite, "The decoder's picture is", "decoder")
         return ops.convert_to_numpy(pixels)
 
     x = latents[None].astype("float32")
@@ -46,7 +33,10 @@ def encode_picture(parts: Parts, pixels: np.ndarray) -> np.ndarray:
     """pixels (H, W, 3) of 0..255 -> latents (h, w, C), large ones tile by tile."""
 
     def run(x: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(parts.encode_picture(x))
+        latents = ops.convert_to_numpy(parts.encode_picture(x))
+        finite = np.isfinite(latents).all()
+        check_finite(parts, finite, "The encoded picture is", "image_encoder")
+        return latents
 
     x = pixels[None].astype("float32")
     if x.shape[1] * x.shape[2] <= TILED_ABOVE:

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from sfumato.autoencoding import check_finite, decode, encode_picture
+from sfumato.autoencoding import decode, encode_picture
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
-from sfumato.networks.denoiser import Aids, Conditioning
+from sfumato.encoding import Encode, Encoded, Told, extent
+from sfumato.finite import check_finite
+from sfumato.networks.denoiser import Aids
 from sfumato.parts import Parts
 from sfumato.picture import Picture
 from sfumato.pictures.preview import latents_to_rgb
@@ -60,16 +64,9 @@ class Loop(NamedTuple):
     plan: Plan
     x: np.ndarray  # (B, h, w, C) at the first noise level
     draw: Draw
-    conditioning: Conditioning
+    conditioning: Told
     aids: Aids
     inpainting: Inpainting | None
-
-
-class Encoded(NamedTuple):
-    """Texts as the denoiser reads them."""
-
-    context: np.ndarray  # (B, T, C)
-    pooled: np.ndarray | None  # (B, P); only XL reads it
 
 
 def stream(
@@ -77,26 +74,37 @@ def stream(
     requests: Sequence[Request],
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
+    encoder: Encode | None = None,
 ) -> Iterator[Step | Picture]:
-    """Make the pictures of requests in one batch.
+    """Make the pictures of requests in one batch, or in one for each length of the words.
 
     Args:
         parts: the model's.
         requests: completed, of one ``batch_key``.
         encoded: the prompts, encoded before; default: they are encoded here.
         noise: (B, h, w, C), the start noise; default: that of the seeds.
+        encoder: encodes texts; default: the model's own encoders do.
 
     Yields:
-        Each step when it has finished, then each picture.
+        Each step when it has finished, then each picture; one batch after the other.
 
     Raises:
         RequestError: the requests do not go together.
         NotFiniteError: a number overflowed, as it may in float16.
     """
     singles = [single for request in requests for single in request.singles()]
-    latents = yield from denoise(parts, begin(parts, singles, encoded, noise))
-    for single, x in zip(singles, latents, strict=True):
-        yield Picture(covered(single, decode(parts, x)), single)
+    if any(single.batch_key != singles[0].batch_key for single in singles):
+        raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
+    groups = [[*group] for _, group in groupby(singles, partial(extent, parts))]
+    done = 0
+    for group in groups:
+        rows = slice(done, done + len(group)) if len(groups) > 1 else slice(None)
+        done += len(group)
+        given = None if encoded is None else encoded.rows(rows)
+        own = None if noise is None else noise[rows]
+        latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
+        for single, x in zip(group, latents, strict=True):
+            yield Picture(covered(single, decode(parts, x)), single)
 
 
 def begin(
@@ -104,16 +112,15 @@ def begin(
     singles: Sequence[Request],
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
+    encoder: Encode | None = None,
 ) -> Loop:
     """Do everything that comes before the loop; the arguments are those of ``stream``."""
+    parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
-    if any(single.batch_key != first.batch_key for single in singles):
-        raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
     plan = first.plan(parts.model)
     draw = drawing(parts, singles, noise)
-
-    encoded = encoded or encode(parts, [single.prompt for single in singles])
-    conditioning = prepare(parts, singles, encoded)
+    conditioning = Told(parts, singles, plan.steps, encoded, encoder)
+    conditioning(0, first.is_guided)
     x, aids, inpainting = start(parts, singles, plan, draw)
     return Loop(first, plan, x, draw, conditioning, aids, inpainting)
 
@@ -133,43 +140,6 @@ def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None =
         return np.stack([latent_noise(single.seed or 0, *shape, offset=k) for single in singles])
 
     return draw
-
-
-def encode(parts: Parts, texts: Sequence[str]) -> Encoded:
-    """Encode each text by itself: one executable serves any number of them."""
-    found: dict[str, list[np.ndarray]] = {}
-    for text in dict.fromkeys(texts):
-        length = parts.text_encoder.config.length
-        tokens = [parts.tokenizer(text, length)]
-        if parts.text_encoder_2 is not None:
-            tokens.append(parts.tokenizer_2(text, length))
-        found[text] = [ops.convert_to_numpy(x) for x in parts.encode_text(tokens)]
-    context, pooled = (np.concatenate([found[text][i] for text in texts]) for i in (0, 1))
-    return Encoded(context, pooled)
-
-
-def prepare(parts: Parts, singles: Sequence[Request], encoded: Encoded) -> Conditioning:
-    """Prepare what the denoiser reads at every evaluation; guided: negative prompts, too."""
-    context, pooled = encoded
-    takes_sizes = parts.diffusion_model.takes_sizes
-    if takes_sizes and pooled is None:
-        must = "be given for a model of the XL family"
-        raise RequestError("pooled_text", must, "pooled_text=None")
-
-    if singles[0].is_guided:
-        negatives = encode(parts, [single.negative_prompt or "" for single in singles])
-        # XL was trained with zeros where there is no negative prompt.
-        zeros = [parts.model.zero_negative and s.negative_prompt is None for s in singles]
-        keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
-        context = np.concatenate([context, keep[..., None] * negatives.context])
-        if pooled is not None:
-            pooled = np.concatenate([pooled, keep * negatives.pooled])
-
-    if not takes_sizes:
-        return parts.prepare(context, None, None)
-    size = (singles[0].height, singles[0].width)
-    sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
-    return parts.prepare(context, pooled, sizes)
 
 
 def start(
@@ -211,20 +181,17 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
 
     reuse, merging = request.feature_reuse, request.token_merging
     ways = evaluations(plan, request.is_guided, request.guidance_interval, reuse)
-    told = {request.is_guided: conditioning}
-    if request.is_guided and not all(way.guided for way in ways):
-        told[False] = conditioning.of_prompts(len(x))
-
     deep = None
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
+        told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None)
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
         state, denoised, is_finite, kept = parts.evaluate(
-            state, table, noise, guidance, told[way.guided], given, inpainting, **settings
+            state, table, noise, guidance, told, given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
@@ -247,7 +214,8 @@ def report(
 ) -> Iterator[Step]:
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
     step = int(plan.step[evaluation]) + 1
-    check_finite(is_finite, f"The latents of step {step} of {plan.steps} are")
+    what = f"The latents of step {step} of {plan.steps} are"
+    check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
         yield Step(step, plan.steps, denoised, parts.model.preview_factors)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from sfumato.diffusion.denoisers import guide
+from sfumato.diffusion.denoisers import compose, guide
 from sfumato.kernels import Tensor
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
@@ -59,7 +59,8 @@ def evaluate(
         table: of ``Plan.table``, (R, 4 + K (K + 2)).
         noise: (B, h, w, C) standard normal; zeros where the sampler wants none.
         guidance: (2,) the scale and the rescale; unread without negative prompts.
-        conditioning: of ``Denoiser.prepare``, for B prompts and maybe as many negative ones.
+        conditioning: of ``Denoiser.prepare``, for B prompts, or n B that are composed, and maybe
+            for B negative ones.
         aids: what helps the network.
         inpainting: what is known of the picture, or None.
         ways: settings of the network that are compiled in.
@@ -76,8 +77,12 @@ def evaluate(
     # The network's answer, and what it says of the picture
     answer, deep = denoiser.predict(x * c_in, timestep, conditioning, aids, **ways)
     y = ops.cast(answer, "float32")
-    if conditioning.batch == 2 * B:
-        y = guide(y[:B], y[B:], guidance[0], guidance[1])
+    asked = B if conditioning.shares is None else B * conditioning.shares.shape[0]
+    negative = y[asked:] if conditioning.batch > asked else None
+    if conditioning.shares is not None:
+        y = compose(y[:asked], negative, conditioning.shares)
+    if negative is not None:
+        y = guide(y[:B], negative, guidance[0], guidance[1])
     denoised = c_skip * x + c_out * y
     if inpainting is not None:
         mask = inpainting.mask
@@ -90,11 +95,20 @@ def evaluate(
     return Evaluation(State(index + 1, registers), denoised, is_finite, deep)
 
 
-def encode_text(encoders: list[TextEncoder], tokens: list[Tensor]) -> tuple[Tensor, Tensor]:
+def encode_text(
+    encoders: list[TextEncoder], tokens: list[Tensor], clip_skip: int = 1
+) -> tuple[Tensor, Tensor]:
     """tokens (B, T) for each encoder -> context (B, T, C) and pooled (B, P), both float32."""
-    outputs = [encoder.encode(t) for encoder, t in zip(encoders, tokens, strict=True)]
+    outputs = [encoder.encode(t, clip_skip) for encoder, t in zip(encoders, tokens, strict=True)]
     context = ops.concatenate([ops.cast(c, "float32") for c, _ in outputs], axis=-1)
     return context, ops.cast(outputs[-1][1], "float32")
+
+
+def prepare(
+    denoiser: Denoiser, context: Tensor, pooled: Tensor | None, sizes: Tensor | None
+) -> Conditioning:
+    """See ``Denoiser.prepare``."""
+    return denoiser.prepare(context, pooled, sizes)
 
 
 def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:

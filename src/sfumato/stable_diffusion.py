@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from sfumato import checkpoints, generation, presets, runtime
-from sfumato.autoencoding import NotFiniteError
+from sfumato.explanation import Explanation, explain
+from sfumato.finite import NotFiniteError
 from sfumato.generation import Step
 from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
@@ -49,7 +53,8 @@ class StableDiffusion(KerasCVMethods):
     """Text to pictures with Stable Diffusion 1.x, 2.x, XL or a model of the same make.
 
     The networks are loaded when they are first needed and are ordinary Keras models. Each may be
-    replaced by assignment before the first picture. One thread at a time may use a model.
+    replaced by assignment, and its layers may be changed: the next picture is made with what is
+    there then. Several threads may use a model; one waits for the other.
 
     Args:
         img_height: height of pictures in pixels where none is asked for, a multiple of 8.
@@ -75,6 +80,7 @@ class StableDiffusion(KerasCVMethods):
     diffusion_model = _part("diffusion_model", "The U-Net.")
     decoder = _part("decoder", "From latents to pictures.")
     image_encoder = _part("image_encoder", "From pictures to latents.")
+    jit_compile = _part("jit_compile", "Whether each program is compiled whole.")
 
     def __init__(
         self,
@@ -91,8 +97,12 @@ class StableDiffusion(KerasCVMethods):
             preset = checkpoints.open_model(preset or self.default_preset, prediction=prediction)
         self.model = preset
         self.parts = Parts(preset, jit_compile, dtype)
-        self.quantized: str | None = None
+        self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the programs: a copy compiles its own, and is not quantised."""
+        return {**vars(self), "_int8": None}
 
     @classmethod
     def from_preset(
@@ -134,12 +144,28 @@ class StableDiffusion(KerasCVMethods):
 
         A loop that ends early cancels the rest.
         """
-        return generation.stream(self.parts, [self.completed(request, **fields)])
+        completed = self.completed(request, **fields)
+        return generation.stream(self.parts, [completed], encoder=self._own_encoder())
+
+    def explain(self, request: str | Request, **fields: Any) -> Explanation:
+        """What the model reads of the words: chunks, tokens, weights, and at which steps.
+
+        Takes what ``generate`` takes, and loads no network. ``print`` shows it.
+
+        Example:
+            >>> print(load("mini").explain("a (red:1.3) apple", negative_prompt="", seed=1))
+            20 steps, 1 x 75 tokens
+            prompt, steps 1-20: a (red:1.3) apple
+                3  a · red 1.3 · apple
+            negative prompt, steps 1-20:
+                0
+        """
+        return explain(self.parts, self.completed(request, **fields))
 
     def completed(self, request: str | Request, **fields: Any) -> Request:
         """The request that ``generate`` works on, with nothing left open."""
         if isinstance(request, Request):
-            request = Request(**vars(request) | fields)
+            request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
         own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}
@@ -160,6 +186,30 @@ class StableDiffusion(KerasCVMethods):
         for name, mine in own.items():
             if asked[name] not in (None, mine):
                 raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])
+
+    def add_tokens(
+        self, tokens: str | Sequence[str], embeddings: str | np.ndarray | Sequence[np.ndarray]
+    ) -> None:
+        """Add words such as "<my-cat>" to the tokenizer and to the text encoder.
+
+        The text encoder is replaced by one with more embeddings and otherwise the same values.
+
+        Args:
+            tokens: one or several new words, or words that the tokenizer alone has.
+            embeddings: (n, C), a row for each token, for XL a pair of such arrays; or a word of the
+                vocabulary, from whose embedding each of them starts.
+
+        Raises:
+            ValueError: a token has an embedding already, or the embeddings do not fit.
+        """
+        tokens = [tokens] if isinstance(tokens, str) else [*tokens]
+        if isinstance(embeddings, str):
+            rows = [np.repeat(row, len(tokens), axis=0) for row in self.parts.embedding(embeddings)]
+        elif isinstance(embeddings, np.ndarray) and embeddings.ndim == 2:
+            rows = [embeddings]
+        else:
+            rows = [np.asarray(each) for each in embeddings]
+        self.parts.add_tokens(tokens, rows)
 
     def quantize(
         self,
@@ -204,7 +254,19 @@ class StableDiffusion(KerasCVMethods):
         size = (self.img_height, self.img_width)
         programs = [self.parts.evaluate, *([self.parts.decode] if decoder else [])]
         runtime.quantize(programs, paint, repr((size, [*prompts], num_steps, defaults)))
-        self.quantized = mode
+        self._int8 = programs[0]
+
+    @property
+    def quantized(self) -> str | None:
+        """The mode of ``quantize``, or None; also when the denoiser was changed since."""
+        if self._int8 is not None and self._int8 is not self.parts.evaluate:
+            self._int8 = None
+            warnings.warn(
+                "The denoiser was changed since `quantize`, so it computes in float32 until you "
+                "call `quantize` again.",
+                stacklevel=3,
+            )
+        return None if self._int8 is None else "int8"
 
 
 class StableDiffusionV2(StableDiffusion):

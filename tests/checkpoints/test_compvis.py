@@ -11,6 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from sfumato.checkpoints import CheckpointError, open_checkpoint
 from sfumato.checkpoints.compvis import from_compvis
+from sfumato.checkpoints.folders import native
 from sfumato.checkpoints.safetensors import write_safetensors
 
 
@@ -90,10 +91,85 @@ def test_views_of_the_fused_projection_take_no_memory():
     assert np.shares_memory(part, file[name])
 
 
-def test_a_tensor_of_no_network_is_named():
-    file = tiny_models.to_compvis("1.x") | {"control_model.zero.weight": np.zeros(1)}
-    with pytest.raises(CheckpointError, match=r"no known network: control_model\.zero\.weight"):
-        from_compvis(file)
+def test_a_tensor_of_no_network_is_passed_over_with_a_warning():
+    file = tiny_models.to_compvis("1.x")
+    parts = from_compvis(file)
+    with pytest.warns(UserWarning, match=r"no known network are not used: control_model\.zero"):
+        found = from_compvis(file | {"control_model.zero.weight": np.zeros(1)})
+    assert found.keys() == parts.keys()
+
+
+@pytest.mark.parametrize("name", ["new_layer.weight", "time_embed.cond_proj.weight"])
+def test_a_name_within_a_network_is_refused(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    file = tiny_models.to_compvis("1.x") | {f"model.diffusion_model.{name}": np.zeros(1, "float32")}
+    write_safetensors(path, file)
+    with pytest.raises(CheckpointError, match=f"does not fit the unet.*unexpected: {name}"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("1.x", "cond_stage_model.text_projection"),
+        ("1.x", "cond_stage_model.transformer.text_projection.weight"),
+        ("1.x", "cond_stage_model.logit_scale"),
+        ("xl", "conditioner.embedders.0.text_projection.weight"),
+        ("xl", "conditioner.embedders.0.text_projection"),
+    ],
+)
+def test_leftovers_that_nothing_uses_change_nothing(family, name):
+    file = tiny_models.to_compvis(family)
+    found = from_compvis(file | {name: np.eye(8, dtype="float32")})
+    for part, tensors in from_compvis(file).items():
+        assert found[part].keys() == tensors.keys()
+
+
+def test_2_in_the_format_of_generative_models():
+    file = tiny_models.to_compvis("2.x")
+    renamed = {
+        name.replace("cond_stage_model.", "conditioner.embedders.0."): tensor
+        for name, tensor in file.items()
+    }
+    found, wanted = from_compvis(renamed)["text_encoder"], from_compvis(file)["text_encoder"]
+    assert found.keys() == wanted.keys()
+
+
+@pytest.mark.parametrize(("layers", "used"), [(24, 23), (23, 23), (12, 11)])
+def test_the_layer_of_openclip_that_is_not_used(layers, used):
+    """As diffusers: of 24 layers the last is not used, of 23 all are."""
+    names = [f"model.transformer.resblocks.{layer}.ln_1.weight" for layer in range(layers)]
+    for prefix in ("cond_stage_model.", "conditioner.embedders.0."):
+        file = {prefix + name: np.ones(1024, "float32") for name in names}
+        assert len(from_compvis(file)["text_encoder"]) == used
+
+
+def test_the_unused_layer_in_the_names_of_transformers():
+    name = "cond_stage_model.transformer.text_model.{}.weight"
+    for width, used in ((1024, 23), (768, 24)):
+        file = {name.format(f"encoder.layers.{i}.layer_norm1"): np.ones(width) for i in range(24)}
+        file[name.format("final_layer_norm")] = np.ones(width)
+        assert len(from_compvis(file)["text_encoder"]) == used + 1
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        "mid.attn_1.{q,k,v,proj_out}",
+        "mid.attn_1.{to_q,to_k,to_v,to_out.0}",
+        "mid.attn_1.{query,key,value,proj_attn}",
+        "mid_block.attentions.0.{query,key,value,proj_attn}",
+        "mid_block.attentions.0.{to_q,to_k,to_v,to_out.0}",
+    ],
+)
+@pytest.mark.parametrize("prefix", ["first_stage_model.", ""])
+def test_every_naming_of_the_autoencoders_attention(attention, prefix):
+    stem, _, leaves = attention.rstrip("}").partition("{")
+    old = [f"decoder.{stem}{leaf}.weight" for leaf in leaves.split(",")]
+    file = {prefix + name: np.zeros((4, 4)) for name in old}
+    found = from_compvis(file)["vae"] if prefix else native("vae", file)
+    leaves = ("to_q", "to_k", "to_v", "to_out.0")
+    assert list(found) == [f"decoder.mid_block.attentions.0.{leaf}.weight" for leaf in leaves]
 
 
 def test_prediction_where_the_file_tells(tmp_path):

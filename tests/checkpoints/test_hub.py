@@ -49,6 +49,17 @@ def cached(cache, repository: str, revision: str):
             Address("user/name", "abc", "a/b c.safetensors"),
         ),
         ("user/name/x.safetensors", Address("user/name", "main", "x.safetensors")),
+        ("user/name@refs/pr/1", Address("user/name", "refs/pr/1")),
+        ("user/name@refs/pr/1/x.safetensors", Address("user/name", "refs/pr/1", "x.safetensors")),
+        ("https://huggingface.co/user/name/tree/refs%2Fpr%2F1", Address("user/name", "refs/pr/1")),
+        (
+            "https://huggingface.co/user/name/resolve/refs%2Fpr%2F1/a%20b.safetensors",
+            Address("user/name", "refs/pr/1", "a b.safetensors"),
+        ),
+        ("https://hf-mirror.com/user/name", Address("user/name")),
+        ("http://localhost:9/user/name/tree/main", Address("user/name", "main")),
+        ("models/x.safetensors", None),
+        ("models/x.ckpt", None),
         ("user/name/x.ckpt", None),
         ("user/../name", None),
         ("https://example.com/user/name", None),
@@ -57,7 +68,8 @@ def cached(cache, repository: str, revision: str):
         ("/etc/passwd", None),
     ],
 )
-def test_addresses(text, address):
+def test_addresses(text, address, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9/")
     assert find_address(text) == address
 
 
@@ -101,8 +113,24 @@ def test_repositories_of_single_files():
     assert select(["README.md", "x.safetensors", "x.ckpt"]) == ["x.safetensors"]
     with pytest.raises(CheckpointError, match="must hold one"):
         select(["a.safetensors", "b.safetensors"])
-    with pytest.raises(CheckpointError, match="no U-Net as safetensors"):
-        select(["model_index.json", "unet/diffusion_pytorch_model.bin"])
+    with pytest.raises(CheckpointError, match="unet as safetensors.* holds nothing"):
+        select(["model_index.json"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["text_encoder/pytorch_model.bin"],
+        ["text_encoder/config.json"],
+        ["text_encoder/model-00001-of-00002.safetensors"],
+    ],
+)
+def test_a_part_that_cannot_be_had_is_found_before_anything_is_fetched(names):
+    whole = ["model_index.json", "unet/diffusion_pytorch_model.safetensors"]
+    assert select(whole) == whole
+    with pytest.raises(CheckpointError, match=r"text_encoder as safetensors.*refs/pr/1") as error:
+        select(whole + names)
+    assert "config.json" in names[0] or names[0] in str(error.value)
 
 
 def test_without_a_network_the_error_says_what_was_looked_for_where(cache):
@@ -164,9 +192,37 @@ def test_a_fresh_revision_is_preferred_and_the_cache_is_the_refuge(cache, monkey
 def test_a_presets_name_comes_before_a_folder(tmp_path, monkeypatch, cache):
     monkeypatch.chdir(tmp_path)
     save_diffusers("sd1.4", tiny_models.networks("1.x"))
-    with pytest.raises(FileNotFoundError):
+    with (
+        pytest.raises(FileNotFoundError),
+        pytest.warns(UserWarning, match=r"'sd1\.4' is a preset's name.* is \./sd1\.4"),
+    ):
         resolve("sd1.4", offline=True)
     assert resolve("./sd1.4", offline=True).preset is None
+
+
+@pytest.mark.parametrize("name", ["models/sd15", "a/b/c.safetensors"])
+def test_a_name_that_is_no_path_either_says_so(name, cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = rf"no file or folder '{name}' in `{tmp_path}` either"
+    with pytest.raises(FileNotFoundError, match=message):
+        resolve(name, offline=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["models/x.safetensors", "models/x.ckpt", "./models/x", "/no/where", "C:\\models\\x"]
+)
+def test_a_path_that_is_not_there_is_never_asked_for(name, monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", forbidden)
+    with pytest.raises(ValueError, match="there is no such file or folder"):
+        resolve(name, offline=False)
+
+
+def test_another_web_address_is_no_file():
+    with pytest.raises(ValueError, match="there is no address of the Hub"):
+        resolve("https://example.com/user/name")
 
 
 def test_what_is_nothing_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import tiny_models
 from keras import ops
 
 from sfumato.checkpoints import Checkpoint, CheckpointError, Model, open_model, save_diffusers
-from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
 from sfumato.checkpoints.save import file_shapes
 from sfumato.diffusion.schedules import training_sigmas
 from sfumato.networks.autoencoder import ImageDecoder
@@ -39,7 +40,7 @@ def single(tmp_path):
     ],
 )
 def test_a_single_file(single, family, size, pad, zeros, scaling):
-    model = open_model(single(family))
+    model = open_model(single(family), prediction="epsilon" if family == "2.x" else None)
     assert model.family.name.casefold() == family
     assert (model.name, model.sees_masks) == ("model.safetensors", False)
     assert model.preview_factors is None  # of another autoencoder than the family's
@@ -55,18 +56,39 @@ def test_the_user_says_what_a_file_of_2_does_not(single):
     assert (model.prediction, model.default_size) == ("v_prediction", 768)
 
 
+@pytest.mark.parametrize(("spread", "prediction"), [(0.2, "v_prediction"), (0.05, "epsilon")])
+def test_where_nobody_says_the_prediction_the_weights_are_looked_at(single, spread, prediction):
+    """ComfyUI's measure: above 0.09 it is the velocity."""
+    path = single("2.x")
+    tensors = {name: np.array(tensor) for name, tensor in read_safetensors(path).items()}
+    name = "model.diffusion_model.output_blocks.5.1.transformer_blocks.0.norm1.bias"
+    tensors[name][:] = np.linspace(-1, 1, tensors[name].size) * spread * np.sqrt(3)
+    write_safetensors(path, tensors)
+    with pytest.warns(
+        UserWarning, match=rf"does not say .* predicts. .* {prediction}.*--prediction"
+    ):
+        assert open_model(path).prediction == prediction
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for said in ("epsilon", "v_prediction"):
+            assert open_model(path, prediction=said).prediction == said
+
+
 def test_a_folder(tmp_path):
     noise = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
     save_diffusers(tmp_path, tiny_models.networks("2.x"), noise, size=48)
-    (tmp_path / "tokenizer").mkdir()
-    tokens = {"pad_token": {"content": "!"}}
-    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
     model = open_model(tmp_path)
     assert (model.prediction, model.default_size, model.pad_tokens) == ("v_prediction", 48, (0,))
     assert training_sigmas(**model.noise)[-1] == pytest.approx(4096, rel=1e-3)
-    tokens = {"pad_token": "<|endoftext|>"}
-    (tmp_path / "tokenizer/special_tokens_map.json").write_text(json.dumps(tokens))
-    assert open_model(tmp_path).pad_tokens == (49407,)
+
+
+def test_every_word_of_a_tokenizer_has_an_embedding(single):
+    model = open_model(single("1.x"))  # with 20 embeddings
+    model.check_words("text_encoder", 20)
+    with pytest.raises(CheckpointError, match="20 embeddings in text_encoder and 49408 tokens"):
+        model.check_words("text_encoder", 49408)
+    with pytest.warns(UserWarning, match="20 embeddings in text_encoder and 19 tokens"):
+        model.check_words("text_encoder", 19)
 
 
 def test_every_network_is_made_with_its_values(single):

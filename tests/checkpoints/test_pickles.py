@@ -101,7 +101,7 @@ BAD = {
     "instruction EXT1": b"\x80\x02\x82\x01.",
     "instruction INST": b"(ios\nsystem\n.",
     "it refers to 'file'": b"\x80\x02(X\x04\x00\x00\x00fileNNtQ.",
-    "does not hold named tensors": b"\x80\x02K\x01.",
+    "holds no tensors at all": b"\x80\x02K\x01.",
     "no tensors": b"\x80\x02}.",
     "asks for `builtins.eval`": b"\x80\x02cbuiltins\neval\n.",
     "asks for `torch.load`": b"\x80\x02ctorch\nload\n.",

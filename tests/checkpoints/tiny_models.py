@@ -45,7 +45,7 @@ UNETS = {
 CLIP = TextEncoderConfig(768, 1, 12, 64, vocabulary=20, length=77)
 TEXTS = {
     "1.x": (CLIP,),
-    "2.x": (TextEncoderConfig(128, 2, 2, 64, "gelu", vocabulary=20),),
+    "2.x": (TextEncoderConfig(128, 3, 2, 64, "gelu", vocabulary=20),),
     "xl": (
         TextEncoderConfig(768, 1, 12, 64, vocabulary=20, penultimate=True),
         TextEncoderConfig(128, 2, 2, 64, "gelu", vocabulary=20, projection=32, penultimate=True),
@@ -119,7 +119,7 @@ def extras(family: str) -> Tensors:
             "cond_stage_model.model.attn_mask": np.zeros((77, 77), "float32"),
             "cond_stage_model.model.text_projection": np.zeros((128, 32), "float32"),
             # The last layer, which 2.x does not use.
-            "cond_stage_model.model.transformer.resblocks.2.ln_1.weight": np.zeros(128, "float32"),
+            "cond_stage_model.model.transformer.resblocks.3.ln_1.weight": np.zeros(128, "float32"),
         },
         "xl": {"conditioner.embedders.1.model.logit_scale": scale},
     }[family]

@@ -35,6 +35,7 @@ class FakeModel:
     quantized: str | None = None
     on_step: Any = None  # called with each step
     has_previews: bool = True
+    prediction: str | None = None
 
     def quantize(self, mode):
         self.quantized = mode
@@ -60,7 +61,8 @@ def model(monkeypatch):
     """The fake in place of a real model."""
     fake = FakeModel()
 
-    def open_model(name, dtype, *size):
+    def open_model(name, dtype, *size, prediction=None):
+        fake.prediction = prediction
         fake.loaded.append((name, dtype, *size))
         return fake
 

@@ -28,6 +28,16 @@ def test_a_picture_on_disk_and_its_path_on_stdout(sfumato, model):
     assert np.array_equal(load(done.lines[0]), np.full((16, 16, 3), 42))
 
 
+def test_what_the_network_predicts_reaches_the_model(sfumato, model):
+    assert sfumato("generate", "a").code == 0
+    assert model.prediction is None
+    assert sfumato("generate", "a", "--prediction", "v_prediction").code == 0
+    assert model.prediction == "v_prediction"
+    done = sfumato("generate", "a", "--prediction", "noise")
+    assert done.code == 2
+    assert "--prediction" in done.err
+
+
 def test_the_options_reach_the_model(sfumato, model):
     done = sfumato(
         *("generate", "a", "--negative", "blurry", "--model", "sd1.5", "--size", "24x32"),

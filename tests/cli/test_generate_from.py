@@ -133,14 +133,14 @@ class TestFrom:
 
     def test_a_picture_of_another_program(self, sfumato, model):
         stated = {"Steps": "20", "Sampler": "Euler a", "Schedule type": "Automatic", "Seed": "1"}
-        stated |= {"Size": "8x16", "Model": "sd1.5", "Clip skip": "2", "RNG": "CPU"}
+        stated |= {"Size": "8x16", "Model": "sd1.5", "ENSD": "31337", "RNG": "CPU"}
         painted("1.png", **stated | {"Model hash": "45dee52b", "Version": "v1.10.1"})
         done = sfumato("generate", "--from", "1.png")
         assert done.code == 0
         (request,) = model.requests
         assert (request.schedule, request.width, request.height) == ("uniform", 8, 16)
         assert done.err.splitlines() == [
-            "sfumato: warning: not used from the recipe of 1.png: Clip skip",
+            "sfumato: warning: not used from the recipe of 1.png: ENSD",
             "sfumato: warning: 1.png was made from other random numbers; the picture will differ",
         ]
 

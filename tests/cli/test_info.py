@@ -10,7 +10,7 @@ import pytest
 
 from sfumato.pictures import Recipe, save, write_text
 
-ITEMS = {"Steps": "2", "Sampler": "Euler a", "Seed": "3", "Size": "8x16", "Clip skip": "2"}
+ITEMS = {"Steps": "2", "Sampler": "Euler a", "Seed": "3", "Size": "8x16", "ENSD": "31337"}
 RECIPE = Recipe("a red\napple", "blurry", ITEMS)
 
 
@@ -36,7 +36,7 @@ def test_as_json(sfumato, picture):
         "seed": 3,
         "steps": 2,
         "sampler": "euler_a",
-        "other": {"Clip skip": "2"},
+        "other": {"ENSD": "31337"},
     }
 
 

@@ -191,7 +191,7 @@ def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
     assert names["sigmas"][-1] == 0
 
 
-@pytest.mark.parametrize("page", ["samplers.md", "faster.md"])
+@pytest.mark.parametrize("page", ["samplers.md", "faster.md", "prompts.md"])
 def test_the_code_of_other_pages_runs(page: str, model: str) -> None:
     names: dict[str, Any] = {}
     exec("\n".join(blocks(page, model)), names)
@@ -253,7 +253,7 @@ def test_the_pictures_are_there_and_small() -> None:
     ours = [
         path
         for path in (DOCS / "images").iterdir()
-        if path.stem.startswith(("algorithm-", *(f"{guide}-" for guide in GUIDES)))
+        if path.stem.startswith(("algorithm-", "prompts-", *(f"{guide}-" for guide in GUIDES)))
     ]
     assert {f"images/{path.name}" for path in ours} <= shown
     assert sum(path.stat().st_size for path in ours) < 600_000

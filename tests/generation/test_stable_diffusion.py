@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import small_pipelines
 
+from sfumato.finite import check_finite
+from sfumato.networks.network import keys
 from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, Step
 
 PROMPT = "a red apple"
@@ -123,17 +126,54 @@ def test_cancelling_leaves_the_pipeline_usable(model: StableDiffusion) -> None:
     assert np.array_equal(paint(model), before)
 
 
-def test_numbers_that_are_not_finite_name_the_step_and_the_remedy(folder: Path) -> None:
+def test_numbers_that_are_not_finite_name_the_part_and_the_weight(folder: Path) -> None:
     model = StableDiffusion(64, 48, preset=str(folder))
-    bias = model.diffusion_model.conv_out.bias
-    good = keras.ops.convert_to_numpy(bias.value)
-    bias.assign(np.full(4, np.nan))
-    with pytest.raises(NotFiniteError, match=r"step 1 of 3.*bfloat16"):
-        paint(model)
-    bias.assign(good)
-    model.decoder.decoder.conv_out.bias.assign(np.full(3, np.inf))
-    with pytest.raises(NotFiniteError, match=r"decoder.*bfloat16"):
-        paint(model)
+    for part, bias, value, message in (
+        ("diffusion_model", "conv_out.bias", np.nan, r"step 1 of 3 .*weight `{}` .* is nan"),
+        ("decoder", "decoder.conv_out.bias", np.inf, r"decoder's picture .*weight `{}` .* is inf"),
+        (
+            "text_encoder",
+            "final_layer_norm.bias",
+            -np.inf,
+            r"encoded text .*weight `{}` .* is -inf",
+        ),
+    ):
+        variable = keys(getattr(model, part))[bias]
+        good = keras.ops.convert_to_numpy(variable.value)
+        variable.assign(np.full(good.shape, value))
+        with pytest.raises(NotFiniteError, match=message.format(bias)) as error:
+            paint(model)
+        assert str(folder) in str(error.value)
+        assert "float16" not in str(error.value)
+        variable.assign(good)
+    paint(model)
+
+
+def test_an_overflow_says_what_the_dtype_can_do_about_it(folder: Path) -> None:
+    for dtype, remedy in (
+        ("mixed_float16", r"not finite\. Use .* instead of float16"),
+        ("float32", "overflows in float32, though every weight is finite"),
+    ):
+        parts = StableDiffusion(64, 48, preset=str(folder), dtype=dtype).parts
+        parts.decoder  # noqa: B018  loads it
+        with pytest.raises(NotFiniteError, match=remedy):
+            check_finite(parts, False, "The picture is", "decoder")
+        keys(parts.decoder)["decoder.conv_out.bias"].assign(np.full(3, 1e6))
+        too_large = r"`decoder\.conv_out\.bias` .* is 1000000.*, too large.* instead of float16"
+        with pytest.raises(NotFiniteError, match=too_large if "16" in dtype else remedy):
+            check_finite(parts, False, "The picture is", "decoder")
+
+
+def test_a_model_without_a_decoder_says_so_before_the_first_step(folder: Path) -> None:
+    model = StableDiffusion(64, 48, preset=str(folder))
+    parts = {k: v for k, v in model.model.checkpoint.parts.items() if k != "decoder"}
+    model.parts.model = replace(
+        model.model, checkpoint=replace(model.model.checkpoint, parts=parts)
+    )
+    steps: list[Step] = []
+    with pytest.raises(ValueError, match="holds no decoder"):
+        paint(model, on_step=steps.append)
+    assert not steps
 
 
 def test_seeds(model: StableDiffusion) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import sfumato
 from sfumato import Picture, Request, StableDiffusion, Step, generation
-from sfumato.autoencoding import NotFiniteError
+from sfumato.finite import NotFiniteError
 from sfumato.pictures import load, load_recipe
 from sfumato.request import RequestError
 

@@ -24,6 +24,11 @@ def test_other_widths_belong_to_the_first_of_their_kind(width, sizes, name):
     assert find_family(width, sizes).name == name
 
 
+def test_only_the_first_family_may_read_any_layer():
+    # A1111 ignores clip skip for the others, whose layer is part of the model.
+    assert [family.name for family in FAMILIES if family.reads_any_layer] == ["1.x"]
+
+
 def test_heads_as_published():
     one, two, xl = FAMILIES
     channels = UNetConfig().channels

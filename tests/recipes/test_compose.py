@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,17 @@ import pytest
 from toy_drawings import shape, toy_pack
 
 from recipes.mini import colours, pack
-from recipes.mini.compose import Composer, Scene, caption, phrase, prompt, withheld
-from recipes.mini.stream import compose as compose_batch
+from recipes.mini.compose import (
+    Composer,
+    Scene,
+    caption,
+    phrase,
+    plural,
+    prompt,
+    with_article,
+    withheld,
+)  # fmt: skip
+from recipes.mini.stream import make
 
 STYLES = ("3d render", "flat drawing")
 
@@ -68,6 +78,54 @@ def test_every_caption_is_true_of_its_picture():
             assert colours.seen_colour(picture) == scene.colour
 
 
+def test_a_white_thing_is_painted_where_it_is_white():
+    rgba = shape("ring", (250, 250, 250), 32)
+    rgba[:8, :, :3] = (22, 22, 26)  # black eyes stay
+    painted = colours.paint(rgba, "red")
+    assert colours.seen_colour(over_white(painted)) == "red"
+    np.testing.assert_array_equal(painted[:8], rgba[:8])
+    assert colours.paintable(rgba)
+
+
+def test_a_thing_of_many_colours_is_not_painted():
+    rgba = shape("box", (250, 250, 250), 32)
+    for place, colour in enumerate([(214, 48, 48), (60, 160, 70), (48, 96, 214), (240, 200, 60)]):
+        rgba[:, 8 * place : 8 * place + 8, :3] = colour
+    assert not colours.paintable(rgba)
+
+
+def test_a_thing_has_several_names_but_one_place_among_the_withheld():
+    drawings = toy_pack(32)
+    labels = tuple(
+        replace(label, synonyms=("orb", "globe")) if label.name == "ball" else label
+        for label in drawings.labels
+    )
+    composer = Composer(pack.Pack(drawings.drawings, labels), STYLES, scenes=0.5)
+    random = np.random.Generator(np.random.Philox(3))
+    said = [composer.sample(random)[1] for _ in range(300)]
+    for word in ("ball", "orb", "globe"):
+        assert any(word in caption for caption in said)
+    assert {name for name, _ in composer.found} == {"ball", "box", "ring"}
+
+
+@pytest.mark.parametrize(("one", "more"), [
+    ("apple", "apples"), ("cherry", "cherries"), ("mouse", "mice"), ("fox", "foxes"),
+    ("red cup of coffee", "red cups of coffee"), ("grapes", "grapes"), ("key", "keys"),
+    ("maple leaf", "maple leaves"), ("bread", "bread"),
+])  # fmt: skip
+def test_plurals(one: str, more: str):
+    assert plural(one) == more
+
+
+@pytest.mark.parametrize(("words", "found"), [
+    ("apple", "an apple"), ("unicorn", "a unicorn"), ("red grapes", "red grapes"),
+    ("slice of pizza", "a slice of pizza"), ("ufo", "a ufo"), ("glass of milk", "a glass of milk"),
+    ("bread", "bread"), ("pixel art", "pixel art"),
+])  # fmt: skip
+def test_articles(words: str, found: str):
+    assert with_article(words) == found
+
+
 def test_withheld_combinations_are_never_drawn():
     composer = Composer(toy_pack(), STYLES)
     random = np.random.Generator(np.random.Philox(2))
@@ -113,11 +171,10 @@ def test_two_things_stand_as_the_caption_says():
 
 
 def test_batches_are_a_function_of_the_seed():
-    composer = Composer(toy_pack(), STYLES, scenes=0.3, jitter=0.1)
-    first, again, other = (compose_batch(composer, 6, seed) for seed in (7, 7, 8))
-    np.testing.assert_array_equal(first[0], again[0])
-    assert first[1] == again[1]
-    assert first[1] != other[1]
+    composer = Composer(toy_pack(), STYLES, scenes=0.3)
+    first, again, other = (make(composer, 6, seed)[0] for seed in (7, 7, 8))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
 
 
 def test_a_pack_reads_back(tmp_path: Path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_drawings import toy_pack
 
-from recipes.mini import frechet
+from recipes.mini import frechet, sharpness
 from recipes.mini.compose import Composer, Scene, prompt, withheld
 from recipes.mini.judge import real
 from recipes.mini.questions import PROMPTS, in_place, questions, window
@@ -22,7 +22,7 @@ class Nearest:
     def things(self, pictures: np.ndarray) -> list[str]:
         random = np.random.Generator(np.random.Philox(0))
         known = {
-            name: real(COMPOSER, Scene(name, "3d render", size="big"), random).astype(float)
+            name: real(COMPOSER, Scene(name, "3d render"), random).astype(float)
             for name in ("ball", "box", "ring")
         }
         return [
@@ -93,3 +93,22 @@ def test_the_distance_of_two_normal_distributions():
 def test_a_style_that_cannot_be_counted_has_no_article():
     assert prompt(Scene("apple", "pixel art", "red")) == "pixel art of a red apple"
     assert prompt(Scene("scissors", "line drawing")) == "a line drawing of scissors"
+
+
+def test_a_soft_edge_is_less_steep():
+    sharp = np.zeros((32, 32, 3), "uint8")
+    sharp[:, 16:] = 200
+    soft = np.zeros((32, 32, 3), "uint8")
+    soft[:, 12:20] = np.linspace(0, 200, 8).astype("uint8")[:, None]
+    soft[:, 20:] = 200
+    assert sharpness.steepness(sharp) == 200
+    assert sharpness.steepness(soft) < 40
+
+
+def test_a_mottled_ground_is_uneven_and_a_thing_on_it_is_not():
+    plain = paint(Scene("ball", "3d render", background="yellow"))
+    assert sharpness.unevenness(plain) < 0.5
+    spots = np.random.default_rng(0).integers(-6, 7, plain.shape)
+    mottled = np.clip(plain.astype(int) + spots, 0, 255).astype("uint8")
+    assert sharpness.unevenness(mottled) > sharpness.EVEN
+    assert sharpness.figures(np.stack([plain, mottled]))["even"] == 0.5

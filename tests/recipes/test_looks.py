@@ -9,7 +9,7 @@ from toy_drawings import shape
 
 from recipes.mini import colours
 from recipes.mini.compose import Composer, Scene
-from recipes.mini.looks import INK, LOOKS, PIXELS, line_drawing, silhouette
+from recipes.mini.looks import INK, LOOKS, SQUARES, line_drawing, silhouette
 from recipes.mini.pack import Pack, label_of
 
 BALL = shape("ball", (214, 48, 48), 64)
@@ -43,8 +43,9 @@ def test_pixel_art_is_made_of_squares_of_one_colour():
     random = np.random.Generator(np.random.Philox(0))
     for scene in (Scene("ball", "pixel art"), Scene("ball", "pixel art", "blue", "green", count=3)):
         picture = composer.paint(scene, 0, random)
-        corners = picture[::PIXELS, ::PIXELS]
-        np.testing.assert_array_equal(picture, corners.repeat(PIXELS, 0).repeat(PIXELS, 1))
+        each = len(picture) // SQUARES
+        corners = picture[::each, ::each]
+        np.testing.assert_array_equal(picture, corners.repeat(each, 0).repeat(each, 1))
         assert colours.seen_background(picture) == scene.background
     assert colours.seen_colour(picture) == "blue"
 
@@ -53,6 +54,24 @@ def test_every_look_keeps_the_form_of_a_drawing():
     for make in LOOKS.values():
         drawn = make(BALL)
         assert (drawn.shape, drawn.dtype) == (BALL.shape, BALL.dtype)
+
+
+def test_lines_at_the_edge_of_a_drawing_are_whole(monkeypatch):
+    """A thing that fills its drawing has lines as thick there as elsewhere."""
+    from dataclasses import replace
+
+    from recipes.mini import data
+    from recipes.mini.config import TOY
+
+    full = np.full((256, 256, 4), 255, "uint8")
+    full[..., :3] = (214, 48, 48)
+    monkeypatch.setattr(data, "draw", lambda *args: full)
+    config = replace(TOY, size=128, styles=("flat drawing", "line drawing"))
+    source = next(source for source in data.SOURCES if source.style == "flat drawing")
+    _, (_, drawn) = data.looks_of(source, None, "0", {}, config)  # type: ignore[arg-type]
+    dark = (drawn[64, :, :3] < 60).all(-1)
+    assert dark[:2].all()
+    assert 2 <= dark[:64].sum() == dark[64:].sum() < 8
 
 
 def test_the_data_stage_makes_every_look_of_every_flat_drawing(monkeypatch, tmp_path: Path):

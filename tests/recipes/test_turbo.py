@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from keras import ops
 
 from recipes.mini import turbo
-from recipes.mini.bank import Bank
 from recipes.mini.denoiser import alphas_cumprod
 
 SHAPE = (turbo.LEVELS, 2, 2, 3)
@@ -74,10 +74,13 @@ def test_the_preset_takes_the_steps_that_were_learnt():
 
 
 def test_samples_reach_every_level():
-    latents, tokens = np.zeros((5, 2, 2, 3), "float16"), np.ones((5, 4), "uint16")
-    bank = Bank(latents, tokens, np.arange(3), np.zeros(4, int))
-    latents, noise, levels, tokens, empty = next(turbo.samples(bank, 200, 0))
-    assert set(levels) == set(range(turbo.LEVELS))
-    assert (tokens == 1).all()
+    draw = turbo.drawer(np.zeros(4, "int32"))
+    latents, tokens = np.zeros((200, 2, 2, 3), "float16"), np.ones((200, 4), "int32")
+    drawn = draw(jax.random.key(0), *map(jax.numpy.asarray, (latents, tokens)))
+    found, noise, levels, given, empty = map(np.asarray, drawn)
+    assert set(levels.tolist()) == set(range(turbo.LEVELS))
+    assert (given == 1).all()
     assert (empty == 0).all()
-    assert noise.shape == latents.shape
+    assert noise.shape == found.shape
+    assert found.dtype == "float32"
+    assert abs(noise.std() - 1) < 0.1

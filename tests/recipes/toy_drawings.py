@@ -28,5 +28,5 @@ def toy_pack(size: int = 16) -> pack.Pack:
         for name, colour in (("ball", RED), ("box", BLUE), ("ring", WHITE)):
             faded = tuple(int(fade * c) for c in colour)
             drawings.append(shape(name, faded, size))
-            labels.append(pack.label_of(drawings[-1], name, style, "0", ("toy",)))
+            labels.append(pack.label_of(drawings[-1], name, style, "0"))
     return pack.Pack(np.stack(drawings), tuple(labels))

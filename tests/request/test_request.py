@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
+from sfumato.request.request import EMPHASES
 
 MODEL = FakeSettings()
 IMAGE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
@@ -40,9 +42,16 @@ OPTIONS = st.dictionaries(
 )
 PIXELS = st.integers(0, 255).map(lambda shade: np.full((8, 16, 3), shade, np.uint8))
 MASKS = st.sampled_from([0, *range(2, 256)]).map(lambda shade: np.full((8, 16), shade, np.uint8))
+LISTS = st.dictionaries(TEXTS, st.lists(TEXTS).map(tuple), max_size=3)
 VALUES = {
     "prompt": TEXTS,
     "negative_prompt": TEXTS,
+    "prompt_syntax": st.sampled_from(["a1111", "plain"]),
+    "emphasis": st.sampled_from(EMPHASES),
+    "clip_skip": st.integers(1, 10**9),
+    "wildcards": LISTS,
+    "template": TEXTS.filter(bool),
+    "negative_template": TEXTS.filter(bool),
     "width": st.integers(8, 99_999),
     "height": st.integers(8, 99_999),
     "count": st.integers(1, 10**9),
@@ -66,6 +75,10 @@ VALUES = {
 # A value of each field that is not its default, and the same as it stands on a command line.
 SAMPLES = {
     "negative_prompt": ("blurry,\nlow quality", "blurry,\nlow quality"),
+    "prompt_syntax": ("plain", "plain"),
+    "emphasis": ("no_norm", "No norm"),
+    "clip_skip": (2, "2"),
+    "wildcards": ({"colours/warm": ("red", "amber")}, "lists"),
     "width": (24, "24"),
     "height": (16, "16"),
     "count": (3, "3"),
@@ -86,7 +99,9 @@ SAMPLES = {
     "mask": (MASK, "mask.png"),
     "strength": (0.6, "0.6"),
 }
-NOT_IN_A_RECIPE = {"count", "image", "mask"}
+NOTED = {"template": "a {b|c}", "negative_template": "{d}"}  # by the request itself
+NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards"}
+LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}}
 
 
 @st.composite
@@ -97,7 +112,10 @@ def requests(draw):
 
 def test_all_fields_are_tested():
     assert VALUES.keys() == specs(Request).keys()
-    assert SAMPLES.keys() == VALUES.keys() - {"prompt"}
+    assert SAMPLES.keys() == VALUES.keys() - {"prompt"} - NOTED.keys()
+    assert not {f"--{name.replace('_', '-')}" for name in NOTED} & {
+        *COMMANDS["generate"].parser()._option_string_actions
+    }
 
 
 def test_examples():
@@ -116,6 +134,8 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save("image.png", IMAGE)
     save("mask.png", np.repeat(MASK[..., None], 3, axis=-1))
+    (tmp_path / "lists/colours").mkdir(parents=True)
+    (tmp_path / "lists/colours/warm.txt").write_text("# warm\nred\n\namber\n")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -133,13 +153,14 @@ def test_each_field_is_the_same_from_all_ways(name, files):
 def test_all_fields_are_the_same_from_all_ways(files):
     values = {name: value for name, (value, _) in SAMPLES.items()}
     asked = Request(prompt="a\nb", **values)
+    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
     words = [(f"--{name.replace('_', '-')}", text) for name, (_, text) in SAMPLES.items()]
     assert from_command_line("a\nb", *(word for pair in words for word in pair)) == asked
 
     # A recipe does not hold how many pictures there were, nor pictures.
     recipe = read_text(write_text(asked.recipe()))
     others = {name: values[name] for name in NOT_IN_A_RECIPE}
-    assert Request.from_recipe(recipe) == replace(asked, count=1, image=None, mask=None)
+    assert Request.from_recipe(recipe) == replace(asked, **LEFT_OUT)
     assert Request.from_recipe(recipe, **others, width=24, height=16) == asked
 
 
@@ -155,7 +176,7 @@ def test_json_gives_back_the_request(request):
 @settings(max_examples=200)
 def test_a_recipe_gives_back_the_request(request):
     sides = {"width": None, "height": None} if not (request.width and request.height) else {}
-    known = replace(request, count=1, image=None, mask=None, **sides)
+    known = replace(request, **LEFT_OUT, **sides)
     known = replace(known, negative_prompt=request.negative_prompt or None)
     assert Request.from_recipe(read_text(write_text(request.recipe()))) == known
 
@@ -406,11 +427,14 @@ def test_json_that_says_what_cannot_be_is_refused_by_name(values, name):
 
 def test_a_recipe_of_another_program():
     items = {"Steps": "20", "Sampler": "DPM++ 2M Karras", "CFG scale": "7", "Seed": "1"}
-    others = {"Clip skip": "2", "Model hash": "45dee52b", "Version": "v1.10.1"}
+    items |= {"Clip skip": "2", "Emphasis": "No norm"}
+    others = {"Model hash": "45dee52b", "Version": "v1.10.1"}
     recipe = Recipe("a", "b", items | others | {"Size": "24x16", "Model": "v1-5-pruned"})
     assert Request.from_recipe(recipe) == Request(
         prompt="a",
         negative_prompt="b",
+        clip_skip=2,
+        emphasis="no_norm",
         width=24,
         height=16,
         seed=1,
@@ -642,6 +666,7 @@ def test_shape_key():
         assert replace(request, **{name: value}).shape_key == request.shape_key, name
     other = {"width": 24, "height": 24, "dtype": "float16", "quantize": "int8", "guidance": 1.0}
     other |= {"token_merging": 0.5, "feature_reuse": 2, "mask": MASK, "model": "sd1.5"}
+    other |= {"clip_skip": 2}
     for name, value in other.items():
         assert replace(request, **{name: value}).shape_key != request.shape_key, name
     hash(request.shape_key)
@@ -650,6 +675,7 @@ def test_shape_key():
 def test_batch_key():
     pictured = Request(prompt="a", image=IMAGE, mask=MASK).completed(MODEL)
     same = {"prompt": "b", "negative_prompt": "c", "seed": 9, "count": 3, "image": 255 - IMAGE}
+    same |= {"wildcards": {"a": ("b",)}, "template": "{b}", "negative_template": "{c}"}
     for name, value in same.items():
         assert replace(pictured, **{name: value}).batch_key == pictured.batch_key, name
     other = {name: value for name, (value, _) in SAMPLES.items() if name not in same}
@@ -658,3 +684,76 @@ def test_batch_key():
         changed = replace(pictured, **{name: value})
         assert (changed.batch_key != pictured.batch_key) == (name != "mask" or value is None), name
     hash(pictured.batch_key)
+
+
+# Words that are drawn
+
+
+def test_each_picture_draws_its_own_words():
+    template = "a {red|green|blue|white} {cat|dog}"
+    request = Request(prompt=template, negative_prompt="{x|y}", seed=5, count=8).completed(MODEL)
+    assert request.prompt == template
+    singles = request.singles()
+    assert len({single.prompt for single in singles}) > 2
+    for single in singles:
+        assert "{" not in single.prompt + single.negative_prompt
+        assert (single.template, single.negative_template) == (template, "{x|y}")
+        (alone,) = replace(request, seed=single.seed, count=1).singles()
+        assert alone == single
+        # The recipe has both, and what it states draws nothing.
+        again = Request.from_recipe(read_text(write_text(single.recipe())))
+        assert again.template == template
+        assert again.singles() == [again]
+
+
+def test_plain_words_are_not_drawn():
+    (single,) = Request(prompt="{a|b}", prompt_syntax="plain", seed=1).singles()
+    assert (single.prompt, single.template) == ("{a|b}", None)
+
+
+def test_wildcards_are_drawn_and_forgotten():
+    lists = {"animals": ("cat", "{dog|wolf}")}
+    request = Request(prompt="a __animals__", wildcards=lists, seed=1, count=9)
+    singles = request.completed(MODEL).singles()
+    assert {single.prompt for single in singles} == {"a cat", "a dog", "a wolf"}
+    assert all(single.wildcards == {} for single in singles)
+    (single,) = Request(prompt="a cat", wildcards=lists, seed=1).singles()
+    assert (single.template, single.wildcards) == (None, {})
+    with pytest.raises(RequestError) as refused:
+        Request(prompt="a __fish__", wildcards=lists).completed(MODEL)
+    assert str(refused.value) == "`wildcards` must have a list called fish. Received: animals"
+
+
+def test_a_new_prompt_takes_no_template_along():
+    request = Request(prompt="a cat", template="a {cat|dog}", negative_template="{b}")
+    assert request.changed(prompt="a cat", steps=3).template == "a {cat|dog}"
+    assert request.changed(prompt="a dog").template is None
+    assert request.changed(prompt="a dog").negative_template == "{b}"
+    assert request.changed(prompt="a dog", template="x").template == "x"
+    recipe = Recipe("a cat", "", {"Template": "a {cat|dog}"})
+    assert Request.from_recipe(recipe).template == "a {cat|dog}"
+    assert Request.from_recipe(recipe, prompt="a dog").template is None
+
+
+@pytest.mark.parametrize("value", ["nowhere", {"a": "b"}, {"a": [1]}, 3, ["a"]])
+def test_no_wildcards(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RequestError, match="`wildcards` must be a folder with .txt files, or lists"
+    ):
+        Request(prompt="a", wildcards=value)
+    with pytest.raises(RequestError, match="`wildcards` must be a folder"):
+        Request(prompt="a", wildcards=tmp_path)  # in which there is nothing
+    (tmp_path / "a.txt").write_text("b")
+    with pytest.raises(RequestError, match="`wildcards` must be a folder"):
+        Request.from_json({"prompt": "a", "wildcards": str(tmp_path)})  # a stranger's
+
+
+@pytest.mark.parametrize(
+    ("reads_any_layer", "most"), [(True, 12), (False, 2)], ids=["1.x", "2.x and XL"]
+)
+def test_clip_skip(reads_any_layer, most):
+    model = FakeSettings(family=SimpleNamespace(reads_any_layer=reads_any_layer))
+    assert Request(prompt="a", clip_skip=most).completed(model).clip_skip == most
+    with pytest.raises(RequestError, match=f"`clip_skip` must be at most {most} for this model"):
+        Request(prompt="a", clip_skip=most + 1).completed(model)

@@ -238,6 +238,9 @@ def test_placeholder_tokens(reference):
     assert 49408 not in Tokenizer().encode("a photo of <my-cat>")
 
 
+MODEL = {"vocab": {p: i for i, p in enumerate(["a", "a</w>", *MARKERS])}, "merges": []}
+
+
 def test_from_an_empty_folder(tmp_path):
     assert Tokenizer.from_folder(tmp_path)("a cat").tolist() == Tokenizer()("a cat").tolist()
 
@@ -269,15 +272,66 @@ def test_from_a_folder_with_its_own_small_vocabulary(tmp_path):
     assert tokenizer.decode([7, 3, 6, 8, 8, 8]) == "a cat"
 
 
+@pytest.mark.parametrize("pad", ["!", "<|endoftext|>"])
+def test_from_a_folder_that_transformers_5_writes(tmp_path, pad):
+    """It has tokenizer.json alone, with the vocabulary, the merges and the added tokens."""
+    from transformers import CLIPTokenizer
+
+    pieces = ["!", "!</w>", "a", "c", "t", "a</w>", "t</w>", "at</w>", "cat</w>", *MARKERS]
+    judge = CLIPTokenizer(
+        vocab={piece: index for index, piece in enumerate(pieces)},
+        merges=[("a", "t</w>"), ("c", "at</w>")],
+        pad_token=pad,
+    )
+    judge.add_tokens(["<my-cat>", "<Style>"])
+    judge.save_pretrained(tmp_path)
+    assert not (tmp_path / "vocab.json").exists()
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert len(tokenizer) == len(judge) == len(pieces) + 2
+    for text in ("a cat", "a <my-cat>", "<style> cat", ""):
+        expected = judge(text, padding="max_length", max_length=77)["input_ids"]
+        assert tokenizer(text)[0].tolist() == expected, text
+
+
+def test_added_tokens_in_any_of_the_files(tmp_path):
+    placeholder = {"id": 49408, "content": "<my-cat>"}
+    for name, content in {
+        "added_tokens.json": {"<my-cat>": 49408},
+        "tokenizer_config.json": {"added_tokens_decoder": {"49408": {"content": "<my-cat>"}}},
+        "tokenizer.json": {"added_tokens": [placeholder], "model": MODEL},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "tokenizer.json":
+            (folder / "vocab.json").write_text(json.dumps(MODEL["vocab"]))
+            (folder / "merges.txt").write_text("#version: 0.2\n")
+            placeholder["id"] = len(MODEL["vocab"])
+        (folder / name).write_text(json.dumps(content))
+        assert "<my-cat>" in Tokenizer.from_folder(folder).encoder
+
+
+def test_the_padding_where_a_folder_names_none(tmp_path):
+    assert Tokenizer.from_folder(tmp_path, 0).pad_token == 0
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<|endoftext|>"}')
+    assert Tokenizer.from_folder(tmp_path, 0).pad_token == 49407
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("tokenizer.json", "{", "must be JSON"),
+        ("tokenizer.json", '{"added_tokens": [{"id": 9, "content": "<a>"}]}', "number on from"),
         ("vocab.json", "[1]", "must hold a CLIP vocabulary"),
         ("vocab.json", "{", "must hold a CLIP vocabulary"),
         ("vocab.json", '{"a": 1, "b": 2}', "ids do not count from 0"),
         ("vocab.json", '{"a": 0, "b": 1}', r"has no <\|startoftext\|>"),
         ("merges.txt", "#version\nxyzzy plugh foo", "must hold a CLIP vocabulary"),
         ("merges.txt", "#version\nxyzzy plugh", "must hold a CLIP vocabulary"),
+        (
+            "tokenizer_config.json",
+            '{"added_tokens_decoder": {"5": {"content": "<a>"}}}',
+            "must number on from the vocabulary",
+        ),
         ("added_tokens.json", '{"<a>": 5}', "must number on from the vocabulary"),
         ("added_tokens.json", '{"<a>": "x", "<b>": 4}', "must number on from the vocabulary"),
         ("tokenizer_config.json", '{"pad_token": ["a"]}', "`pad_token` must be in"),

@@ -2,17 +2,25 @@
 
 Some things leave no trace in the shapes: the number of attention heads, the groups of the norms,
 the width of XL's size embedding and the text encoder's activation. ``settings``, the part's
-``config.json``, has them; without it they are the family's.
+``config.json``, has them; without it they are the family's. diffusers builds as many blocks as it
+says and passes over the weights of the others, so it must say as many as there are.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
-from sfumato.networks.configs import CLIP_L, AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.networks.configs import (
+    CLIP_L,
+    END_OF_TEXT,
+    AutoencoderConfig,
+    TextEncoderConfig,
+    UNetConfig,
+)
 from sfumato.presets.families import find_family
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -42,21 +50,26 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
     context_width = context[0][-1]
     added_width = shapes.get("add_embedding.linear_1.weight", (0,))[-1]
     family = find_family(context_width, added_width > 0)
+    head_width = family.head_width if context_width == family.context_width else 64
     size_embedding = settings.get("addition_time_embed_dim") or family.size_embedding
-    return build_unet_config(
+    config = build_unet_config(
         in_channels=shape_of(shapes, "conv_in.weight")[1],
         out_channels=shape_of(shapes, "conv_out.weight")[0],
         channels=channels,
         down=_depths(shapes, "down_blocks"),
         mid=_depth(shapes, "mid_block."),
         up=_depths(shapes, "up_blocks"),
-        heads=_heads(settings, len(channels)) or family.heads(channels),
+        heads=_heads(settings, len(channels))
+        or replace(family, head_width=head_width).heads(channels),
         context_width=context_width,
         added_width=added_width,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),
         groups=int(settings.get("norm_num_groups") or 32),
         linear_projection=len(projections[0]) == 2,
     )
+    _check_blocks("U-Net", settings, _unet_blocks(config))
+    _check_depths(settings, config)
+    return config
 
 
 def build_unet_config(**fields: Any) -> UNetConfig:
@@ -70,8 +83,54 @@ def build_unet_config(**fields: Any) -> UNetConfig:
 def _heads(settings: Settings, levels: int) -> tuple[int, ...]:
     """The number of heads at each level as the settings have it; empty if they do not."""
     # In diffusers' U-Net configurations `attention_head_dim` is the number of heads.
-    heads = settings.get("num_attention_heads") or settings.get("attention_head_dim") or ()
+    heads = settings.get("attention_head_dim") or ()
     return (heads,) * levels if isinstance(heads, int) else tuple(heads)
+
+
+def _unet_blocks(c: UNetConfig) -> Settings:
+    """The blocks of a U-Net in diffusers' words."""
+    mid = {(): None, (0,): "UNetMidBlock2D"}.get(c.mid, "UNetMidBlock2DCrossAttn")
+    return {
+        "addition_embed_type": "text_time" if c.added_width else None,
+        "block_out_channels": list(c.channels),
+        "down_block_types": [f"{'CrossAttn' * any(level)}DownBlock2D" for level in c.down],
+        "layers_per_block": [len(level) for level in c.down],
+        "mid_block_type": mid,
+        "up_block_types": [f"{'CrossAttn' * any(level)}UpBlock2D" for level in c.up],
+    }
+
+
+def _check_blocks(network: str, settings: Settings, found: Settings) -> None:
+    """Refuse settings of other blocks than those that the tensors make."""
+    for key, wanted in found.items():
+        said = settings.get(key, wanted)
+        items = [said] * len(wanted) if isinstance(said, int) and isinstance(wanted, list) else said
+        if (list(items) if isinstance(items, tuple) else items) != wanted:
+            raise CheckpointError(
+                f"`{key}` must be {wanted}, as the tensors of the {network} have it. "
+                f"Received: {key}={said}"
+            )
+
+
+def _check_depths(settings: Settings, c: UNetConfig) -> None:
+    """Refuse settings of more or fewer transformer blocks than there are."""
+    key = "transformer_layers_per_block"
+    said = settings.get(key)
+    if said is None:
+        return
+    down = [said] * len(c.channels) if isinstance(said, int) else list(said)
+    up = settings.get(f"reverse_{key}") or down[::-1]
+    for number, found in (
+        *zip(down, c.down, strict=False),
+        *zip(up, c.up, strict=False),
+        *zip(down[-1:], [c.mid[:1]], strict=True),
+    ):
+        depths = (number,) * len(found) if isinstance(number, int) else tuple(number)
+        if any(found) and depths[: len(found)] != found[: len(depths)]:
+            raise CheckpointError(
+                f"`{key}` must fit the tensors of the U-Net, which has {c.down} in its down "
+                f"blocks, {c.mid} in the middle and {c.up} in its up blocks. Received: {key}={said}"
+            )
 
 
 def _depths(shapes: Shapes, side: str) -> tuple[tuple[int, ...], ...]:
@@ -104,13 +163,21 @@ def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> Auto
         latent_channels = shape_of(shapes, "encoder.conv_out.weight")[0] // 2
     else:
         raise CheckpointError("The autoencoder has neither an encoder nor a decoder.")
-    return AutoencoderConfig(
+    config = AutoencoderConfig(
         channels=tuple(shape_of(shapes, f"{level}resnets.0.conv1.weight")[0] for level in levels),
         layers=layers,
         latent_channels=latent_channels,
         groups=int(settings.get("norm_num_groups") or 32),
         scaling_factor=float(settings.get("scaling_factor") or AutoencoderConfig.scaling_factor),
     )
+    blocks = {
+        "block_out_channels": list(config.channels),
+        "down_block_types": ["DownEncoderBlock2D"] * len(levels),
+        "layers_per_block": layers,
+        "up_block_types": ["UpDecoderBlock2D"] * len(levels),
+    }
+    _check_blocks("autoencoder", settings, blocks)
+    return config
 
 
 def text_encoder_config(
@@ -129,22 +196,30 @@ def text_encoder_config(
     settings = settings or {}
     vocabulary, width = shape_of(shapes, "embeddings.token_embedding.weight")
     is_clip_l = width == CLIP_L.width
-    activation = settings.get("hidden_act") or ("quick_gelu" if is_clip_l else "gelu")
-    if activation not in ("quick_gelu", "gelu"):
-        raise CheckpointError(f"`hidden_act` must be quick_gelu or gelu. Received: {activation!r}")
+    layers = _count(shapes, "encoder.layers.")
+    _check_blocks("text encoder", settings, {"num_hidden_layers": layers})
     # Of XL's encoders only the second's pooled output is used; the first's projection is not.
     projection = 0 if is_clip_l else shapes.get("text_projection.weight", (0,))[0]
     return TextEncoderConfig(
         width=width,
-        layers=_count(shapes, "encoder.layers."),
+        layers=layers,
         heads=int(settings.get("num_attention_heads") or max(1, width // 64)),
         mlp_width=shape_of(shapes, "encoder.layers.0.mlp.fc1.weight")[0],
-        activation=activation,
+        activation=settings.get("hidden_act") or ("quick_gelu" if is_clip_l else "gelu"),
         vocabulary=vocabulary,
         length=shape_of(shapes, "embeddings.position_embedding.weight")[0],
         projection=projection,
         penultimate=penultimate,
+        end_of_text=_end_of_text(vocabulary, settings),
     )
+
+
+def _end_of_text(vocabulary: int, settings: Settings) -> int:
+    """The token that ends a prompt; 2 in the settings stands for the last word of all."""
+    said = settings.get("eos_token_id")
+    if isinstance(said, int) and said != 2 and said < vocabulary:
+        return said
+    return END_OF_TEXT if vocabulary > END_OF_TEXT else vocabulary - 1
 
 
 def _count(names: Iterable[str], prefix: str) -> int:

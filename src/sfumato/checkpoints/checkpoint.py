@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sfumato.checkpoints import architecture, compvis, folders
+from sfumato.checkpoints import architecture, compvis, fitting, folders, layout, nature
 from sfumato.checkpoints.hdf5 import read_keras_h5
 from sfumato.checkpoints.kerascv import from_kerascv
+from sfumato.checkpoints.notes import read_notes
 from sfumato.checkpoints.pickles import read_pickle
-from sfumato.checkpoints.safetensors import read_safetensors
-from sfumato.checkpoints.tensors import CheckpointError, Tensors
-from sfumato.networks.configs import SIZES, AutoencoderConfig, TextEncoderConfig, UNetConfig
+from sfumato.checkpoints.safetensors import read_metadata, read_safetensors
+from sfumato.checkpoints.settings import checked
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
+from sfumato.networks.configs import (
+    OPENCLIP_BIGG,
+    SIZES,
+    AutoencoderConfig,
+    TextEncoderConfig,
+    UNetConfig,
+)
 from sfumato.presets.families import Family, Prediction, find_family
 
-PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
+SPECIAL = {
+    1: "made for pictures with a depth map (depth2img)",
+    3: "an upscaler",
+    4: "made to edit pictures by instructions (instruct-pix2pix) or kin",
+}
+"""Kinds of U-Nets by the input channels that they have beyond the latents."""
 FORMATS = ".safetensors, .ckpt, .pt, .pth, .bin or .h5"
 
 
@@ -62,8 +76,9 @@ class Checkpoint:
     def _unet_config(self) -> UNetConfig:
         return architecture.unet_config(self.shapes("unet"), self.settings.get("unet"))
 
-    def autoencoder_config(self) -> AutoencoderConfig:
-        part = "decoder" if "decoder" in self.parts else "image_encoder"
+    def autoencoder_config(self, half: str | None = None) -> AutoencoderConfig:
+        """Of the autoencoder, read from the shapes of the decoder where there is one."""
+        part = half or ("decoder" if "decoder" in self.parts else "image_encoder")
         settings = {"scaling_factor": self.family.scaling_factor} | self.settings.get("vae", {})
         return architecture.autoencoder_config(self.shapes(part), settings)
 
@@ -71,6 +86,57 @@ class Checkpoint:
         """Of "text_encoder" or "text_encoder_2"."""
         settings, penultimate = self.settings.get(part), self.family.penultimate
         return architecture.text_encoder_config(self.shapes(part), settings, penultimate)
+
+    def check(self) -> None:
+        """Refuse parts that do not fit one another, or a network; reads no weights.
+
+        Raises:
+            CheckpointError: says what is missing, unexpected or of another shape.
+        """
+        if "unet" in self.parts:
+            self._check_unet(self.unet_config())
+        for part in self.parts:
+            shapes = {name: fitting.as_stored(shape) for name, shape in self._layout(part)}
+            fitting.check(shapes, self.parts[part], f"{part} of `{self.path}`")
+            if part.startswith("text_encoder"):
+                self._check_length(part)
+
+    def _check_length(self, part: str) -> None:
+        """Refuse a tokenizer that makes shorter rows than its text encoder reads."""
+        length = self.text_encoder_config(part).length
+        settings = self.settings.get(part.replace("text_encoder", "tokenizer"), {})
+        said = settings.get("model_max_length", length)
+        if isinstance(said, (int, float)) and said < length:
+            raise CheckpointError(
+                f"`model_max_length` must be {length}, as the positions of the {part} of "
+                f"`{self.path}`. Received: model_max_length={said}"
+            )
+
+    def _layout(self, part: str) -> layout.Layout:
+        """The tensors that a part must have."""
+        if part == "unet":
+            return layout.unet(self.unet_config())
+        if part.startswith("text_encoder"):
+            return layout.text_encoder(self.text_encoder_config(part))
+        make = layout.decoder if part == "decoder" else layout.image_encoder
+        return make(self.autoencoder_config(part))
+
+    def _check_unet(self, c: UNetConfig) -> None:
+        """Refuse a U-Net that wants other inputs than latents, a mask and text."""
+        if c.added_width and c.context_width == OPENCLIP_BIGG.width:
+            raise CheckpointError(
+                f"`{self.path}` is a refiner of XL, which cannot be used. Use the base model alone."
+            )
+        halves = [part for part in ("decoder", "image_encoder") if part in self.parts]
+        latents = {self.autoencoder_config(half).latent_channels for half in halves}
+        count = next(iter(latents), c.out_channels)
+        if c.out_channels != count or c.in_channels not in (count, 2 * count + 1):
+            what = SPECIAL.get(c.in_channels - count, "made for something else")
+            raise CheckpointError(
+                f"The U-Net of `{self.path}` is {what}, which cannot be used. It must have {count} "
+                f"input channels, or {2 * count + 1} to see masks, and {count} output channels. It "
+                f"has {c.in_channels} and {c.out_channels}."
+            )
 
     def shapes(self, part: str) -> architecture.Shapes:
         """The shapes of a part's tensors; CheckpointError if the files do not hold this part."""
@@ -81,7 +147,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) -> Checkpoint:
-    """Map a model's files and name its tensors; reads no weights and allocates nothing for them.
+    """Map a model's files, name its tensors and check them; reads no weights.
 
     Args:
         path: a diffusers folder; a single file of CompVis's, OpenCLIP's and XL's naming
@@ -91,22 +157,29 @@ def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) ->
 
     Raises:
         FileNotFoundError: there is nothing at ``path``.
-        CheckpointError: a file is damaged, unsafe, of an unknown kind, or has tensors that belong
-            to no network; they are all named.
+        CheckpointError: a file is damaged, unsafe, of an unknown kind, does not fit its network, or
+            asks for what is not computed; all that is wrong with it is named.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"`path` must name a file or folder. Received: path={path}")
-    if path.is_file():
-        return _open_files(path, [path])
+    checkpoint = _open_folder(path, variant) if path.is_dir() else _open_files(path, [path])
+    checkpoint.check()
+    return checkpoint
+
+
+def _open_folder(path: Path, variant: str | None) -> Checkpoint:
     if folders.is_diffusers(path):
         parts, settings = folders.read_folder(path, variant)
-        prediction = settings["scheduler"].get("prediction_type")
-        prediction = prediction or ("epsilon" if settings["scheduler"] else None)
-        return Checkpoint(path, _split(parts), settings, prediction)
-    files = sorted(file for file in path.iterdir() if file.suffix == ".h5") or sorted(
-        file for file in path.iterdir() if file.suffix in {".safetensors", ".ckpt"}
+        return _checkpoint(path, _split(parts), settings)
+    names = [each.name for each in path.iterdir() if each.is_file()]
+    files = sorted(path / name for name in names if name.endswith(".h5")) or sorted(
+        path / name for name in names if name.endswith((".safetensors", ".ckpt"))
     )
+    if "config.json" in names and (weights := folders.choose(names, variant)):
+        if len(weights) > 1:  # in pieces
+            return _checkpoint(path, *_one_part(path, folders.read_part(path, variant)))
+        files = [path / weights[0]]
     if not files or (files[0].suffix != ".h5" and len(files) > 1):
         raise CheckpointError(
             "A folder must be one of diffusers, or hold KerasCV's .h5 files, or exactly one "
@@ -117,38 +190,48 @@ def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) ->
 
 def _open_files(path: Path, files: list[Path]) -> Checkpoint:
     parts: dict[str, Tensors] = {}
-    scheduler: dict[str, Any] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for file in files:
         found, said = _open_file(file)
         if double := sorted(parts.keys() & found.keys()):
             raise CheckpointError(f"`{path}` holds the {double[0]} twice.")
         parts |= found
-        scheduler |= said
-    settings = {"scheduler": scheduler} if scheduler else {}
+        settings |= said
+    return _checkpoint(path, parts, settings)
+
+
+def _checkpoint(
+    path: Path, parts: dict[str, Tensors], settings: dict[str, dict[str, Any]]
+) -> Checkpoint:
+    """The checkpoint with what its U-Net predicts, as far as the files or the family say it."""
+    scheduler = settings.get("scheduler", {})
     checkpoint = Checkpoint(path, parts, settings, scheduler.get("prediction_type"))
     if checkpoint.prediction is None and "unet" in parts:
         return replace(checkpoint, prediction=checkpoint.family.prediction)
     return checkpoint
 
 
-def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The parts in a file, and what it says of the scheduler in diffusers' words."""
-    if file.suffix == ".h5":
+def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]]]:
+    """The parts in a file, and what is said of them in the words of diffusers."""
+    ending, header = file.suffix.lower(), {}
+    if ending == ".h5":
         part, tensors = from_kerascv(read_keras_h5(file))
-        return {part: tensors}, {"prediction_type": "epsilon"} if part == "unet" else {}
-    if file.suffix == ".safetensors":
-        tensors = read_safetensors(file)
-    elif file.suffix in PICKLES:
+        said = {"scheduler": {"prediction_type": "epsilon"}} if part == "unet" else {}
+        return {part: tensors}, said
+    if ending == ".safetensors":
+        tensors, header = read_safetensors(file), read_metadata(file)
+    elif ending in nature.PICKLES:
         tensors = read_pickle(file)
     else:
+        check_content(file)
         raise CheckpointError(f"A checkpoint must end in {FORMATS}. Received: path={file}")
     if compvis.is_compvis(tensors):
-        return _split(compvis.from_compvis(tensors)), compvis.scheduler(tensors)
-    return _split(_one_part(file, tensors)), {}
+        return _split(compvis.from_compvis(tensors)), read_notes(file, tensors, header)
+    return _one_part(file, tensors)
 
 
-def _one_part(file: Path, tensors: Tensors) -> dict[str, Tensors]:
-    """The part that a file of native names holds."""
+def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]]]:
+    """The part that a network by itself is, and the ``config.json`` beside it."""
     marks = {
         "down_blocks.0.resnets.0.conv1.weight": "unet",
         "decoder.conv_in.weight": "vae",
@@ -156,13 +239,22 @@ def _one_part(file: Path, tensors: Tensors) -> dict[str, Tensors]:
         "text_model.embeddings.token_embedding.weight": "text_encoder",
         "embeddings.token_embedding.weight": "text_encoder",
     }
-    for mark, part in marks.items():
-        if mark in tensors:
-            return {part: folders.native(part, tensors)}
-    raise CheckpointError(
-        f"`{file}` holds no network of Stable Diffusion. "
-        f"Its first tensor is `{next(iter(tensors), '')}`."
-    )
+    part = next((part for mark, part in marks.items() if mark in tensors), None)
+    if part is None or any(name.startswith("controlnet_") for name in tensors):
+        raise CheckpointError(f"`{path}` holds {nature.of_names(tensors)}.")
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    said: dict[str, Any] = {}
+    if path.is_dir() or folders.choose([path.name]):  # not the settings of some other file
+        said = checked(part, folders.read_settings(config), config)
+    if part == "vae" and not said:
+        warnings.warn(
+            f"`{path}` does not say its scaling factor: it is taken for 0.18215, as in 1.x and 2.x "
+            "(XL: 0.13025). A config.json beside diffusion_pytorch_model.safetensors says it",
+            stacklevel=2,
+        )
+    own = {name: each for name, each in tensors.items() if not compvis.IGNORED.match(name)}
+    parts = _split({part: folders.obeying(said, folders.native(part, own))})
+    return parts, {part: said} if said else {}
 
 
 def _split(parts: dict[str, Tensors]) -> dict[str, Tensors]:

@@ -8,18 +8,21 @@ The names of a U-Net come from its configuration, so they fit files of some of i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
 
 from sfumato.checkpoints import folders
 from sfumato.checkpoints.architecture import Shapes, build_unet_config, shape_of, shapes_of
-from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
-from sfumato.networks.configs import UNetConfig
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing, rename
+from sfumato.networks.configs import OPENCLIP_H, UNetConfig
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 CLIP = "cond_stage_model.transformer."  # 1.x
 OPENCLIP = "cond_stage_model.model."  # 2.x
+SGM_OPENCLIP = "conditioner.embedders.0.model."  # 2.x as generative-models has it
 XL_CLIP = "conditioner.embedders.0.transformer."
 XL_OPENCLIP = "conditioner.embedders.1.model."
 
@@ -27,9 +30,11 @@ XL_OPENCLIP = "conditioner.embedders.1.model."
 # losses and averaged copies, CLIP's temperature, and marks of the kind of the model.
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"
-    r"|(model_ema|denoiser|first_stage_model\.loss)\."
+    r"|(model_ema|denoiser|(first_stage_model\.)?loss)\."
     r"|(v_pred|ztsnr)$"
     r"|.*(position_ids|logit_scale|attn_mask)$"
+    # Of an encoder of 1.x, or of XL's first one, which give no pooled text
+    r"|(cond_stage_model|conditioner\.embedders\.0)\.(transformer\.)?text_projection(\.weight)?$"
 )
 
 UNET_ENDS = {
@@ -57,17 +62,6 @@ UNET_PARTS = re.compile(
     r"(?P<side>input|middle|output)_blocks?(\.(?P<block>\d{1,3}))?\.(?P<part>\d{1,3})\."
     r"(?P<kind>in_layers|transformer_blocks|op|conv)\.(?P<index>\d{1,3})?"
 )
-AUTOENCODER = [
-    (r"\bmid\.block_1\.", "mid_block.resnets.0."),
-    (r"\bmid\.block_2\.", "mid_block.resnets.1."),
-    (r"\bmid\.attn_1\.norm\.", "mid_block.attentions.0.group_norm."),
-    (r"\bmid\.attn_1\.proj_out\.", "mid_block.attentions.0.to_out.0."),
-    (r"\bmid\.attn_1\.([qkv])\.", r"mid_block.attentions.0.to_\1."),
-    (r"\bdown\.(\d+)\.block\.", r"down_blocks.\1.resnets."),
-    (r"\bdown\.(\d+)\.downsample\.", r"down_blocks.\1.downsamplers.0."),
-    (r"\bnin_shortcut\.", "conv_shortcut."),
-    (r"\bnorm_out\.", "conv_norm_out."),
-]
 OPENCLIP_NAMES = [
     (r"^token_embedding\.", "embeddings.token_embedding."),
     (r"^positional_embedding$", "embeddings.position_embedding.weight"),
@@ -81,8 +75,9 @@ OPENCLIP_NAMES = [
 
 
 def is_compvis(names: Iterable[str]) -> bool:
-    """Whether these are the names of a single-file checkpoint."""
-    return any(name.startswith(UNET) for name in names)
+    """Whether these are the names of a single-file checkpoint, or of some of its networks."""
+    prefixes = (UNET, VAE, CLIP, OPENCLIP, SGM_OPENCLIP, XL_CLIP, XL_OPENCLIP)
+    return any(name.startswith(prefixes) for name in names)
 
 
 def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
@@ -91,35 +86,30 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
     Returns:
         "unet", "vae", "text_encoder" and, for XL, "text_encoder_2", as far as the file has them.
 
+    Tensors outside of the networks' names are not used: a warning lists them (UserWarning). A name
+    within that no network has stays as it is, and the network's check refuses it.
+
     Raises:
-        CheckpointError: names that belong to none of them, all listed; or the noise levels of EDM.
+        CheckpointError: the file has the noise levels of EDM.
     """
-    if edm := [name for name in tensors if name.startswith("edm_vpred.")]:
+    if edm := [name for name in tensors if re.match(r"edm_(vpred\.|mean$|std$)", name)]:
         raise CheckpointError(
-            "Models of EDM's noise levels, such as CosXL, cannot be used. Received: " + listing(edm)
+            "Models of EDM's noise levels, such as CosXL and Playground 2.5, cannot be used. "
+            f"Received: {listing(edm)}"
         )
     rest = dict(tensors)
     unet = _take(rest, UNET)
-    text = _take(rest, CLIP) or _take(rest, XL_CLIP) or _openclip_2(_take(rest, OPENCLIP))
+    text = _take(rest, CLIP) or _take(rest, XL_CLIP)
+    openclip = _take(rest, OPENCLIP) or _take(rest, SGM_OPENCLIP)
     parts = {
         "unet": _native_unet(unet),
-        "vae": rename_vae(_take(rest, VAE)),
-        "text_encoder": folders.native("text_encoder", text),
+        "vae": folders.native("vae", _take(rest, VAE)),
+        "text_encoder": used_layers(folders.native("text_encoder", text) or _openclip_2(openclip)),
         "text_encoder_2": _openclip(_take(rest, XL_OPENCLIP)),
     }
     if unknown := [name for name in rest if not IGNORED.match(name)]:
-        raise CheckpointError(f"The checkpoint has tensors of no known network: {listing(unknown)}")
+        warnings.warn(f"Tensors of no known network are not used: {listing(unknown)}", stacklevel=2)
     return {part: found for part, found in parts.items() if found}
-
-
-def scheduler(tensors: Tensors) -> dict[str, Any]:
-    """The training as marks among the tensors describe it, in the words of diffusers."""
-    settings: dict[str, Any] = {}
-    if "v_pred" in tensors:
-        settings["prediction_type"] = "v_prediction"
-    if "ztsnr" in tensors:
-        settings["rescale_betas_zero_snr"] = True
-    return settings
 
 
 def _take(tensors: Tensors, prefix: str) -> Tensors:
@@ -175,30 +165,7 @@ def _native_unet(tensors: Tensors) -> Tensors:
         stem, dot, leaf = name.rpartition(".")
         return f"{names.get(stem, stem)}{dot}{leaf}"
 
-    return _rename(tensors, native)
-
-
-def rename_vae(tensors: Tensors) -> Tensors:
-    """CompVis names of the autoencoder -> native ones; upper levels are counted from below."""
-    ups = [int(match[1]) for name in tensors if (match := re.match(r"decoder\.up\.(\d+)\.", name))]
-    top = max(ups, default=0)
-
-    def native(name: str) -> str:
-        for pattern, replacement in AUTOENCODER:
-            name = re.sub(pattern, replacement, name)
-        if match := re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.", name):
-            part = "resnets." if match[2] == "block" else "upsamplers.0."
-            name = f"decoder.up_blocks.{top - int(match[1])}.{part}{name[match.end() :]}"
-        return name
-
-    return _rename(tensors, native)
-
-
-def _rename(tensors: Tensors, native: Callable[[str], str]) -> Tensors:
-    found = {native(name): tensor for name, tensor in tensors.items()}
-    if len(found) < len(tensors):
-        raise CheckpointError("The checkpoint has a tensor under two names.")
-    return found
+    return rename(tensors, native)
 
 
 def _openclip(tensors: Tensors) -> Tensors:
@@ -219,8 +186,17 @@ def _openclip(tensors: Tensors) -> Tensors:
 
 
 def _openclip_2(tensors: Tensors) -> Tensors:
-    """The text encoder of 2.x, which gives the last but one layer's output: the last is unused."""
-    found = _openclip(tensors)
-    layers = [int(m[1]) for name in found if (m := re.match(r"encoder\.layers\.(\d+)\.", name))]
-    unused = (f"encoder.layers.{max(layers, default=0)}.", "text_projection.")
-    return {name: tensor for name, tensor in found.items() if not name.startswith(unused)}
+    """The text encoder of 2.x, which gives the last but one layer's output: the last is unused.
+
+    OpenCLIP's encoders have an even number of layers. Where it is odd, as in files that were made
+    from diffusers' folders, the unused one has been left out already.
+    """
+    found = {k: v for k, v in _openclip(tensors).items() if not k.startswith("text_projection.")}
+    layers = 1 + max((int(m[1]) for m in map(folders.LAYER.match, found) if m), default=0)
+    return folders.without_layers(found, layers - 1 if layers % 2 == 0 else layers)
+
+
+def used_layers(text: Tensors) -> Tensors:
+    """The text encoder without the 24th layer of OpenCLIP-H, whose output 2.x does not use."""
+    width = text.get("final_layer_norm.weight", np.empty(0)).size
+    return folders.without_layers(text, OPENCLIP_H.layers) if width == OPENCLIP_H.width else text

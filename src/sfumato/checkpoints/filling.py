@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,17 +10,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import ml_dtypes
 import numpy as np
+from keras import ops
 
 from sfumato import kernels
 from sfumato.checkpoints.copying import Arena
-from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing
-from sfumato.checkpoints.weights import SCALE, assemble, is_kernel, source_shapes, sources
+from sfumato.checkpoints.fitting import check
+from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.checkpoints.weights import assemble, is_kernel, source_shapes, sources
 from sfumato.networks.network import Block, keys
 
 Variables = Mapping[str, keras.Variable]
-
-UNUSED = re.compile(r"(.*\.)?(position_ids|logit_scale|attn_mask)|text_projection\.weight")
-"""Tensors that a checkpoint may hold although no network needs them."""
 
 
 def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
@@ -37,37 +35,36 @@ def fill(network: Block | Sequence[Block], tensors: Tensors) -> None:
     """
     networks = [network] if isinstance(network, Block) else list(network)
     variables = {key: variable for part in networks for key, variable in keys(part).items()}
-    check(variables, tensors, " and ".join(type(part).__name__ for part in networks))
+    check(_shapes(variables), tensors, " and ".join(type(part).__name__ for part in networks))
     values = _views if kernels.TAKES_VIEWS else _copies
     for variable, value in values(variables, tensors):
         kernels.store(variable, value)
 
 
-def check(variables: Variables, tensors: Tensors, network: str) -> None:
-    """Raise one error that names all that keeps the tensors from filling the network."""
-    shapes = {
+def holds(network: Block, tensors: Tensors) -> bool:
+    """Whether the values of a network are still those that ``fill`` gave it from these tensors."""
+    variables = keys(network)
+    try:
+        check(_shapes(variables), tensors, "")
+    except CheckpointError:
+        return False
+    return all(
+        np.array_equal(
+            ops.convert_to_numpy(variable.value),
+            assemble(key, tensors).astype(_numpy_dtype(variable)),
+            equal_nan=True,
+        )
+        for key, variable in variables.items()
+    )
+
+
+def _shapes(variables: Variables) -> dict[str, list[tuple[int, ...]]]:
+    """The shapes that a file's tensors may have, by their names."""
+    return {
         name: source_shapes(key, tuple(variable.shape))
         for key, variable in variables.items()
         for name in sources(key)
     }
-    found = {name: tensors[name] for name in shapes if name in tensors}
-    scales = {
-        name + SCALE: [tensor.shape[:1]]
-        for name, tensor in found.items()
-        if tensor.dtype == np.int8
-    }
-    wanted = shapes | scales
-    missing = [name for name in wanted if name not in tensors]
-    unexpected = [name for name in tensors if name not in wanted and not UNUSED.fullmatch(name)]
-    misshapen = [
-        f"{name} {tensors[name].shape} instead of {possible[0]}"
-        for name, possible in wanted.items()
-        if name in tensors and tensors[name].shape not in possible
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-    if any(problems.values()):
-        lists = "; ".join(f"{what}: {listing(names)}" for what, names in problems.items() if names)
-        raise CheckpointError(f"The checkpoint does not fit the {network}. {lists}")
 
 
 def _views(variables: Variables, tensors: Tensors) -> Iterator[tuple[keras.Variable, np.ndarray]]:

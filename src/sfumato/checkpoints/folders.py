@@ -8,23 +8,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sfumato._files import read_json
+from sfumato.checkpoints import nature
+from sfumato.checkpoints.autoencoder_names import rename_vae
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
-from sfumato.checkpoints.tensors import CheckpointError, Tensors
+from sfumato.checkpoints.settings import check_scheduler, checked
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
 from sfumato.presets.table import WEIGHTS
 
 Value = TypeVar("Value")
 
 PARTS = tuple(WEIGHTS)
+TOKENIZERS = ("tokenizer", "tokenizer_2")
 
-# Attention of the autoencoder as diffusers named it before version 0.15.
-OLD_ATTENTION = [
-    (r"\.query\.", ".to_q."),
-    (r"\.key\.", ".to_k."),
-    (r"\.value\.", ".to_v."),
-    (r"\.proj_attn\.", ".to_out.0."),
-]
-
+LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
 STEMS = r"(diffusion_pytorch_model|pytorch_model|model)"
 """The names of the files of a part's weights, without what follows the first dot."""
 
@@ -45,17 +42,56 @@ def read_folder(
 
     Returns:
         Tensors of "unet", "vae", "text_encoder", "text_encoder_2", as far as there are such
-        folders; and the JSON of each part's ``config.json`` and of "scheduler" and "index".
+        folders; and the JSON of each part's ``config.json`` and of "scheduler" and "index", with
+        diffusers' own values for what they leave out.
 
     Raises:
         CheckpointError: a part has no weights, or files are damaged.
     """
     folders = [part for part in PARTS if (folder / part).is_dir()]
-    parts = {part: native(part, read_part(folder / part, variant)) for part in folders}
-    settings = {part: read_settings(folder / part / "config.json") for part in folders}
-    settings["scheduler"] = read_settings(folder / "scheduler" / "scheduler_config.json")
-    settings["index"] = read_settings(folder / "model_index.json")
+    settings = _settings(folder, folders)
+    parts = {
+        part: obeying(settings[part], native(part, read_part(folder / part, variant)))
+        for part in folders
+    }
     return parts, settings
+
+
+def _settings(folder: Path, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The checked settings of a folder's parts, of its scheduler and of its index."""
+    files = {part: folder / part / "config.json" for part in parts}
+    files |= {each: folder / each / "tokenizer_config.json" for each in TOKENIZERS}
+    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
+    files["index"] = folder / "model_index.json"
+    said = {part: read_settings(file) for part, file in files.items()}
+    if "unet" not in parts and said["index"].get("transformer"):
+        name = said["index"].get("_class_name")
+        raise CheckpointError(f"`{folder}` is a {name}, not a model of 1.x, 2.x or XL.")
+
+    scheduler = said["index"].get("scheduler")
+    if isinstance(scheduler, list) and scheduler[-1]:  # comes before the scheduler's own word
+        check_scheduler("scheduler", scheduler[-1], files["index"])
+        if said["scheduler"]:
+            said["scheduler"]["_class_name"] = scheduler[-1]
+    return {part: checked(part, said[part], file) for part, file in files.items()}
+
+
+def obeying(settings: Mapping[str, Any], tensors: Tensors) -> Tensors:
+    """The tensors of a part without layers that its settings leave out.
+
+    So folders say "clip skip", and that 2.x uses 23 of 24 layers.
+    """
+    layers = settings.get("num_hidden_layers")
+    return without_layers(tensors, layers) if isinstance(layers, int) else tensors
+
+
+def without_layers(text: Tensors, count: int) -> Tensors:
+    """The tensors of a text encoder's first layers, and those of no layer."""
+    return {
+        name: tensor
+        for name, tensor in text.items()
+        if not (match := LAYER.match(name)) or int(match[1]) < count
+    }
 
 
 def native(part: str, tensors: Tensors) -> Tensors:
@@ -63,7 +99,7 @@ def native(part: str, tensors: Tensors) -> Tensors:
     if part.startswith("text_encoder"):
         return {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
     if part == "vae":
-        return {_new_attention(name): tensor for name, tensor in tensors.items()}
+        return rename_vae(tensors)
     return tensors
 
 
@@ -75,12 +111,6 @@ def published(part: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
         name if name.startswith("text_projection.") else f"text_model.{name}": value
         for name, value in tensors.items()
     }
-
-
-def _new_attention(name: str) -> str:
-    for old, new in OLD_ATTENTION if ".attentions." in name else ():
-        name = re.sub(old, new, name)
-    return name
 
 
 def read_part(folder: Path, variant: str | None = None) -> Tensors:
@@ -95,6 +125,8 @@ def read_part(folder: Path, variant: str | None = None) -> Tensors:
         if double := sorted(tensors.keys() & found.keys()):
             raise CheckpointError(f"`{folder}` holds the tensor `{double[0]}` twice.")
         tensors |= found
+    if not tensors:
+        raise CheckpointError(f"`{folder}` holds {nature.of_names(tensors)}.")
     for index in (path for path in folder.iterdir() if path.name.endswith(".index.json")):
         _check_index(index, names, tensors)
     return tensors
@@ -134,4 +166,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except ValueError as error:
+        check_content(path)
         raise CheckpointError(f"{error}") from error

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from sfumato import presets
 from sfumato._files import expanded
@@ -22,6 +24,9 @@ SETTINGS = re.compile(
     r"model_index\.json|scheduler/scheduler_config\.json|tokenizer(_2)?/[\w.]+\.(json|txt)"
     r"|(unet|vae|text_encoder|text_encoder_2)/[\w.-]+\.json"
 )
+HOSTS = r"huggingface\.co|hf\.co|hf-mirror\.com"
+"""Of the Hub and of its best known mirror. That of ``HF_ENDPOINT`` is one, too."""
+FILES = {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".h5"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
 CHOICES = (
     f"A model must be a preset ({', '.join(presets.PRESETS)}), "
@@ -60,29 +65,49 @@ def resolve(name: str | os.PathLike[str], offline: bool | None = None) -> Source
     Raises:
         ValueError: ``name`` is none of these.
         FileNotFoundError: the files cannot be had; says what was looked for where.
+
+    A folder that a preset's name hides is warned of.
     """
     text = os.fspath(name)
     address, path = find_address(text), expanded(text)
-    if path.exists() and not (address and address.preset):
-        return Source(path, None, presets.public_name(text))
-    if address:
+    if path.exists():
+        if not (address and address.preset):
+            return Source(path, None, presets.public_name(text))
+        warnings.warn(
+            f"{text!r} is a preset's name and means it; what lies here under that name is ./{text}",
+            stacklevel=3,
+        )
+    if address is None:
+        what = "no address of the Hub" if re.match(r"\w+://", text) else "no such file or folder"
+        raise ValueError(f"{CHOICES}, a folder or a file. Received: {text!r}; there is {what}")
+    try:
         return Source(download(address, offline), address.preset, text)
-    raise ValueError(f"{CHOICES}, a folder or a file. Received: {text!r}; there is no such file")
+    except FileNotFoundError as error:
+        if address.preset or "://" in text:
+            raise
+        here = f"There is no file or folder {text!r} in `{Path.cwd()}` either."
+        raise FileNotFoundError(f"{error} {here}") from error.__cause__
 
 
 def find_address(name: str) -> Address | None:
-    """The address of a preset, or in a repository's id or URL; None if it is neither."""
+    """The address of a preset, or in a repository's id or URL; None if it is neither.
+
+    A name of two parts that ends as a file of weights does is a path, not a repository.
+    """
     if preset := presets.find(name):
         return Address(preset.repository, preset.revision, preset=preset)
-    text = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/|^hf://", "", name)
-    word = r"[A-Za-z0-9][\w.-]*"
+    mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "hf:/"
+    text = re.sub(rf"^(https?://)?(www\.)?({HOSTS})/|^hf://|^{re.escape(mirror)}/", "", name)
+    if text != name:  # a URL
+        text = unquote(text)
+    word, revision = r"[A-Za-z0-9][\w.-]*", r"(refs/(pr|convert|heads|tags)/)?[\w.-]+"
     found = re.fullmatch(
-        rf"(?P<id>{word}/{word}?)(@(?P<at>[\w.-]+))?"
-        r"(/(tree|blob|resolve)/(?P<revision>[\w.-]+))?(/(?P<file>[\w./ -]+\.safetensors))?"
+        rf"(?P<id>{word}/{word}?)(@(?P<at>{revision}))?"
+        rf"(/(tree|blob|resolve)/(?P<revision>{revision}))?(/(?P<file>[\w./ -]+\.safetensors))?"
         r"/?(\?download=true)?",
         text,
     )
-    if not found or ".." in text:
+    if not found or ".." in text or PurePosixPath(found["id"]).suffix in FILES:
         return None
     return Address(found["id"], found["at"] or found["revision"] or "main", found["file"] or "")
 
@@ -143,22 +168,18 @@ def select(names: Sequence[str], variant: str | None = None) -> list[str]:
                 f"file must be named (user/name/file.safetensors). Received: {single}"
             )
         return single
-    weights = [
-        file
-        for part in PARTS
-        for file in choose(
-            [
-                n
-                for n in names
-                if PurePosixPath(n).parent.name == part
-                and n.count("/") == 1
-                and n.endswith(".safetensors")
-            ],
-            variant,
-        )
-    ]
-    if not any(file.startswith("unet/") for file in weights):
-        raise CheckpointError("The repository holds no U-Net as safetensors.")
+    weights: list[str] = []
+    for part in PARTS:
+        own = [n for n in names if n.startswith(f"{part}/") and n.count("/") == 1]
+        chosen = choose([n for n in own if n.endswith(".safetensors")], variant)
+        if not is_whole(chosen) and (own or part == "unet"):
+            others = ", ".join(choose(own)) or "nothing"
+            raise CheckpointError(
+                f"The repository must hold its {part} as safetensors, all pieces of it. It holds "
+                f"{others}. Old repositories often have it at the revision refs/pr/1 "
+                "(user/name@refs/pr/1)."
+            )
+        weights += chosen
     return [n for n in names if SETTINGS.fullmatch(n)] + weights
 
 
@@ -194,10 +215,15 @@ def is_complete(folder: Path, preset: Preset | None = None) -> bool:
         if not (folder / part).is_dir():
             return False
         files = choose([path.name for path in (folder / part).iterdir() if path.is_file()])
-        count = re.search(r"-of-(\d{5})", files[0]) if files else None
-        if not files or (count and len(files) != int(count[1])):
+        if not is_whole(files):
             return False
     return True
+
+
+def is_whole(files: Sequence[str]) -> bool:
+    """Whether these are the weights of a part: one file, or all pieces of a divided one."""
+    count = re.search(r"-of-(\d{5})", files[0]) if files else None
+    return bool(files) and (count is None or len(files) == int(count[1]))
 
 
 def cache_folder(repository: str) -> Path:

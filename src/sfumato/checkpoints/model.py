@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 
-from sfumato._files import read_pad_token
 from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.hub import resolve
+from sfumato.checkpoints.notes import looks_like_velocity
+from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import END_OF_TEXT, AutoencoderConfig
+from sfumato.networks.configs import AutoencoderConfig
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.presets import Preset
-from sfumato.presets.families import EXCLAMATION, Family, Prediction
+from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
-PADS = {"!": EXCLAMATION, "<|endoftext|>": END_OF_TEXT}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Model:
     name: str = ""
     """Of the preset or the repository as the user gave it; of a path the last part, as the rest
     says who made a picture."""
+
+    def __reduce__(self) -> Any:
+        """Copied and pickled by its path, not with the weights of its files."""
+        path = self.checkpoint.path.absolute()
+        return open_path, (path, self.preset, self.given_prediction, self.name)
 
     @property
     def family(self) -> Family:
@@ -97,14 +104,29 @@ class Model:
         index = self.checkpoint.settings.get("index", {})
         return bool(index.get("force_zeros_for_empty_prompt", self.family.zero_negative))
 
-    @cached_property
+    @property
     def pad_tokens(self) -> tuple[int, ...]:
-        """The token that fills up a prompt, for each text encoder: the folder's or the family's."""
-        folders = ("tokenizer", "tokenizer_2")
-        return tuple(
-            PADS.get(str(read_pad_token(self.checkpoint.path / folder)), token)
-            for folder, token in zip(folders, self.family.pad_tokens, strict=False)
-        )
+        """The token that fills up a prompt, for each text encoder, where no folder names it."""
+        return self.family.pad_tokens
+
+    def check_words(self, encoder: str, words: int) -> None:
+        """Compare the words of a tokenizer with the embeddings of its text encoder.
+
+        Raises:
+            CheckpointError: there are words without an embedding. Embeddings without a word are
+                usual after padding, and lost placeholder tokens: they are warned of.
+        """
+        rows = self.checkpoint.text_encoder_config(encoder).vocabulary
+        counts = f"{rows} embeddings in {encoder} and {words} tokens in its tokenizer"
+        if rows < words:
+            raise CheckpointError(
+                f"Every token must have an embedding. Received: {counts} (`{self.checkpoint.path}`)"
+            )
+        if rows > words:
+            warnings.warn(
+                f"There are {counts}. If tokens were added, the tokenizer has lost them",
+                stacklevel=2,
+            )
 
     @cached_property
     def autoencoder_config(self) -> AutoencoderConfig:
@@ -124,7 +146,7 @@ class Model:
     def sees_masks(self) -> bool:
         """Whether the U-Net was trained for inpainting and has inputs for what is known."""
         latent_channels = self.autoencoder_config.latent_channels
-        return self.checkpoint.unet_config().in_channels > latent_channels
+        return self.checkpoint.unet_config().in_channels == 2 * latent_channels + 1
 
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
@@ -152,7 +174,8 @@ class Model:
 
     def image_encoder(self, dtype: Any = None) -> ImageEncoder:
         self.checkpoint.shapes("image_encoder")
-        network = ImageEncoder(self.autoencoder_config, dtype, "image_encoder")
+        config = self.checkpoint.autoencoder_config("image_encoder")
+        network = ImageEncoder(config, dtype, "image_encoder")
         fill(network, self.checkpoint.parts["image_encoder"])
         return network
 
@@ -167,16 +190,43 @@ def open_model(
 
     Args:
         name: see ``checkpoints.hub.resolve``.
-        prediction: what the U-Net predicts, where the files do not say: 2.x in a single file.
+        prediction: what the U-Net predicts, where the files do not say or are wrong. Where nobody
+            says it, which happens with 2.x in a single file, its weights are looked at, and a
+            warning says so.
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
     """
+    kinds = get_args(Prediction)
+    if prediction not in (None, *kinds):
+        must = f"`prediction` must be one of {', '.join(kinds)}"
+        raise ValueError(f"{must}. Received: prediction={prediction!r}")
     path, preset, public_name = resolve(name, offline)
-    checkpoint = open_checkpoint(path, (preset or CUSTOM).variant or None)
-    if preset and preset.shares:
+    return open_path(path, preset or CUSTOM, prediction, public_name)
+
+
+def open_path(path: Path, preset: Preset, prediction: Prediction | None, name: str) -> Model:
+    """The model at a path that is known; the arguments are ``Model``'s."""
+    checkpoint = open_checkpoint(path, preset.variant or None)
+    is_known = preset != CUSTOM or prediction or checkpoint.prediction
+    if not is_known and "unet" in checkpoint.parts:
+        prediction = _likely_prediction(checkpoint)
+    if preset.shares:
         base = open_model(preset.shares).checkpoint
         checkpoint = replace(
             checkpoint,
             parts=base.parts | checkpoint.parts,
             settings=base.settings | checkpoint.settings,
         )
-    return Model(checkpoint, preset or CUSTOM, prediction, public_name)
+    return Model(checkpoint, preset, prediction, name)
+
+
+def _likely_prediction(checkpoint: Checkpoint) -> Prediction:
+    """What a U-Net predicts where nobody says it; warns, as a wrong guess is another picture."""
+    is_velocity = looks_like_velocity(checkpoint.parts["unet"])
+    found: Prediction = "v_prediction" if is_velocity else "epsilon"
+    warnings.warn(
+        f"`{checkpoint.path}` does not say what its U-Net predicts. By its weights it is {found}. "
+        "If the picture is wrong, use prediction='epsilon' or 'v_prediction' (`--prediction` on "
+        "the command line)",
+        stacklevel=4,
+    )
+    return found

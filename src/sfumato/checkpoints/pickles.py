@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 
+from sfumato.checkpoints import nature
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, map_file, view
 
 MAX_PICKLE = 4 * 2**20
@@ -66,7 +67,9 @@ def read_pickle(path: str | os.PathLike[str]) -> Tensors:
     """
     path = Path(path)
     try:
-        return _state(_Archive(path).load())
+        return _state(path, _Archive(path).load())
+    except CheckpointError:
+        raise
     except (
         *(ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError),
         *(RecursionError, UnicodeDecodeError, MemoryError),
@@ -84,10 +87,18 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.raw = map_file(path)
         if self.raw[:2].tobytes() != b"PK":
-            raise ValueError("it is not a zip archive; PyTorch before 1.6 wrote bare pickles")
-        with zipfile.ZipFile(path) as archive:
-            self.members = {member.filename: member for member in archive.infolist()}
-        (self.pickle_name,) = [n for n in self.members if f"/{n}".endswith("/data.pkl")]
+            is_pickle = self.raw[0] == 0x80
+            by = "; PyTorch before 1.6 wrote such pickles" if is_pickle else ""
+            raise ValueError(f"it is not a zip archive{by}")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self.members = {member.filename: member for member in archive.infolist()}
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"it is cut off ({error}): download it again") from error
+        names = [n for n in self.members if f"/{n}".endswith("/data.pkl")]
+        if len(names) != 1:
+            raise ValueError("it is a zip archive that PyTorch did not write: unpack it first")
+        self.pickle_name = names[0]
         self.folder = self.pickle_name.removesuffix("data.pkl")
 
     def load(self) -> Any:
@@ -137,7 +148,8 @@ def find(module: str, name: str) -> Any:
         return _parameter
     if (module, name) in IGNORED:
         return Ignored
-    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor")
+    hint = " (embeddings of textual inversion do)" if name == "ParameterDict" else ""
+    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor{hint}")
 
 
 _Python: Any = pickle._Unpickler  # the one in C lets no instruction be changed
@@ -187,13 +199,18 @@ def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
     return data
 
 
-def _state(content: Any) -> Tensors:
+def _state(path: Path, content: Any) -> Tensors:
     """The named tensors in what was saved: a dictionary, or one inside ``state_dict``."""
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict):
-        raise ValueError("it does not hold named tensors")
-    tensors = {k: v for k, v in content.items() if isinstance(k, str) and type(v) is np.ndarray}
+    named = content if isinstance(content, dict) else {}
+    tensors = {k: v for k, v in named.items() if isinstance(k, str) and type(v) is np.ndarray}
     if not tensors:
-        raise ValueError("it does not hold named tensors")
+        is_list = isinstance(content, list) and content
+        what = (
+            "a list of tensors, as old LoRAs are"
+            if is_list
+            else nature.of_names([*map(str, named)])
+        )
+        raise CheckpointError(f"`{path}` holds {what}.")
     return tensors

@@ -59,6 +59,14 @@ def read_safetensors(path: str | os.PathLike[str]) -> Tensors:
         raise CheckpointError(f"`{path}` is not a sound safetensors file: {error}.") from error
 
 
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The texts in the header of a sound file; those that are none are left out."""
+    _, entries = _header(map_file(Path(path)))
+    said = entries.get("__metadata__")
+    said = said if isinstance(said, dict) else {}
+    return {name: text for name, text in said.items() if isinstance(text, str)}
+
+
 def write_safetensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, np.ndarray],
@@ -85,7 +93,7 @@ def write_safetensors(
 def _header(raw: np.ndarray) -> tuple[int, dict[str, Any]]:
     """The offset of the first tensor, and the entries of the header."""
     if raw.size < 8:
-        raise ValueError("it ends within the header's length")
+        raise ValueError("it ends within the header's length; download it again")
     length = int.from_bytes(raw[:8].tobytes(), "little")
     if length > MAX_HEADER:
         raise ValueError(f"the header claims {length} bytes, more than {MAX_HEADER}")
@@ -108,6 +116,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _views(raw: np.ndarray, start: int, header: dict[str, Any]) -> Tensors:
     entries = [(n, *_entry(n, e)) for n, e in header.items() if n != "__metadata__"]
     entries.sort(key=lambda entry: entry[3])
+    stop = max((stop for *_, (_, stop) in entries), default=0)
+    if raw.size < start + stop < 2**48:
+        raise ValueError(
+            f"it is cut off, with {raw.size} of {start + stop} bytes: download it again"
+        )
     tensors: Tensors = {}
     end = 0
     for name, dtype, shape, (begin, stop) in entries:

@@ -20,7 +20,6 @@ from sfumato.checkpoints.tensors import Tensors
 from sfumato.checkpoints.weights import SCALE, is_kernel, source_shapes, sources
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import (
-    END_OF_TEXT,
     START_OF_TEXT,
     AutoencoderConfig,
     TextEncoderConfig,
@@ -210,7 +209,7 @@ def _text_encoder_settings(c: TextEncoderConfig) -> Settings:
         "hidden_act": c.activation,
         "projection_dim": c.projection or c.width,
         "bos_token_id": START_OF_TEXT,
-        "eos_token_id": END_OF_TEXT,
+        "eos_token_id": c.end_of_text,
     }
 
 

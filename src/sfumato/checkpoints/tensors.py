@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from sfumato.checkpoints import nature
 
 Tensors = dict[str, np.ndarray]
 """Name -> array. Convolution kernels are (O, I, h, w) and linear ones (O, I), as PyTorch has them,
@@ -19,11 +22,23 @@ class CheckpointError(ValueError):
 
 
 def map_file(path: Path) -> np.ndarray:
-    """The bytes of a file as a read-only uint8 array that takes no memory of its own."""
-    size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f"`{path}` is empty.")
+    """The bytes of a file as a read-only uint8 array that takes no memory of its own.
+
+    Raises:
+        CheckpointError: it is empty, or its first bytes say that it is not what its ending says.
+    """
+    check_content(path)
     return np.memmap(path, np.uint8, "r").view(np.ndarray)
+
+
+def check_content(path: Path) -> None:
+    """Refuse a file whose first bytes say that it is not what its ending says."""
+    with path.open("rb") as file:
+        head = file.read(nature.HEAD)
+    if not head:
+        raise CheckpointError(f"`{path}` is empty: its download failed. Download it again.")
+    if what := nature.of_content(head, path.suffix.lower()):
+        raise CheckpointError(f"`{path}` {what}.")
 
 
 def view(raw: np.ndarray, start: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -34,6 +49,14 @@ def view(raw: np.ndarray, start: int, dtype: np.dtype, shape: tuple[int, ...]) -
     if not 0 <= start <= stop <= raw.size:
         raise ValueError(f"bytes {start} to {stop} lie outside the file of {raw.size} bytes")
     return raw[start:stop].view(dtype).reshape(shape)
+
+
+def rename(tensors: Tensors, native: Callable[[str], str]) -> Tensors:
+    """The tensors by their native names."""
+    found = {native(name): tensor for name, tensor in tensors.items()}
+    if len(found) < len(tensors):
+        raise CheckpointError("The checkpoint has a tensor under two names.")
+    return found
 
 
 def listing(names: list[str], most: int = 12) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sfumato.checkpoints.copying import turn
+from sfumato.checkpoints.fitting import SCALE, as_stored
 from sfumato.kernels import restore, store
 
 __all__ = ["SCALE", "assemble", "is_kernel", "restore", "source_shapes", "sources", "store"]
@@ -24,9 +25,6 @@ FUSED = {
     ".qkv_proj.": (".q_proj.", ".k_proj.", ".v_proj."),
 }
 """One matmul of ours -> the layers of the file, next to one another along the outputs."""
-
-SCALE = "_scale"
-"""``name + SCALE`` holds the scales of the rows of an int8 tensor."""
 
 
 def sources(key: str) -> tuple[str, ...]:
@@ -48,8 +46,7 @@ def source_shapes(key: str, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     if turned:
         shape = (shape[-1], shape[-2], *shape[:-2])
     shape = (shape[0] // len(sources(key)), *shape[1:])
-    is_linear = turned and len(shape) == 2
-    return [shape, (*shape, 1, 1)] if is_linear else [shape]  # stored as a 1x1 convolution
+    return as_stored(shape) if turned else [shape]
 
 
 def assemble(

@@ -35,21 +35,34 @@ def _generate() -> Parser:
     size_help = f"WxH, {', '.join(RATIOS)} [the model's]"
     add(what, "--size", type=_typed(read_size), metavar="SIZE", help=size_help)
 
-    for name, spec in fields.items():
-        flag = f"--{name.replace('_', '-')}"
-        add(
+    for name in fields:
+        _add_field(parser, name)
+
+    predictions = ("epsilon", "v_prediction", "sample")
+    prediction_help = "what MODEL's network predicts, where its files do not say it"
+    add("which model", "--prediction", choices=predictions, metavar="KIND", help=prediction_help)
+
+    _add_outputs(parser, _typed(read, "batch", fields["count"]))
+    parser.add("what comes out", "-h", "--help", action="help", help="this")
+    return parser
+
+
+def _add_field(parser: Parser, name: str) -> None:
+    """The option for a field of a request, unless the request itself notes it."""
+    from sfumato.request import Request
+    from sfumato.request.fields import read, specs
+
+    spec = specs(Request)[name]
+    if spec.group:
+        parser.add(
             spec.group,
-            *(flag, *spec.flags),
+            *(f"--{name.replace('_', '-')}", *spec.flags),
             dest=name,
             default=argparse.SUPPRESS,  # what is not given is not there
             type=_typed(read, name, spec),
             metavar=spec.kind.metavar,
             help=spec.help,
         )
-
-    _add_outputs(parser, _typed(read, "batch", fields["count"]))
-    parser.add("what comes out", "-h", "--help", action="help", help="this")
-    return parser
 
 
 def _add_outputs(parser: Parser, read_count: Callable[[str], Any]) -> None:
@@ -102,6 +115,24 @@ def _out(text: str) -> Path:
     return path
 
 
+def _explain() -> Parser:
+    parser = Parser(
+        "explain",
+        "Show what a model reads of a prompt: chunks, tokens, weights, steps.",
+        "PROMPT... ",
+        'sfumato explain "a (red:1.3) [apple:pear:0.5]"',
+    )
+    what = "what to explain"
+    parser.add(what, "prompt", metavar="PROMPT", nargs="*", help="each by itself")
+    parser.add(what, "--json", action="store_true", help="one JSON object per prompt")
+    parser.add(what, "-h", "--help", action="help", help="this")
+    parser.set_defaults(size=None, source=None)
+    words = ("negative_prompt", "prompt_syntax", "emphasis", "wildcards", "seed")
+    for name in (*words, "model", "steps", "guidance"):
+        _add_field(parser, name)
+    return parser
+
+
 def _models() -> Parser:
     parser = Parser(
         "models",
@@ -138,6 +169,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "generate": Command("make pictures from words", _generate),
+    "explain": Command("show what a model reads of a prompt", _explain),
     "models": Command("list, fetch, remove and check models", _models),
     "info": Command("print the recipe that a picture carries", _info),
 }

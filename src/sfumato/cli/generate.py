@@ -6,7 +6,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sfumato._backend import import_keras
@@ -20,6 +19,7 @@ from sfumato.cli.terminal import Interruption
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sfumato.checkpoints import Prediction
     from sfumato.picture import Picture
     from sfumato.request import Request
     from sfumato.stable_diffusion import StableDiffusion
@@ -37,16 +37,17 @@ def run(options: argparse.Namespace) -> int:
 
     with Progress(options.quiet) as progress:
         progress.doing(f"loading {name}")
-        model = open_model(name, asked.request.dtype)
+        model = open_model(name, asked.request.dtype, prediction=options.prediction)
         request = asked.completed(model.model)
         if request.quantize:
             progress.doing(f"measuring {name} for {request.quantize}")
-            model = open_model(name, request.dtype, request.height, request.width)
+            size = (request.height, request.width)
+            model = open_model(name, request.dtype, *size, prediction=options.prediction)
             model.quantize(request.quantize)
 
         with Interruption() as interruption:
             for prompt in asked.prompts:
-                for batch in replace(request, prompt=prompt).batches(options.batch):
+                for batch in request.changed(prompt=prompt).batches(options.batch):
                     interruption.check()
                     start = time.perf_counter()
                     painted = _painted(model, batch, progress, film, interruption)
@@ -61,13 +62,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def open_model(
-    name: str, dtype: str | None, height: int | None = None, width: int | None = None
+    name: str,
+    dtype: str | None,
+    height: int | None = None,
+    width: int | None = None,
+    prediction: Prediction | None = None,
 ) -> StableDiffusion:
     """The model, for pictures of a size or of its own."""
     import_keras(alone=True)
     from sfumato import StableDiffusion
 
-    return StableDiffusion.from_preset(name, height, width, dtype=dtype)
+    return StableDiffusion.from_preset(name, height, width, dtype=dtype, prediction=prediction)
 
 
 def _painted(

@@ -65,3 +65,23 @@ def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
     wanted: Any = ops.std(cond, axis=axes, keepdims=True)
     factor = wanted / ops.std(guided, axis=axes, keepdims=True)
     return guided * (rescale * factor + (1.0 - rescale))
+
+
+def compose(conds: Any, uncond: Any, weights: Any) -> Any:
+    """Compose the outputs for several prompts (Liu et al. 2022, arXiv 2206.01714, eq. 11).
+
+    Each prompt leads away from the negative prompt's output in its own direction, and the
+    directions are added up.
+
+    Args:
+        conds: outputs for n prompts, (n B, h, w, C), those of the first prompt first.
+        uncond: output for the negative prompt, (B, h, w, C); None without one.
+        weights: (n, B) of the prompts.
+
+    Returns:
+        The output for all prompts, (B, h, w, C).
+    """
+    n, B = weights.shape
+    base = 0.0 if uncond is None else uncond
+    each = [conds[k * B : (k + 1) * B] - base for k in range(n)]
+    return sum((weights[k][:, None, None, None] * each[k] for k in range(n)), base)

@@ -25,6 +25,9 @@ KERASCV = {
 TAKEN = {"prompt", "negative_prompt", "steps", "guidance", "count", "seed"}
 """The fields that are arguments of their own."""
 
+NOTED = {"template", "negative_template"}
+"""The fields that no one asks for."""
+
 
 @contextmanager
 def kerascv_names() -> Iterator[None]:
@@ -43,13 +46,14 @@ def settings(
     num_steps: int | None, guidance: float | None, fields: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a request that all pictures of a call share."""
-    known = specs(Request).keys() - TAKEN - {"image", "mask", "strength"}
+    known = specs(Request).keys() - TAKEN - {"image", "mask", "strength"} - NOTED
     if unknown := sorted(fields.keys() - known):
         raise TypeError(
             f"The options must be among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
         )
     sides = {n: field(n, fields[n]) for n in ("height", "width") if fields.get(n) is not None}
-    return {"steps": num_steps, "guidance": guidance, **fields, **sides}
+    asked = {"steps": num_steps, "guidance": guidance, "prompt_syntax": "plain"}
+    return asked | fields | sides
 
 
 def prompts(prompt: str | Sequence[str], name: str = "prompt") -> list[str]:

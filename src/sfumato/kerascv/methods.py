@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 
 from sfumato import generation
 from sfumato.checkpoints import Model
-from sfumato.generation import Encoded, Step
+from sfumato.encoding import Encode, Encoded, Encoder
+from sfumato.generation import Step
 from sfumato.kerascv import arguments
 from sfumato.parts import Parts
 from sfumato.picture import Picture
@@ -86,11 +88,33 @@ class KerasCVMethods:
 
         A prompt of more than 77 tokens warns and names what was cut.
         """
-        return generation.encode(self.parts, arguments.prompts(prompt)).context
+        return Encoder(self.parts)(arguments.prompts(prompt)).context
 
     def pool_text(self, prompt: str | Sequence[str]) -> Any:
         """Pool prompts as XL reads them, float32 (P, C): ``pooled_text``."""
-        return generation.encode(self.parts, arguments.prompts(prompt)).pooled
+        return Encoder(self.parts)(arguments.prompts(prompt)).pooled
+
+    def _own_encoder(self) -> Encode | None:
+        """``encode_text`` and ``pool_text`` where a subclass has its own; else None."""
+        own = (KerasCVMethods.encode_text, KerasCVMethods.pool_text)
+        methods = (self.encode_text, self.pool_text)
+        if tuple(getattr(method, "__func__", None) for method in methods) == own:
+            return None
+
+        def each(texts: Sequence[str], method: Callable[[str], Any], rank: int, name: str) -> Any:
+            found = {
+                text: keras.ops.convert_to_numpy(method(text)) for text in dict.fromkeys(texts)
+            }
+            rows = [arguments.rows(found[text], rank, 1, name) for text in texts]
+            return np.concatenate(rows).astype("float32")
+
+        def encode(texts: Sequence[str]) -> Encoded:
+            context = each(texts, self.encode_text, 2, "encoded_text")
+            if not self.parts.diffusion_model.takes_sizes:
+                return Encoded(context, None)
+            return Encoded(context, each(texts, self.pool_text, 1, "pooled_text"))
+
+        return encode
 
     def generate_image(
         self,
@@ -207,9 +231,10 @@ class KerasCVMethods:
     ) -> np.ndarray:
         """The pixels of all pictures, uint8 (B, H, W, 3), with progress on the way."""
         completed = [self.completed(request) for request in requests]
-        bar = keras.utils.Progbar(completed[0].plan(self.model).steps) if verbose else None
+        shows = verbose and sys.stdout is not None  # a program without a console has none
+        bar = keras.utils.Progbar(completed[0].plan(self.model).steps) if shows else None
         pixels: list[np.ndarray] = []
-        for made in generation.stream(self.parts, completed, encoded, noise):
+        for made in generation.stream(self.parts, completed, encoded, noise, self._own_encoder()):
             if isinstance(made, Picture):
                 pixels.append(made.pixels)
                 continue

@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from sfumato.kernels import common
 from sfumato.runtime import backend_module
@@ -104,7 +106,35 @@ def store(variable: keras.Variable, value: Any) -> Any:
             f"`value` must have the shape of {variable.path}, {tuple(variable.shape)}. "
             f"Received: value of shape {tuple(value.shape)}"
         )
+    vars(variable).pop("_direct_assign", None)  # of ``withhold``
     return _backend.store(variable, value)
+
+
+def withhold(variable: keras.Variable) -> None:
+    """Make a variable without a value one that takes its first by ``assign``, as by ``store``.
+
+    Keras would assign to a placeholder, whose numbers are drawn whenever they are read. To read it
+    becomes a ValueError, unless shapes are asked for.
+    """
+    draw = variable._initializer
+
+    def refuse(shape: Any, dtype: Any = None) -> Tensor:
+        if asks_for_shapes():
+            return draw(shape, dtype=dtype)
+        raise ValueError(
+            f"`{variable.path}` must have a value before it is used. Give the network its values: "
+            "`load_weights`, `set_weights`, `sfumato.checkpoints.fill`, or for training "
+            "`initialize(seed)`."
+        )
+
+    variable._initializer = refuse
+    variable._direct_assign = lambda value: store(variable, keras.ops.copy(value))
+
+
+def asks_for_shapes() -> bool:
+    """Whether Keras calls a layer for the shape of its result alone."""
+    is_openvino = keras.backend.backend() == "openvino"  # where it says so in another way
+    return in_stateless_scope() if is_openvino else in_symbolic_scope()
 
 
 def restore(variable: keras.Variable, previous: Any) -> None:

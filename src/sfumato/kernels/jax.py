@@ -27,17 +27,20 @@ def capability() -> float:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    if platform() == "gpu" and fits_cudnn(q):
+    if platform() == "gpu" and fits_cudnn(q, k):
         return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
     return xla.attention(q, k, v, causal, on_cpu=platform() == "cpu")
 
 
-def fits_cudnn(q: Tensor) -> bool:
-    """The limits of cuDNN's fused attention: half precision, head width, compute capability."""
+def fits_cudnn(q: Tensor, k: Tensor) -> bool:
+    """The limits of cuDNN's fused attention: half precision, head width, compute capability, and
+    even numbers of queries and keys, without which it has no gradient. The 77 tokens of a text are
+    few enough for XLA."""
     width = q.shape[-1]
     return (
         keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")
         and capability() >= 8.0
+        and q.shape[1] % 2 == k.shape[1] % 2 == 0
         and width % 8 == 0
         and width <= (256 if capability() >= 9.0 else 128)
     )

@@ -66,9 +66,12 @@ def on_cpu(x: Tensor) -> bool:
 # it is. Other memory is put into it, since Keras would write to that which may be put back.
 
 
+@torch.inference_mode(False)  # of the caller, in which a parameter would never be trainable
 def store(variable: Any, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tensor_of(value)
+    if value.is_inference():
+        value = value.clone()
     value = ops.convert_to_tensor(value, dtype=variable.dtype)
     if common.is_kernel(variable):
         value = value.movedim(-1, 0).contiguous().movedim(0, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 from sfumato.kernels import Tensor, attention
@@ -113,6 +114,7 @@ class Decoder(Block):
         return self.conv_out(activate(self.conv_norm_out, x))
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class ImageEncoder(Network):
     """picture (B, H, W, 3) in -1..1 -> latents (B, h, w, C): the mean, scaled for the denoiser."""
 
@@ -131,6 +133,7 @@ class ImageEncoder(Network):
         return self.moments(x)[0] * self.config.scaling_factor
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class ImageDecoder(Network):
     """scaled latents (B, h, w, C) -> picture (B, H, W, 3) of about -1..1."""
 

@@ -183,6 +183,8 @@ class TextEncoderConfig:
     """Width of the pooled output's projection; 0: no projection is stored."""
     penultimate: bool = False
     """Give the last but one layer's output without the final norm, as XL uses it."""
+    end_of_text: int = END_OF_TEXT
+    """The token at which the pooled output is taken."""
 
 
 CLIP_L = TextEncoderConfig()

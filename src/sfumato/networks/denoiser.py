@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sfumato.kernels import Tensor
 
@@ -18,11 +18,13 @@ class Memory(NamedTuple):
 class Conditioning(NamedTuple):
     """The part of a network's input that stays the same at all evaluations of a picture.
 
-    With guidance the first half of the batch is the prompts', the second the negative prompts'.
+    The batch has the prompts of B pictures, and with guidance as many negative prompts behind them.
+    Where AND joins n prompts for each picture, all that are the first come first, and so on.
     """
 
     memories: list[list[Memory]]  # of each cross-attention layer
     added: Tensor | None = None  # XL: pooled text and sizes (B, A)
+    shares: Tensor | None = None  # (n, B): the weights of n prompts; None: there is one
 
     @property
     def batch(self) -> int:
@@ -52,8 +54,14 @@ class Prediction(NamedTuple):
     deep: Tensor | None
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A network that the loop can run: a U-Net, or later a transformer."""
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether ``prepare`` takes pooled text and sizes, as XL's does."""
+        ...
 
     def prepare(
         self, context: Tensor, pooled: Tensor | None = None, sizes: Tensor | None = None

@@ -247,8 +247,10 @@ class Upsample(Block):
         super().__init__()
         self.conv = Conv3x3(width, width)
 
-    def call(self, x: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
-        """x (B, H, W, C) -> (B, 2H, 2W, C), cut to the size of the skip connection if it is odd."""
+    def call(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """x (B, H, W, C) -> (B, 2H, 2W, C), cut to the size of a skip connection if it is odd."""
+        # Not its size: ``keras.RematScope`` makes tensors of a layer's arguments.
+        height, width = (None, None) if skip is None else skip.shape[1:3]
         kernel, bias = tensors(self.conv.kernel, self.conv.bias)
         return kernels.conv3x3_enlarged(x, kernel, bias, height, width)
 

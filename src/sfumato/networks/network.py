@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import wraps
-from typing import Any
+from typing import Any, get_type_hints
 
 import keras
 import numpy as np
@@ -58,7 +59,10 @@ def keys(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.Variabl
 class Network(Block, keras.Model):
     """A ``keras.Model`` that is complete, but without values, as soon as it is constructed.
 
-    ``checkpoints.fill`` gives it the values of a checkpoint, ``initialize`` random ones.
+    ``checkpoints.fill`` gives it the values of a checkpoint, ``initialize`` random ones. Keras'
+    ``load_weights``, ``set_weights`` and ``assign`` work as for any model, and ``fit`` begins from
+    ``initialize(0)`` where there are none. Otherwise a network without values says so when it is
+    used.
 
     Args:
         config: the frozen dataclass that distinguishes this network from its kin.
@@ -78,30 +82,74 @@ class Network(Block, keras.Model):
         with keras.StatelessScope(initialize_variables=False):
             self.build()
         forget_uninitialized(self.variables)
+        for variable in self.variables:
+            kernels.withhold(variable)
 
     def compose(self, config: Any) -> None:
         """Make the parts, as attributes."""
         raise NotImplementedError
 
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as plain values, for Keras' ways to save and copy a model."""
+        config = as_lists(asdict(self.config))
+        return {"config": config, "dtype": self.dtype_policy.name, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Network:
+        """The network of a ``get_config``, without values."""
+        kind = get_type_hints(cls)["config"]
+        return cls(**{**config, "config": kind(**as_tuples(config["config"]))})
+
+    def get_build_config(self) -> None:
+        """Nothing: a network is built when it is constructed."""
+
     @wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         kernels.require_training()
+        self._draw(0, missing=True)
         return super().fit(*args, **kwargs)
+
+    @wraps(keras.Model.train_on_batch)
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        kernels.require_training()
+        self._draw(0, missing=True)
+        return super().train_on_batch(*args, **kwargs)
 
     def initialize(self, seed: int) -> None:
         """Draw the weights for training: normal of variance 1 / fan-in; norms 1, biases 0.
 
         Every variable has a generator of its own, so the values do not depend on the backend.
         """
+        self._draw(seed)
+
+    def _draw(self, seed: int, missing: bool = False) -> None:
+        """``initialize`` all variables or those that have no value."""
         for key, variable in keys(self).items():
-            random = np.random.Generator(np.random.Philox([seed, zlib.crc32(key.encode())]))
-            shape = variable.shape
-            if len(shape) == 1:
-                value = np.full(shape, key.endswith("weight"), "float32")
-            else:
-                scale = 0.02 if "embedding.weight" in key else 1 / math.sqrt(np.prod(shape[:-1]))
-                value = random.standard_normal(shape, "float32") * np.float32(scale)
-            kernels.store(variable, value)
+            if not missing or variable._value is None:
+                kernels.store(variable, first_value(key, variable.shape, seed))
+
+
+def first_value(key: str, shape: Any, seed: int) -> np.ndarray:
+    """The value of a variable that ``Network.initialize`` draws."""
+    random = np.random.Generator(np.random.Philox([seed, zlib.crc32(key.encode())]))
+    if len(shape) == 1:
+        return np.full(shape, key.endswith("weight"), "float32")
+    scale = 0.02 if "embedding.weight" in key else 1 / math.sqrt(np.prod(shape[:-1]))
+    return random.standard_normal(shape, "float32") * np.float32(scale)
+
+
+def as_lists(value: Any) -> Any:
+    """Plain values without tuples, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: as_lists(x) for name, x in value.items()}
+    return [as_lists(x) for x in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_tuples(value: Any) -> Any:
+    """Plain values with tuples in place of lists, as configurations have them."""
+    if isinstance(value, dict):
+        return {name: as_tuples(x) for name, x in value.items()}
+    return tuple(as_tuples(x) for x in value) if isinstance(value, (list, tuple)) else value
 
 
 def forget_uninitialized(variables: list[keras.Variable]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from sfumato import kernels
 from sfumato.kernels import Tensor, attention
-from sfumato.networks.configs import END_OF_TEXT, TextEncoderConfig
+from sfumato.networks.configs import TextEncoderConfig
 from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
-from sfumato.networks.network import Block, Network
+from sfumato.networks.network import Block, Network, keys
 
 
 class Embeddings(Block):
@@ -69,6 +72,7 @@ class Layers(Block):
         self.layers = [TextLayer(c) for _ in range(c.layers)]
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class TextEncoder(Network):
     """tokens (B, T) int -> one vector for each, (B, T, C): what the denoiser attends to."""
 
@@ -81,15 +85,33 @@ class TextEncoder(Network):
         if config.projection:
             self.text_projection = linear(config.width, config.projection, bias=False)
 
-    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token."""
+    def grown(self, rows: np.ndarray) -> TextEncoder:
+        """The same encoder with embeddings for more tokens: rows (n, C)."""
+        vocabulary = self.config.vocabulary + len(rows)
+        network = TextEncoder(
+            replace(self.config, vocabulary=vocabulary), self.dtype_policy.name, self.name
+        )
+        values = keys(self)
+        for key, variable in keys(network).items():
+            value = np.array(ops.convert_to_numpy(values[key]))
+            if key == "embeddings.token_embedding.weight":
+                value = np.concatenate([value, np.asarray(rows, value.dtype)])
+            kernels.store(variable, value)
+        return network
+
+    def encode(self, tokens: Tensor, clip_skip: int = 1) -> tuple[Tensor, Tensor]:
+        """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token.
+
+        ``clip_skip`` is the layer that counts as the last one, from the end: 1 is the last.
+        """
         x = self.embeddings(tokens)  # (B, T, C)
         before_last = x
-        for layer in self.encoder.layers:
+        layers = self.encoder.layers
+        for layer in layers[: len(layers) + 1 - clip_skip]:
             before_last, x = x, layer(x)
         x = self.final_layer_norm(x)
 
-        ends = ops.argmax(ops.cast(tokens == END_OF_TEXT, "int32"), axis=1)
+        ends = ops.argmax(ops.cast(tokens == self.config.end_of_text, "int32"), axis=1)
         pooled = ops.squeeze(ops.take_along_axis(x, ends[:, None, None], axis=1), axis=1)  # (B, C)
         if self.config.projection:
             pooled = self.text_projection(pooled)

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+import keras
 from keras import ops
 
 from sfumato.kernels import Tensor
@@ -71,6 +72,7 @@ class Walk:
         return transformer(x, memories, merging=self.merging)
 
 
+@keras.saving.register_keras_serializable("sfumato")
 class UNet(Network):
     """latents, time and text -> the prediction of the model (epsilon, v or x0), channels last.
 
@@ -236,8 +238,7 @@ class UNet(Network):
                 for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
                     x = walk(joined(x, skips.pop()), *block)
                 for upsample in level.upsamplers:
-                    _, height, width, _ = skips[-1].shape
-                    x = upsample(x, height=height, width=width)
+                    x = upsample(x, skips[-1])
             deep = x  # (n B, h, w, C)
 
         # Out

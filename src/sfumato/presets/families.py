@@ -57,6 +57,8 @@ class Family:
     """The tokens that fill up a prompt, one for each text encoder."""
     penultimate: bool = False
     """Whether the text encoders give their last but one layer's output."""
+    reads_any_layer: bool = True
+    """Whether a request may choose the layer of the text encoder, as `clip_skip`."""
     zero_negative: bool = False
     """Whether no negative prompt means zeros instead of the empty prompt."""
     scaling_factor: float = 0.18215
@@ -86,6 +88,7 @@ FAMILIES = (
         prediction=None,
         # Its text encoder gives the last but one layer's output, too: the last one is not loaded.
         pad_tokens=(EXCLAMATION,),
+        reads_any_layer=False,
     ),
     Family(
         "XL",
@@ -96,6 +99,7 @@ FAMILIES = (
         v_size=1024,
         pad_tokens=(END_OF_TEXT, EXCLAMATION),
         penultimate=True,
+        reads_any_layer=False,
         zero_negative=True,
         scaling_factor=0.13025,
         overflows_in_float16=True,

@@ -146,6 +146,16 @@ class Choice(Kind):
         return value
 
 
+class Label(Choice):
+    """One of a few words, which recipes write as A1111 does: "No norm" for no_norm."""
+
+    def read(self, text: str) -> str:
+        return self.check(text.strip().casefold().replace(" ", "_"))
+
+    def write(self, value: str) -> str:
+        return value.replace("_", " ").capitalize()
+
+
 class Options(Kind):
     """Numbers or words by name, written as "eta=0.5,order=3"."""
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfumato._numbers import MAX_PIXELS
 from sfumato.request import items
 from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import Choice, Interval, Kind, Number, Options, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels
+from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
+from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +29,14 @@ __all__ = ["Request", "RequestError"]
 
 LAST_SEED = 2**64 - 1
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
 what = partial(declared, group="what to paint")
 which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -56,6 +58,20 @@ class Request(Record):
     prompt: str = what(..., Kind(), "", "the words")
     negative_prompt: str | None = what(
         None, Kind(), "", "what to keep out of the picture", "--negative"
+    )
+    prompt_syntax: str = what(
+        *("a1111", Choice(("a1111", "plain")), "Prompt syntax"),
+        "the grammar of the words: weights, changes, draws (a1111), or plain [a1111]",
+    )
+    emphasis: str = what(
+        *("original", Label(EMPHASES), "Emphasis"),
+        "how weights act, such as no_norm or comfyui [original]",
+    )
+    clip_skip: int = what(
+        1, Whole(1), "Clip skip", "the layer of the text encoder, counted from the last one [1]"
+    )
+    wildcards: Mapping[str, tuple[str, ...]] = what(
+        {}, Wildcards(), "", "folder of lists to draw words from [none]"
     )
     width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
@@ -116,24 +132,20 @@ class Request(Record):
         "part of the steps that is done [0.8, with a mask 1]",
     )
 
+    template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")
+    negative_template: str | None = noted(
+        None, Kind(), "Negative Template", "the negative prompt before it was drawn"
+    )
+
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
             object.__setattr__(self, "schedule", None)  # A1111: the sampler's own
         if isinstance(self.sampler, str):
-            self._split_label(self.sampler)
+            sampler, schedule = taken_apart(self.sampler)
+            object.__setattr__(self, "sampler", sampler)
+            if self.schedule is None:
+                object.__setattr__(self, "schedule", schedule)
         super().__post_init__()
-
-    def _split_label(self, label: str) -> None:
-        """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
-        from sfumato.diffusion import split_label
-
-        try:
-            sampler, schedule = split_label(label)
-        except ValueError:
-            return  # the check of the field says what it must be
-        object.__setattr__(self, "sampler", sampler)
-        if self.schedule is None:
-            object.__setattr__(self, "schedule", schedule)
 
     # What pictures may share
 
@@ -144,26 +156,38 @@ class Request(Record):
 
     @property
     def shape_key(self) -> tuple[Any, ...]:
-        """The fields an executable depends on: completed requests of one key share them."""
+        """The fields an executable depends on: completed requests of one key share them.
+
+        It depends on the number of chunks of the words and of prompts joined by AND, too.
+        """
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
-            *(self.mask is not None, self.feature_reuse > 1, self.token_merging),
+            *(self.mask is not None, self.feature_reuse > 1, self.token_merging, self.clip_skip),
         )
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
-        own = ("prompt", "negative_prompt", "seed", "count", "image", "mask")
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "seed", "count", "image", "mask")
         return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
-        """A completed request for each picture, with its own seed."""
-        return [*self.batches(1)]
+        """A completed request for each picture, with its own seed, its words drawn by it."""
+        return [drawn(single) for single in self.batches(1)]
 
     def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
         for i in range(0, self.count, size):
             yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
+
+    def changed(self, **changes: Any) -> Request:
+        """The request with these values; the template of a prompt that is replaced goes, too."""
+        stale = {
+            template: None
+            for name, template in TEMPLATES.items()
+            if changes.get(name, getattr(self, name)) != getattr(self, name)
+        }
+        return replace(self, **stale | changes)
 
     # The completed request
 
@@ -185,9 +209,10 @@ class Request(Record):
         """
         import secrets
 
+        from sfumato.request import checks
         from sfumato.request.planning import without_idle_words
 
-        self._check_pictures(model)
+        checks.check_pictures(self, model)
         height = width = model.default_size
         strength = None
         if self.image is not None:
@@ -206,35 +231,14 @@ class Request(Record):
             schedule=schedule,
             strength=strength,
         )
-        request._check_size(model)
+        checks.check_size(request, model)
+        checks.check_words(request, model)
         seed = request.seed or 0
         if seed + request.count - 1 > LAST_SEED:
             must = f"be at most 2**64 - {request.count} for {request.count} pictures"
             raise RequestError.of("seed", must, seed)
         plan = request.plan(model)  # whose errors are the request's
         return request if request.negative_prompt is None else without_idle_words(request, plan)
-
-    def _check_pictures(self, model: Model) -> None:
-        for name in ("mask", "strength"):
-            if self.image is None and getattr(self, name) is not None:
-                raise RequestError("image", f"be given with `{name}`", "image=None")
-        if model.sees_masks and self.mask is None:
-            must = "be given for a model made for inpainting: use `inpaint`"
-            raise RequestError("mask", must, "mask=None")
-
-    def _check_size(self, model: Model) -> None:
-        grain = model.autoencoder_config.downsampling
-        for name in ("height", "width"):
-            if (size := getattr(self, name)) % grain:
-                raise RequestError.of(name, f"be a multiple of {grain}", size)
-        shape = (self.height, self.width)
-        if (self.height or 0) * (self.width or 0) > MAX_PIXELS:
-            must = f"make a picture of at most {MAX_PIXELS} pixels in size"
-            raise RequestError("width", must, f"width={self.width}, height={self.height}")
-        for name in ("image", "mask"):
-            pixels = getattr(self, name)
-            if pixels is not None and pixels.shape[:2] != shape:
-                raise RequestError(name, f"have shape {shape}", f"{name} of shape {pixels.shape}")
 
     def plan(self, model: Model) -> Plan:
         """The plan of the sampler for a completed request, evaluation by evaluation."""
@@ -273,10 +277,8 @@ class Request(Record):
         replaced |= {"width", "height"} if "image" in changes else set()
         texts = {n: text for n, text in cls.stated(recipe).items() if n not in replaced}
         values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
-        negative_prompt = recipe.negative_prompt or None
-        return cls(
-            **{"prompt": recipe.prompt, "negative_prompt": negative_prompt, **values, **changes}
-        )
+        prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
+        return cls(**prompts, **values).changed(**changes)
 
     @classmethod
     def stated(cls, recipe: Recipe) -> dict[str, str]:

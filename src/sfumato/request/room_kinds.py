@@ -1,10 +1,11 @@
-"""Sorts of values that other rooms know: models, samplers and schedules, pictures.
+"""Sorts of values that other rooms know: models, samplers and schedules, words, pictures.
 
 Each room is imported when the first value is checked.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sfumato.request.kinds import Kind
@@ -64,6 +65,56 @@ class Name(Kind):
 
     def to_json(self, value: Any) -> str:
         return self.row(value).name
+
+
+def taken_apart(label: str) -> tuple[str, str | None]:
+    """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
+    from sfumato.diffusion import split_label
+
+    try:
+        return split_label(label)
+    except ValueError:
+        return label, None  # the check of the field says what it must be
+
+
+class Wildcards(Kind):
+    """Lists of text by name, or the folder whose files they are; they are read at once."""
+
+    must = "be a folder with .txt files, or lists of text by name"
+    metavar = "FOLDER"
+
+    def check(self, value: Any) -> dict[str, tuple[str, ...]]:
+        if isinstance(value, (str, Path)):
+            value = self._read_folder(Path(value))
+        if not hasattr(value, "keys"):
+            raise ValueError
+        lists = {name: value[name] for name in sorted(value)}
+        if any(isinstance(lines, str) for lines in lists.values()):
+            raise ValueError
+        found = {name: tuple(lines) for name, lines in lists.items()}
+        if not all(isinstance(text, str) for lines in found.values() for text in lines):
+            raise ValueError
+        return found
+
+    @staticmethod
+    def _read_folder(folder: Path) -> dict[str, tuple[str, ...]]:
+        from sfumato.text.wildcards import read_wildcards
+
+        try:
+            lists = read_wildcards(folder.expanduser())
+        except (OSError, RuntimeError) as error:  # no such folder, no such user
+            raise ValueError from error
+        if not lists:
+            raise ValueError
+        return lists
+
+    def to_json(self, value: Any) -> dict[str, list[str]]:
+        return {name: [*lines] for name, lines in value.items()}
+
+    def from_json(self, value: Any) -> Any:
+        if isinstance(value, str):  # the name of a folder
+            raise ValueError
+        return self.check(value)
 
 
 class Pixels(Kind):

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import keras
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Program(Protocol):
@@ -20,6 +23,8 @@ class Program(Protocol):
 
     Keywords are static: numbers, strings or None, which the function sees as they are. Each
     combination of them is an executable of its own, and so is each pattern of absent inputs.
+
+    Several threads may call it: one waits for the other where the backend wants that.
     """
 
     def __call__(self, *args: Any, **static: Any) -> Any: ...
@@ -35,7 +40,7 @@ def compile(
             keywords plain values.
         networks: the Keras models that it calls. Later changes of their variables' values (``fit``,
             ``load_weights``) are seen: these are inputs of the executable (OpenVINO compiles
-            again). Other variables than those of now (Keras' ``quantize``) are not.
+            again). Other variables than those of now are not: see ``runtime.contents``.
         jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
             in graph mode on TensorFlow, op by op on JAX and torch.
     """
@@ -65,6 +70,18 @@ def require_int8() -> None:
             "`model.diffusion_model.quantize('int8')` does it for Dense layers. "
             f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
         )
+
+
+def recent(kept: dict[K, V], key: K, make: Callable[[], V], most: int) -> V:
+    """The value of a key, made if it is not there; ``kept`` has the ``most`` that were used last.
+
+    The caller sees to it that no other thread does the same.
+    """
+    found = kept.pop(key) if key in kept else make()
+    kept[key] = found
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+    return found
 
 
 def static_key(static: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ class Program:
     def __init__(self, function: Callable[..., Any], jit_compile: bool) -> None:
         self.function = function
         self.jit_compile = jit_compile
+        self.lock = threading.Lock()
         self.traces = 0  # how often Python walked through the function: once per graph
         # One for each combination of static values: TensorFlow takes 1, 1.0 and True for the same.
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -26,10 +28,11 @@ class Program:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         key = static_key(static)
-        if key not in self.functions:
-            function = partial(self.trace, **static)
-            make: Any = tf.function
-            self.functions[key] = make(function, jit_compile=self.jit_compile, autograph=False)
+        with self.lock:  # two threads would trace the same
+            if key not in self.functions:
+                function = partial(self.trace, **static)
+                make: Any = tf.function
+                self.functions[key] = make(function, jit_compile=self.jit_compile, autograph=False)
         return self.functions[key](*tf.nest.map_structure(to_tensor, args))
 
 

@@ -9,6 +9,7 @@ make one picture. The operations are the same.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,9 +19,11 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as tree
 
-from sfumato.runtime import static_key
+from sfumato.runtime import recent, static_key
 
 EAGER = 50  # calls on a CPU for which tracing would not pay
+KEPT = 8  # graphs of a program that stay in memory
+LOCK = threading.RLock()  # of the process: while a graph is traced, PyTorch's modules are patched
 
 
 class Program:
@@ -30,8 +33,11 @@ class Program:
         self.graphs: dict[Any, Callable[..., Any]] = {}
         self.calls: Counter[Any] = Counter()
 
-    @torch.no_grad()
     def __call__(self, *args: Any, **static: Any) -> Any:
+        with LOCK, torch.inference_mode(False), torch.no_grad():
+            return self.run(*args, **static)
+
+    def run(self, *args: Any, **static: Any) -> Any:
         leaves, structure = tree.tree_flatten(args)
         present = [leaf is not None for leaf in leaves]
         tensors = [keras.ops.convert_to_tensor(leaf) for leaf in leaves if leaf is not None]
@@ -45,14 +51,16 @@ class Program:
             return function(*tensors)
         shapes = [(t.shape, t.dtype) for t in tensors]
         key = (static_key(static), str(structure), *present, *shapes)
-        if key not in self.graphs:
-            accelerated = any(t.device.type != "cpu" for t in tensors)
-            self.calls[key] += 1
-            if self.calls[key] <= EAGER and not accelerated:
-                return function(*tensors)
+        accelerated = any(t.device.type != "cpu" for t in tensors)
+        self.calls[key] += 1
+        if self.calls[key] <= EAGER and not accelerated:
+            return function(*tensors)
+
+        def traced() -> Callable[..., Any]:
             graph = make_fx(function)(*tensors)
-            self.graphs[key] = torch.compile(graph, dynamic=False) if accelerated else graph
-        return self.graphs[key](*tensors)
+            return torch.compile(graph, dynamic=False) if accelerated else graph
+
+        return recent(self.graphs, key, traced, KEPT)(*tensors)
 
 
 def compile(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -50,34 +51,45 @@ class Tokenizer:
         self._build(words, words.ids[END_OF_TEXT] if pad_token is None else pad_token)
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Tokenizer:
+    def from_folder(cls, folder: str | Path, pad_token: int | None = None) -> Tokenizer:
         """Make the tokenizer that the `tokenizer` folder of a diffusers model describes.
 
         It is read from `tokenizer_config.json` and `special_tokens_map.json` (the padding token),
-        `vocab.json` with `merges.txt`, and `added_tokens.json` (placeholder tokens). What is
-        missing is as in Stable Diffusion 1.x.
+        `vocab.json` with `merges.txt`, or `tokenizer.json`, and `added_tokens.json` (placeholder
+        tokens, which the other two JSON files may have as well). What is missing is as in Stable
+        Diffusion 1.x.
+
+        Args:
+            folder: of the tokenizer.
+            pad_token: the id of the padding token in CLIP's vocabulary where the folder names none;
+                default: that of the end marker.
 
         Raises:
             ValueError: a file is there but does not say what it should.
         """
         folder = Path(folder)
-        files = folder / "vocab.json", folder / "merges.txt"
-        words = vocabulary.from_files(*files) if files[0].exists() else vocabulary.packaged()
+        words = vocabulary.from_folder(folder)
         tokenizer = cls.__new__(cls)
-        tokenizer._build(words, words.ids[END_OF_TEXT])
+        if pad_token is None or len(words.ids) != vocabulary.SIZE:
+            pad_token = words.ids[END_OF_TEXT]
+        tokenizer._build(words, pad_token)
 
         # Placeholder tokens, whose ids must follow the vocabulary's
-        added = read_json(folder / "added_tokens.json")
+        added = _added_tokens(folder)
         tokenizer.add_tokens(sorted(added, key=lambda token: str(added[token]).zfill(20)))
         ids = tokenizer.encoder
-        if any(ids.get(token) != index for token, index in added.items()):
-            raise ValueError(f"`added_tokens.json` must number on from the vocabulary: {added}")
+        if wrong := {token: index for token, index in added.items() if ids.get(token) != index}:
+            raise ValueError(
+                f"Added tokens must number on from the vocabulary, which has {len(words.ids)}. "
+                f"Received: {wrong} in `{folder}`"
+            )
 
         # The padding token
-        pad = read_pad_token(folder) or END_OF_TEXT
-        if not isinstance(pad, str) or pad not in ids:
-            raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
-        tokenizer.pad_token = ids[pad]
+        pad = read_pad_token(folder)
+        if pad is not None:
+            if not isinstance(pad, str) or pad not in ids:
+                raise ValueError(f"`pad_token` must be in the vocabulary. Received: {pad!r}")
+            tokenizer.pad_token = ids[pad]
         return tokenizer
 
     def _build(self, words: Vocabulary, pad_token: int) -> None:
@@ -211,3 +223,17 @@ class Tokenizer:
             self._added.append(token)
             lowered.add(token.lower())
         return len(self._added) - before
+
+
+def _added_tokens(folder: Path) -> dict[str, Any]:
+    """The tokens beyond the vocabulary, and their ids, as the files of a folder have them."""
+    added = read_json(folder / "added_tokens.json")
+    said = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    for index, token in (said if isinstance(said, dict) else {}).items():
+        if isinstance(token, dict) and str(index).isdecimal():
+            added.setdefault(str(token.get("content")), int(index))
+    said = read_json(folder / "tokenizer.json", vocabulary.MAX_BYTES).get("added_tokens")
+    for token in said if isinstance(said, list) else []:
+        if isinstance(token, dict):
+            added.setdefault(str(token.get("content")), token.get("id"))
+    return added

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from tokenizers import models
@@ -20,7 +20,12 @@ START_OF_TEXT = "<|startoftext|>"
 END_OF_TEXT = "<|endoftext|>"
 WORD_END = "</w>"
 
+MAX_BYTES = 2**24
+"""Longest file of a vocabulary that is read. CLIP's `tokenizer.json` has 4 MB."""
+
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
+SIZE = 49408
+"""Pieces of the vocabulary of every CLIP text encoder in Stable Diffusion."""
 _MERGES = 49152 - 256 - 2  # the file lists 262,144 merges; CLIP was trained with the first 48,894
 _READ = 600_000  # bytes, enough to hold them: the rest of the file is never decompressed
 
@@ -84,26 +89,51 @@ def packaged() -> Vocabulary:
     return _vocabulary({piece: index for index, piece in enumerate(pieces)}, merges)
 
 
-def from_files(vocabulary: Path, merges: Path) -> Vocabulary:
-    """The vocabulary in a `vocab.json` and a `merges.txt`, as in the folder of a diffusers model.
+def from_folder(folder: Path) -> Vocabulary:
+    """The vocabulary in the folder of a diffusers model; the packaged one where it has none.
+
+    It is in `vocab.json` and `merges.txt`, or in `tokenizer.json`, which later versions of
+    transformers write alone.
 
     Raises:
         ValueError: the files do not hold a CLIP vocabulary.
     """
+    own, merges, whole = (folder / n for n in ("vocab.json", "merges.txt", "tokenizer.json"))
+    files = (own, merges) if own.exists() else (whole,) if whole.exists() else ()
+    if not files:
+        return packaged()
     try:
-        ids = json.loads(vocabulary.read_text("utf-8"))
-        lines = merges.read_text("utf-8").split("\n")
-        pairs = [_pair(line) for line in lines if line.strip() and not line.startswith("#version")]
-        if sorted(ids.values()) != list(range(len(ids))):
-            raise ValueError("its ids do not count from 0")
-        if not {START_OF_TEXT, END_OF_TEXT} <= set(ids):
-            raise ValueError(f"it has no {START_OF_TEXT} and {END_OF_TEXT}")
-        return _vocabulary(ids, pairs)
+        return _parsed(*map(_read, files))
     except Exception as error:  # a plain Exception is what the library raises for a bad merge
+        names = " and ".join(f"`{file.name}`" for file in files)
         raise ValueError(
-            f"`{vocabulary.name}` and `{merges.name}` must hold a CLIP vocabulary. "
-            f"Received: {vocabulary.parent} ({error})"
+            f"{names} must hold a CLIP vocabulary. Received: {folder} ({error})"
         ) from error
+
+
+def _read(file: Path) -> str:
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"`{file.name}` has more than {MAX_BYTES} bytes")
+    return file.read_text("utf-8")
+
+
+@lru_cache(2)  # both tokenizers of XL have the same
+def _parsed(vocabulary: str, merges: str | None = None) -> Vocabulary:
+    """The vocabulary in the text of `vocab.json` and `merges.txt`, or of `tokenizer.json`."""
+    ids = json.loads(vocabulary)
+    lines = [] if merges is None else merges.split("\n")
+    if merges is None:
+        model = ids["model"]
+        if model.get("end_of_word_suffix") != WORD_END:
+            raise ValueError(f"its words do not end in {WORD_END}, as CLIP's do")
+        ids, lines = model["vocab"], model["merges"]
+    texts = [line if isinstance(line, str) else " ".join(line) for line in lines]
+    pairs = [_pair(text) for text in texts if text.strip() and not text.startswith("#version")]
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise ValueError("its ids do not count from 0")
+    if not {START_OF_TEXT, END_OF_TEXT} <= set(ids):
+        raise ValueError(f"it has no {START_OF_TEXT} and {END_OF_TEXT}")
+    return _vocabulary(ids, pairs)
 
 
 def _pair(line: str) -> tuple[str, str]:

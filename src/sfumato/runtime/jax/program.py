@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -20,9 +21,11 @@ import jax
 import keras
 from jax.experimental import serialize_executable
 
-from sfumato.runtime import cache, static_key
+from sfumato.runtime import cache, recent, static_key
 from sfumato.runtime.jax import identity, values
 
+KEPT = 8  # executables of a program that stay in memory, as many megabytes each
+DISABLED = "jax_disable_jit"  # by which users look into a computation
 PRECISION = "jax_default_matmul_precision"  # the setting that users change for single calls
 
 
@@ -35,7 +38,8 @@ class Program:
         self.variables = [v for network in networks for v in network.variables]
         self.values = values.reader(networks)
         self.traces = 0  # how often Python walked through the function: once per executable
-        self.executables: dict[Any, Callable[..., Any]] = {}
+        self.executables: dict[Any, Callable[..., Any]] = {}  # the latest used is last
+        self.lock = threading.Lock()  # two threads would compile the same
 
     def pure(self, given: list[jax.Array], *args: Any, **static: Any) -> Any:
         """The function with its variables as arguments, so that weights are not constants."""
@@ -48,15 +52,16 @@ class Program:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         given = self.values()
-        if not self.jit_compile:
+        if not self.jit_compile or getattr(jax.config, DISABLED):
             return self.pure(given, *args, **static)
         leaves, structure = jax.tree.flatten(args)
         precision = getattr(jax.config, PRECISION)
         shapes = [(x.shape, x.dtype) for x in leaves]
         key = (static_key(static), structure, precision, *shapes)
-        if key not in self.executables:
-            self.executables[key] = self.executable(key, given, args, static)
-        return self.executables[key](given, *args)
+        with self.lock:
+            make = partial(self.executable, key, given, args, static)
+            run = recent(self.executables, key, make, KEPT)
+        return run(given, *args)
 
     def executable(
         self, key: Any, given: list[jax.Array], args: Any, static: dict[str, Any]

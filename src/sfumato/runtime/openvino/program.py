@@ -7,6 +7,7 @@ float32, whatever dtype the weights are stored in: that is what a CPU does faste
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ class Program:
         self.function = function
         self.variables = [v for network in networks for v in network.variables]
         self.executables: dict[Key, Executable] = {}  # the latest used is last
+        self.lock = threading.Lock()  # a compiled model serves one call at a time
         self.traces = 0  # how often Python walked through the function: once per executable
         # How large the input of each variable's layer becomes (nan: unknown), or None: float32
         self._ranges: np.ndarray | None = None
@@ -68,6 +70,10 @@ class Program:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """Arrays of NumPy or of the backend in, arrays of NumPy out."""
+        with self.lock:
+            return self.call(args, static)
+
+    def call(self, args: Any, static: dict[str, Any]) -> Any:
         leaves = [None if x is None else to_numpy(x) for x in tree.flatten(args)]
         run, structure, _, observed, kernels = self.executable(args, leaves, static)
 

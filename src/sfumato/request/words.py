@@ -1,0 +1,40 @@
+"""From the template of a prompt to the words of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sfumato.request.fields import RequestError
+
+if TYPE_CHECKING:
+    from sfumato.request.request import Request
+
+TEMPLATES = {"prompt": "template", "negative_prompt": "negative_template"}
+"""The fields whose words are drawn, and those that keep what they were drawn from."""
+
+
+def drawn(request: Request) -> Request:
+    """The request with its words drawn by its seed, and the templates noted.
+
+    Raises:
+        RequestError: a prompt names a wildcard that is not there.
+    """
+    words = "".join(getattr(request, name) or "" for name in TEMPLATES)
+    if request.prompt_syntax == "plain" or not (request.wildcards or "{" in words):
+        return request
+    from sfumato.text.dynamic import draw
+
+    changes: dict[str, Any] = {"wildcards": {}}
+    for name, template in TEMPLATES.items():
+        text = getattr(request, name) or ""
+        try:
+            changes[name] = draw(text, f"{request.seed} {name}", request.wildcards)
+        except ValueError as error:
+            lists = ", ".join(request.wildcards)
+            raise RequestError("wildcards", str(error), lists) from error
+        if changes[name] == text:
+            del changes[name]
+        else:
+            changes[template] = text
+    return replace(request, **changes)
