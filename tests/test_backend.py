@@ -110,6 +110,10 @@ def test_without_a_home_the_command_paints(tmp_path):
     done = run_command("generate", "an apple", "--steps", "1", "-o", "a.png")
     assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
     assert os.listdir(tmp_path) == ["a.png"]  # and no folder that is called "~"
+    for action in ("ls", "verify"):
+        done = run_command("models", action, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert '"mini"' in done.stdout
     done = run_command("generate", "an apple", "--model", "~nobody/x")
     assert done.returncode == 1
     assert "Received: '~nobody/x'; there is no such file" in done.stderr

@@ -177,16 +177,16 @@ class TestFrom:
         value = {"--sampler": "euler", "--schedule": "beta"}[flag]
         assert sfumato("generate", "--from", "1.png", flag, value).code == 0
 
-    def test_a_prompt_with_commands_of_another_program(self, sfumato, model):
-        prompt = "a cat <lora:sharp:0.8>, (red:1.3) [a:b:0.5]"
+    def test_a_prompt_with_networks_of_another_program(self, sfumato, model):
+        prompt = "a cat <lora:sharp:0.8>, (red:1.3) <hypernet:soft:1>"
         items = {"Steps": "1", "Seed": "1", "CFG scale": "2"}
         save("1.png", np.zeros((8, 8, 3), "uint8"), Recipe(prompt, "[x|y]", items))
         done = sfumato("generate", "--from", "1.png")
         assert done.code == 0
         assert "painted as words" in done.err
-        assert done.err.endswith(": <lora:sharp:0.8>, (red:1.3), [a:b:0.5]\n")
-        assert "painted as words" in sfumato("generate", "a", "--negative", "(dark:1.2)").err
-        for plain in ("a cat (on a mat), [red]", "at 5:30", "a < b: c > d", "(a: b)"):
+        assert done.err.endswith(": <lora:sharp:0.8>, <hypernet:soft:1>\n")
+        assert "painted as words" in sfumato("generate", "a", "--negative", "<lora:x:1>").err
+        for plain in ("a cat (on a mat), (red:1.3)", "[a:b:0.5]", "a < b: c > d", "<my-cat>"):
             assert sfumato("generate", plain).err == ""
 
     def test_a_recipe_in_another_form(self, sfumato, model):

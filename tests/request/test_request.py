@@ -477,6 +477,7 @@ def test_a_second_pass_is_another_request():
         {"Sampler": "Default"},
         {"Sampler": "NONE", "Schedule type": "None"},
         {"Schedule type": "Automatic"},
+        {"Clip skip": "-1"},
     ],
 )
 def test_a_choice_that_was_left_open_is_left_open(items):

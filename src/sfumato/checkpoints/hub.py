@@ -194,6 +194,8 @@ def cached(address: Address) -> Path | None:
     except (LocalEntryNotFoundError, ValueError) as error:
         # huggingface_hub 2 calls a repository incomplete of which we took what we need.
         folder = getattr(error, "snapshot_path", None)
+    except RuntimeError:  # a user without a home has no cache
+        return None
     if folder is None:
         return None
     path = Path(folder, file)

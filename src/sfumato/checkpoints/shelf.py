@@ -130,7 +130,7 @@ def _cached_revision(entry: Entry) -> CachedRevisionInfo | None:
 
     try:
         repositories = _scan().repos
-    except CacheNotFound:
+    except (CacheNotFound, RuntimeError):  # RuntimeError: a user without a home
         return None
     for repository in repositories:
         if (repository.repo_type, repository.repo_id) == ("model", entry.address.repository):

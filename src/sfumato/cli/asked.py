@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP"}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
-# Words of A1111's prompts that are commands there: <lora:name:1>, (word:1.3), [a:b:0.5], [a|b].
-COMMAND = re.compile(r"<\w+:[^<>]+>|\([^()]*:\s*[\d.]+\s*\)|\[[^\[\]:|]*[:|][^\[\]]*\]")
+# How prompts of A1111 ask for a network: <lora:name:1>.
+NETWORK = re.compile(r"<\w+:[^<>]+>")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
         request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
     if recipe:
         _check_stated(request, given, options.source)
-    _warn_of_commands([*prompts, request.negative_prompt or ""])
+    _warn_of_networks([*prompts, request.negative_prompt or ""])
     shape = options.size if isinstance(options.size, str) else None
     return Asked(prompts, request, shape, given, recipe)
 
@@ -120,10 +120,10 @@ def _load_recipe(source: str) -> Recipe:
     return recipe
 
 
-def _warn_of_commands(texts: list[str]) -> None:
+def _warn_of_networks(texts: list[str]) -> None:
     """Warn of what other programs would not paint as words."""
-    if found := [command for text in texts for command in COMMAND.findall(text)]:
-        warn(f"painted as words, as prompts have no commands here yet: {', '.join(found[:3])}")
+    if found := [network for text in texts for network in NETWORK.findall(text)]:
+        warn(f"painted as words, as prompts load no networks here yet: {', '.join(found[:3])}")
 
 
 def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:
