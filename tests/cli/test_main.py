@@ -123,7 +123,7 @@ def slowly(event):
     Path("painting").touch()
     time.sleep(0.05)
 
-generate.open_model = lambda *arguments: FakeModel(on_step=slowly)
+generate.open_model = lambda *arguments, **settings: FakeModel(on_step=slowly)
 sys.exit(main(sys.argv[1:]))
 """.replace("PATHS", f"{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}")
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_model
 from sfumato import presets
 from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.checkpoints.save import file_shapes
 from sfumato.cli.models import in_words
+from sfumato.networks.unet import UNet as UNetNetwork
 
 COMMIT = "0" * 40
 CONFIG = b'{"unet": ["diffusers", "UNet2DConditionModel"]}'
@@ -240,7 +243,8 @@ def test_verify_where_the_cache_has_no_links(sfumato, cache):
     for name in ("model_index.json", UNET):
         (folder / name).unlink()
     (folder / "model_index.json").write_bytes(CONFIG)
-    write_safetensors(folder / UNET, {"a": np.zeros(2)})
+    shapes = file_shapes(UNetNetwork(tiny_model.UNET))
+    write_safetensors(folder / UNET, {n: np.zeros(shape, "float16") for n, shape in shapes.items()})
     assert sfumato("models", "verify", "sd1.5").lines == ["sd1.5: intact"]
     (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-1])
     assert "sd1.5: damaged: " in sfumato("models", "verify", "sd1.5").err
