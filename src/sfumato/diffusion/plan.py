@@ -177,8 +177,7 @@ def plan(
         matrices += matrices_of(row.name, trace)
 
     # One array of each column
-    sigma = np.array([evaluation[0] for evaluation in evaluations])
-    needs_noise = np.array([evaluation[2] for evaluation in evaluations])
+    sigma, steps, needs_noise = map(np.array, zip(*evaluations, strict=True))
     unit = row.unit_variance if unit_variance is None else unit_variance
     return Plan(
         sigma=sigma,
@@ -186,7 +185,7 @@ def plan(
         matrix=np.stack(matrices),
         needs_noise=needs_noise,
         draw=np.cumsum(needs_noise) * needs_noise,
-        step=np.array([evaluation[1] for evaluation in evaluations]),
+        step=steps,
         sigmas=sigmas,
         start_scale=float(np.hypot(sigmas[0], 1.0) if unit else sigmas[0]),
     )

@@ -215,31 +215,10 @@ class UNet(Network):
         x = x if aids.channels is None else ops.concatenate([x, aids.channels], axis=-1)
         first = self.conv_in(x)  # (B, h, w, C)
 
+        # Down, middle and up, unless that is known
         deep = aids.deep
         if deep is None:
-            walk = Walk(shifts, memories, merging)
-
-            # Down
-            x, skips = first, [first]
-            for level in self.down_blocks:
-                for block in level:
-                    x = walk(x, *block)
-                    skips.append(x)
-                for downsample in level.downsamplers:
-                    x = downsample(x)
-                    skips.append(x)
-
-            # Middle
-            for block in self.mid_block if self.config.mid else ():
-                x = walk(x, *block)
-
-            # Up, without the last block
-            for level in self.up_blocks:
-                for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
-                    x = walk(joined(x, skips.pop()), *block)
-                for upsample in level.upsamplers:
-                    x = upsample(x, skips[-1])
-            deep = x  # (n B, h, w, C)
+            deep = self.deep_part(first, Walk(shifts, memories, merging))  # (n B, h, w, C)
 
         # Out
         count = len(last[1].transformer_blocks) if last[1] else 0
@@ -247,6 +226,30 @@ class UNet(Network):
         x = walk(joined(deep, first), *last)
         answer = self.conv_out(activate(self.conv_norm_out, x))  # (n B, h, w, C)
         return Prediction(answer, deep if keep else None)
+
+    def deep_part(self, first: Tensor, walk: Walk) -> Tensor:
+        """All but the outermost layers: (B, h, w, C) of ``conv_in`` -> (n B, h, w, C)."""
+        # Down
+        x, skips = first, [first]
+        for level in self.down_blocks:
+            for block in level:
+                x = walk(x, *block)
+                skips.append(x)
+            for downsample in level.downsamplers:
+                x = downsample(x)
+                skips.append(x)
+
+        # Middle
+        for block in self.mid_block if self.config.mid else ():
+            x = walk(x, *block)
+
+        # Up, without the last block
+        for level in self.up_blocks:
+            for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
+                x = walk(joined(x, skips.pop()), *block)
+            for upsample in level.upsamplers:
+                x = upsample(x, skips[-1])
+        return x
 
     def call(self, inputs: Any) -> Tensor:
         """Predict from everything at once, for training and for use of the network by itself.
