@@ -190,9 +190,10 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = evaluate(
-            state, table, noise, guidance, told, given, inpainting, **settings
-        )
+        with parts.loras.of(request.loras):
+            state, denoised, is_finite, kept = evaluate(
+                state, table, noise, guidance, told, given, inpainting, **settings
+            )
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
         if len(waiting) > AHEAD:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from sfumato import programs, runtime
+from sfumato.adapters import LorasInUse
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
@@ -64,6 +65,7 @@ class Part(Generic[Loaded]):
     def __set__(self, parts: Parts, value: Loaded) -> None:
         if not self.fits(value):
             raise ValueError(f"`{self.name}` must be {self.must}. Received: {value!r}")
+        parts.loras.use(())
         vars(parts)[self.name] = value
 
 
@@ -103,12 +105,14 @@ class Parts:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
+        self.loras = LorasInUse(self)
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
+        self.loras.use(())
         state = {**vars(self)}
-        del state["lock"], state["_programs"]
+        del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
             if isinstance(network, Network) and holds(network, tensors):
@@ -116,7 +120,7 @@ class Parts:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, lock=threading.RLock(), _programs={})
+        vars(self).update(state, lock=threading.RLock(), loras=LorasInUse(self), _programs={})
 
     def require(self, name: str) -> None:
         """Raise a CheckpointError if a part is neither loaded nor in the model's files."""
@@ -188,6 +192,7 @@ class Parts:
             tokens: words without an embedding.
             rows: (n, C) for each text encoder.
         """
+        self.loras.use(())
         encoders = self._encoders()
         shapes = [(len(tokens), encoder.config.width) for encoder in encoders]
         if [row.shape for row in rows] != shapes:

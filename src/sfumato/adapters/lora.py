@@ -160,42 +160,50 @@ def _updates(
     layer: Layer, factors: Tensors, name: str, said: Mapping[str, object]
 ) -> dict[str, Update] | None:
     """The updates of a layer's tensors by native name; None: the factors do not fit it."""
-    factors = dict(factors)
-    found: dict[str, Update] = {}
-    alpha, scale = factors.pop("alpha", None), factors.pop("scale", None)
-    magnitude = factors.pop("dora_scale", None)
-    if (peft := factors.pop("magnitude", None)) is not None:
+    rest = {**factors}
+    numbers = {key: rest.pop(key) for key in ("alpha", "scale") if key in rest}
+    biases = {key: rest.pop(key) for key in ("diff_b", "b_norm", "bias") if key in rest}
+    magnitude = rest.pop("dora_scale", None)
+    if (peft := rest.pop("magnitude", None)) is not None:  # always of the rows
         magnitude = peft.reshape(-1, *(1,) * (len(layer.shape) - 1))
-    numbers = [x for x in (alpha, scale) if x is not None]
-    if any(x.size != 1 for x in numbers):
+    if any(x.size != 1 for x in numbers.values()) or not _fits_magnitude(magnitude, layer.shape):
         return None
-    biases = {n: factors.pop(n) for n in ("diff_b", "b_norm", "bias") if n in factors}
+    given = {key: float(x.item()) for key, x in numbers.items()}
+    found: dict[str, Update] = {}
 
-    # The weight
-    shaping = {**factors}
-    if "on_input" in shaping and shaping["on_input"].size == 1:
-        shaping["on_i" if shaping["on_input"].item() else "on_o"] = shaping.pop("on_input")
-    if "oft_blocks" in shaping:  # whose alpha is a limit, no scale
-        limit = 0.0 if alpha is None else float(alpha.item()) * layer.shape[0]
-        shaping["constraint"] = np.array(limit, "float32")
     factor = 1.0
-    if shaping:
-        formula = formula_for(shaping, layer.shape)
-        if formula is None or not _fits_magnitude(magnitude, layer.shape):
+    if rest:
+        shaping = _named(rest, given.get("alpha", 0) * layer.shape[0])
+        if (formula := formula_for(shaping, layer.shape)) is None:
             return None
         if formula.rank:
             rank = shaping[formula.rank[0]].shape[formula.rank[1]]
-            factor = _scale(rank, alpha, scale, dialects.alphas(said, layer.part, name))
+            factor = _scale(rank, given, dialects.alphas(said, layer.part, name))
         found[f"{layer.name}.weight"] = Update(formula, shaping, layer.shape, factor, magnitude)
 
-    # The bias
-    for parameter, value in biases.items():
-        formula = formula_for({parameter: value}, layer.shape[:1])
+    for key, bias in biases.items():
+        formula = formula_for({key: bias}, layer.shape[:1])
         if formula is None or not layer.has_bias or len(biases) > 1:
             return None
-        scaled = factor if parameter == "bias" else 1.0
-        found[f"{layer.name}.bias"] = Update(formula, {parameter: value}, layer.shape[:1], scaled)
+        scale = factor if key == "bias" else 1.0  # PEFT's belongs to up
+        found[f"{layer.name}.bias"] = Update(formula, {key: bias}, layer.shape[:1], scale)
     return found or None
+
+
+def _named(factors: Tensors, limit: float) -> Tensors:
+    """The factors as formulas name them.
+
+    Args:
+        factors: of a layer's weight.
+        limit: alpha times the outputs; of rotations that is a limit, no scale.
+    """
+    side = factors.get("on_input")
+    if side is not None and side.size == 1:
+        rest = {key: x for key, x in factors.items() if key != "on_input"}
+        return rest | {"on_i" if side.item() else "on_o": side}
+    if "oft_blocks" in factors:
+        return factors | {"constraint": np.array(limit, "float32")}
+    return factors
 
 
 def _fits_magnitude(magnitude: np.ndarray | None, shape: tuple[int, ...]) -> bool:
@@ -207,17 +215,12 @@ def _fits_magnitude(magnitude: np.ndarray | None, shape: tuple[int, ...]) -> boo
     return len(shape) > 1 and (of_rows or of_columns)
 
 
-def _scale(
-    rank: int,
-    alpha: np.ndarray | None,
-    scale: np.ndarray | None,
-    said: tuple[float, bool] | None,
-) -> float:
+def _scale(rank: int, given: Mapping[str, float], said: tuple[float, bool] | None) -> float:
     """The factor of a change: alpha / rank, or what stands in its place; 1 if nothing is said."""
-    if scale is not None:
-        return float(scale.item())
-    if alpha is not None:
-        return float(alpha.item()) / rank
+    if "scale" in given:
+        return given["scale"]
+    if "alpha" in given:
+        return given["alpha"] / rank
     if said is not None:
         return said[0] / (math.sqrt(rank) if said[1] else rank)
     return 1.0

@@ -58,6 +58,7 @@ def _add_field(parser: Parser, name: str) -> None:
             spec.group,
             *(f"--{name.replace('_', '-')}", *spec.flags),
             dest=name,
+            action="extend" if spec.kind.repeats else "store",
             default=argparse.SUPPRESS,  # what is not given is not there
             type=_typed(read, name, spec),
             metavar=spec.kind.metavar,

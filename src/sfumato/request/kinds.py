@@ -18,6 +18,8 @@ class Kind:
 
     must = "be text"
     metavar = "TEXT"
+    repeats = False
+    """Whether its option on the command line may be given several times, each for more."""
 
     @property
     def must_read(self) -> str:

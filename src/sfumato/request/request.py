@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sfumato.request import items
 from sfumato.request.fields import Record, RequestError, declared, read, specs
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request.room_kinds import Loras, ModelName, Name, Pixels, Wildcards, taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ class Request(Record):
     dtype: str | None = which(None, Choice(DTYPES), "Precision", "such as mixed_bfloat16 [float32]")
     quantize: str | None = which(
         None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
+    )
+    loras: tuple[tuple[str, Any], ...] = which(
+        (), Loras(), "", "a LoRA and its weight; may be given several times [none]", "--lora"
     )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")

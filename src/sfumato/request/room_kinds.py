@@ -5,9 +5,12 @@ Each room is imported when the first value is checked.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sfumato._numbers import as_number
 from sfumato.request.kinds import Kind
 
 
@@ -115,6 +118,82 @@ class Wildcards(Kind):
         if isinstance(value, str):  # the name of a folder
             raise ValueError
         return self.check(value)
+
+
+class Loras(Kind):
+    """LoRAs with their weights, written as "FILE:0.8" or "FILE:unet=0.8,text=0.5", each by itself.
+
+    A weight is a number, or pairs of a part or block of the model and a number.
+    """
+
+    must = "be LoRA files or names with weights, such as style.safetensors:0.8"
+    metavar = "FILE[:W]"
+    repeats = True
+
+    def check(self, value: Any) -> tuple[tuple[str, Any], ...]:
+        items = [value] if isinstance(value, (str, Path)) else value
+        if not isinstance(items, (tuple, list)):
+            raise ValueError
+        return tuple(self._pair(item) for item in items)
+
+    @staticmethod
+    def _pair(item: Any) -> tuple[str, Any]:
+        name, weight = (item, 1.0) if isinstance(item, (str, Path)) else item
+        if not isinstance(name, (str, Path)) or not str(name):
+            raise ValueError
+        if hasattr(weight, "items"):
+            weight = [*weight.items()]
+        if isinstance(weight, (tuple, list)):
+            pairs = {part: as_number(number) for part, number in weight}
+            if not pairs or not all(isinstance(part, str) for part in pairs):
+                raise ValueError
+            return str(name), tuple(sorted(pairs.items()))
+        return str(name), as_number(weight)
+
+    def read(self, text: str) -> tuple[tuple[str, Any], ...]:
+        name, colon, said = text.rpartition(":")
+        with suppress(ValueError):
+            if colon and "=" in said:
+                return self.check([(name, [_weight(pair) for pair in said.split(",")])])
+            if colon:
+                return self.check([(name, float(said))])
+        return self.check([text])
+
+    def to_json(self, value: Any) -> list[list[Any]]:
+        return [[name, dict(w) if isinstance(w, tuple) else w] for name, w in value]
+
+    def from_json(self, value: Any) -> Any:
+        loras = self.check(value)
+        if any(re.search(r"[\\/:]|^\.", name) for name, _ in loras):  # the path of a file
+            raise ValueError
+        return loras
+
+
+def _weight(text: str) -> tuple[str, float]:
+    """A part and its weight, of "unet=0.8"."""
+    part, _, number = text.partition("=")
+    return part.strip(), float(number)
+
+
+class Folder(Kind):
+    """A folder of this machine, which only its user names."""
+
+    must = "be a folder"
+    metavar = "FOLDER"
+
+    def check(self, value: Any) -> str:
+        from sfumato._files import expanded
+
+        try:
+            folder = expanded(str(value))
+        except (OSError, RuntimeError) as error:  # no such user
+            raise ValueError from error
+        if not folder.is_dir():
+            raise ValueError
+        return str(folder)
+
+    def from_json(self, value: Any) -> Any:
+        raise ValueError
 
 
 class Pixels(Kind):
