@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,16 +60,27 @@ class Lora:
     def name(self) -> str:
         return self.path.stem
 
-    @cached_property
+    @property
     def hash(self) -> str:
-        """The 12 digits by which A1111 names the file: of the tensors alone in safetensors."""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            if self.path.suffix.lower() == ".safetensors":
-                file.seek(8 + int.from_bytes(file.read(8), "little"))
-            while block := file.read(2**20):
-                digest.update(block)
-        return digest.hexdigest()[:12]
+        """The digits by which A1111 names the file."""
+        return hash_of(self.path)
+
+
+def hash_of(path: Path) -> str:
+    """The 12 digits by which A1111 names a file: of the tensors alone in safetensors."""
+    state = path.stat()
+    return _hash(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache
+def _hash(path: Path, *_state: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".safetensors":
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:12]
 
 
 def read_lora(path: str | os.PathLike[str], networks: Networks) -> Lora:

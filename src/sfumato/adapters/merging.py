@@ -145,9 +145,9 @@ def originals(key: str, variable: keras.Variable, file: Tensors) -> Tensors:
     """The weights in a variable, float32, by native name in PyTorch's order."""
     value = np.asarray(ops.convert_to_numpy(variable.value))
     names = sources(key)
-    if value.dtype != np.float32 and all(name in file for name in names):
-        if np.array_equal(assemble(key, file).astype(value.dtype), value):
-            return {name: flat_kernel(file[name]).astype("float32") for name in names}
+    is_half = value.dtype != np.float32 and all(name in file for name in names)
+    if is_half and np.array_equal(assemble(key, file).astype(value.dtype), value):
+        return {name: flat_kernel(file[name]).astype("float32") for name in names}
     value = value.astype("float32", copy=False)
     if is_kernel(key, value.ndim):
         value = np.moveaxis(value, (-1, -2), (0, 1))

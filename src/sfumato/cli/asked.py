@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP"}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "Lora hashes", "SDCPP"}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.
@@ -77,7 +77,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
         request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
     if recipe:
         _check_stated(request, given, options.source)
-    _warn_of_networks([*prompts, request.negative_prompt or ""])
+    _warn_of_networks([*prompts, request.negative_prompt or ""], request.lora_folder)
     shape = options.size if isinstance(options.size, str) else None
     return Asked(prompts, request, shape, given, recipe)
 
@@ -120,10 +120,12 @@ def _load_recipe(source: str) -> Recipe:
     return recipe
 
 
-def _warn_of_networks(texts: list[str]) -> None:
+def _warn_of_networks(texts: list[str], folder: str | None) -> None:
     """Warn of what other programs would not paint as words."""
-    if found := [network for text in texts for network in NETWORK.findall(text)]:
-        warn(f"painted as words, as prompts load no networks here yet: {', '.join(found[:3])}")
+    found = [network for text in texts for network in NETWORK.findall(text)]
+    if found := [network for network in found if not (folder and network.startswith("<lora:"))]:
+        kinds = "LoRAs of a --lora-folder" if folder is None else "LoRAs"
+        warn(f"painted as words, as prompts load only {kinds}: {', '.join(found[:3])}")
 
 
 def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:

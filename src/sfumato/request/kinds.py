@@ -40,8 +40,12 @@ class Kind:
         """The value that a text states; empty text states none."""
         return self.check(text) if text else None
 
+    def recall(self, text: str) -> Any:
+        """The value that a recipe states, which may be a stranger's."""
+        return self.read(text)
+
     def write(self, value: Any) -> str:
-        """The text that `read` reads."""
+        """The text that `recall` reads."""
         return str(value)
 
     def to_json(self, value: Any) -> Any:

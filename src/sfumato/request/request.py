@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 from sfumato.request import items
 from sfumato.request.fields import Record, RequestError, declared, read, specs
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
-from sfumato.request.room_kinds import Loras, ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request.loras import hashes, with_files
+from sfumato.request.room_kinds import (
+    Folder,
+    Loras,
+    ModelName,
+    Name,
+    Pixels,
+    Wildcards,
+    taken_apart,
+)
 from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
@@ -88,7 +97,11 @@ class Request(Record):
         None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
     )
     loras: tuple[tuple[str, Any], ...] = which(
-        (), Loras(), "", "a LoRA and its weight; may be given several times [none]", "--lora"
+        *((), Loras(), "Loras"),
+        *("a LoRA and its weight; may be given several times [none]", "--lora"),
+    )
+    lora_folder: str | None = which(
+        None, Folder(), "", "folder of the LoRAs that <lora:NAME:0.8> names in prompts [none]"
     )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
@@ -170,8 +183,9 @@ class Request(Record):
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
+        """The fields that requests made together share: all but words, LoRAs, seeds, pictures."""
         own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "seed", "count", "image", "mask")
+        own += ("loras", "lora_folder")
         return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
@@ -221,9 +235,10 @@ class Request(Record):
         if self.image is not None:
             height, width = self.image.shape[:2]
             strength = 0.8 if self.mask is None else 1.0
+        files = with_files(self).loras
         sampler = self.sampler or model.sampler
         schedule = model.schedule_for(self.sampler) or Name("sampler").row(sampler).schedule
-        request = self.with_defaults(
+        request = replace(self, loras=files).with_defaults(
             width=width,
             height=height,
             seed=secrets.randbelow(2**32),
@@ -260,6 +275,7 @@ class Request(Record):
         from sfumato.pictures import Recipe
 
         stated = self.items() | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
+        stated |= hashes(self.loras)
         if self.width and self.height:
             stated["Size"] = f"{self.width}x{self.height}"
         return Recipe(self.prompt, self.negative_prompt or "", stated)
@@ -279,7 +295,7 @@ class Request(Record):
         replaced |= {"schedule"} if "sampler" in changes else set()
         replaced |= {"width", "height"} if "image" in changes else set()
         texts = {n: text for n, text in cls.stated(recipe).items() if n not in replaced}
-        values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
+        values: dict[str, Any] = {n: read(n, known[n], text, "recall") for n, text in texts.items()}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         return cls(**prompts, **values).changed(**changes)
 

@@ -151,6 +151,9 @@ class Loras(Kind):
         return str(name), as_number(weight)
 
     def read(self, text: str) -> tuple[tuple[str, Any], ...]:
+        return tuple(lora for each in text.split("|") for lora in self._read_one(each.strip()))
+
+    def _read_one(self, text: str) -> tuple[tuple[str, Any], ...]:
         name, colon, said = text.rpartition(":")
         with suppress(ValueError):
             if colon and "=" in said:
@@ -159,20 +162,38 @@ class Loras(Kind):
                 return self.check([(name, float(said))])
         return self.check([text])
 
+    def write(self, value: Any) -> str:
+        """Names without folders and endings: a recipe is for strangers."""
+        return "|".join(f"{Path(name).stem}:{_written(weight)}" for name, weight in value)
+
     def to_json(self, value: Any) -> list[list[Any]]:
         return [[name, dict(w) if isinstance(w, tuple) else w] for name, w in value]
 
     def from_json(self, value: Any) -> Any:
         loras = self.check(value)
-        if any(re.search(r"[\\/:]|^\.", name) for name, _ in loras):  # the path of a file
+        if not all(is_plain(name) for name, _ in loras):
             raise ValueError
         return loras
+
+    def recall(self, text: str) -> Any:
+        return self.from_json(self.read(text))
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is one of a file in the user's folder, not the path of any other."""
+    return not re.search(r"[\\/:]|^\.|\.(safetensors|pt|pth|ckpt|bin)$", name, re.IGNORECASE)
 
 
 def _weight(text: str) -> tuple[str, float]:
     """A part and its weight, of "unet=0.8"."""
     part, _, number = text.partition("=")
     return part.strip(), float(number)
+
+
+def _written(weight: Any) -> str:
+    """A weight as ``read`` takes it."""
+    pairs = weight if isinstance(weight, tuple) else ()
+    return ",".join(f"{part}={number}" for part, number in pairs) or str(weight)
 
 
 class Folder(Kind):
