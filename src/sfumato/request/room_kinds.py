@@ -138,17 +138,20 @@ class Loras(Kind):
 
     @staticmethod
     def _pair(item: Any) -> tuple[str, Any]:
-        name, weight = (item, 1.0) if isinstance(item, (str, Path)) else item
+        pair = (item, 1.0) if isinstance(item, (str, Path)) else item
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError
+        name, weight = pair
         if not isinstance(name, (str, Path)) or not str(name):
             raise ValueError
         if hasattr(weight, "items"):
             weight = [*weight.items()]
-        if isinstance(weight, (tuple, list)):
-            pairs = {part: as_number(number) for part, number in weight}
-            if not pairs or not all(isinstance(part, str) for part in pairs):
-                raise ValueError
-            return str(name), tuple(sorted(pairs.items()))
-        return str(name), as_number(weight)
+        if not isinstance(weight, (tuple, list)):
+            return str(name), as_number(weight)
+        pairs = {part: as_number(number) for part, number in weight}
+        if not pairs or not all(isinstance(part, str) for part in pairs):
+            raise ValueError
+        return str(name), tuple(sorted(pairs.items()))
 
     def read(self, text: str) -> tuple[tuple[str, Any], ...]:
         return tuple(lora for each in text.split("|") for lora in self._read_one(each.strip()))
