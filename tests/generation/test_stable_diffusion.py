@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small_pipelines
 
+from sfumato.checkpoints import CheckpointError
 from sfumato.finite import check_finite
 from sfumato.networks.network import keys
 from sfumato.stable_diffusion import NotFiniteError, StableDiffusion, Step
