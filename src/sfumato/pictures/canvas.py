@@ -124,7 +124,7 @@ def resized(pixels: np.ndarray, size: Size, mode: str) -> np.ndarray:
             edges out over what is too little, both from the middle.
     """
     H, W = pixels.shape[:2]
-    if (H, W) == size:
+    if size == (H, W):
         return pixels
     (h, w), (sh, sw) = size, _scaled((H, W), size, mode)
     top, left = h // 2 - sh // 2, w // 2 - sw // 2  # in front of the picture; below 0: cut off

@@ -114,7 +114,10 @@ def _from_pillow(picture: Image.Image, see_through: bool = True) -> np.ndarray:
         raise ValueError(f"a picture of {size} has more than {MAX_PIXELS} pixels")
     if not picture.width * picture.height:
         raise ValueError("it has no pixels")
-    return upright(picture, see_through)
+    try:
+        return upright(picture, see_through)
+    except OSError as error:
+        raise ValueError(f"it is damaged ({error})") from error
 
 
 def _sealed(pixels: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ def canvas_of(request: Request) -> Canvas:
     from sfumato.pictures.canvas import make_canvas
 
     assert request.image is not None
-    assert request.height and request.width
+    assert request.height
+    assert request.width
     return make_canvas(
         request.image,
         request.mask,
