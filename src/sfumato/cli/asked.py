@@ -63,7 +63,8 @@ class Asked:
         for number, files in enumerate(self.pictures or [{}]):
             request = first
             if number:
-                request = self.request.changed(**files, seed=first.seed)
+                with blaming(self.given, self.recipe):
+                    request = self.request.changed(**files, seed=first.seed)
                 request = replace(self, request=request).completed(model)
             for prompt in self.prompts:
                 yield request.changed(prompt=prompt)
