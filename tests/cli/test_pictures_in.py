@@ -137,4 +137,6 @@ class TestFrom:
         assert "name it with --image" in done.err
         done = sfumato("generate", "--from", "made.png", *self.pictures[:2])
         assert done.code == 1
-        assert "painted with a mask, which its recipe does not hold; name it with --mask" in done.err
+        assert (
+            "painted with a mask, which its recipe does not hold; name it with --mask" in done.err
+        )

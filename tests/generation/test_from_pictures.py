@@ -203,5 +203,4 @@ def test_inpainting_is_that_of_diffusers(
     )
     difference = np.abs(got.astype("int16") - np.round(expected * 255).astype("int16"))
     within = difference[:, mask == 255]
-    print(kind, strength, within.max(), within.mean())
     assert within.mean() < 1

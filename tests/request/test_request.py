@@ -27,6 +27,7 @@ from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.pictures.canvas import RESIZES, SIDES
 from sfumato.request import Request, RequestError
+from sfumato.request.checks import RESIZED
 from sfumato.request.fields import specs
 from sfumato.request.request import EMPHASES
 
@@ -681,14 +682,12 @@ def test_a1111s_words_for_the_masked_area():
         (
             {"image": IMAGE, "width": 16, "height": 16},
             {},
-            "`image` must have shape (16, 16), or `resize` be crop, fill or stretch. "
-            "Received: image of shape (16, 24, 3)",
+            f"`image` must have shape (16, 16), or {RESIZED}. Received: image of shape (16, 24, 3)",
         ),
         (
             {"image": IMAGE[:, :21]},
             {},
-            "`width` must be a multiple of 8, or `resize` be crop, fill or stretch. "
-            "Received: width=21",
+            f"`width` must be a multiple of 8, or {RESIZED}. Received: width=21",
         ),
         ({"extend": {"top": 8}}, {}, "`image` must be given with `extend`. Received: image=None"),
         ({"resize": "crop"}, {}, "`image` must be given with `resize`. Received: image=None"),
@@ -710,14 +709,12 @@ def test_a1111s_words_for_the_masked_area():
         (
             {"image": IMAGE, "extend": {"left": 4}},
             {},
-            "`width` must be a multiple of 8, or `resize` be crop, fill or stretch. "
-            "Received: width=28",
+            f"`width` must be a multiple of 8, or {RESIZED}. Received: width=28",
         ),
         (
             {"image": IMAGE, "extend": {"left": 16}, "resize": "crop", "width": 16},
             {},
-            "`extend` must leave room for the picture in 16x16 pixels. Received: "
-            "extend={'left': 16}",
+            "`extend` must leave room for the picture in 16x16 pixels. Received: extend=",
         ),
         (
             {"image": IMAGE, "mask": MASK, "inpaint_area": "masked", "extend": {"left": 2**26}},
