@@ -204,3 +204,5 @@ def test_inpainting_is_that_of_diffusers(
     difference = np.abs(got.astype("int16") - np.round(expected * 255).astype("int16"))
     within = difference[:, mask == 255]
     assert within.mean() < 1
+    if kind == "1.x":  # of nine channels theirs does not put the known part back between the steps
+        assert within.max() <= 2
