@@ -25,7 +25,9 @@ from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.asked import read_arguments
 from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler
 from sfumato.pictures import Recipe, read_text, save, write_text
+from sfumato.pictures.canvas import RESIZES, SIDES
 from sfumato.request import Request, RequestError
+from sfumato.request.checks import RESIZED
 from sfumato.request.fields import specs
 from sfumato.request.request import EMPHASES
 
@@ -71,6 +73,12 @@ VALUES = {
     "image": PIXELS,
     "mask": MASKS,
     "strength": st.floats(0, 1, exclude_min=True),
+    "mask_blur": st.floats(0, 512),
+    "inpaint_area": st.sampled_from(["whole", "masked"]),
+    "padding": st.integers(0, 10**9),
+    "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
+    "resize": st.sampled_from(RESIZES),
+    "image_name": TEXTS.filter(bool),
 }
 # A value of each field that is not its default, and the same as it stands on a command line.
 SAMPLES = {
@@ -98,8 +106,14 @@ SAMPLES = {
     "image": (IMAGE, "image.png"),
     "mask": (MASK, "mask.png"),
     "strength": (0.6, "0.6"),
+    "mask_blur": (4.5, "4.5"),
+    "inpaint_area": ("masked", "Only masked"),
+    "padding": (16, "16"),
+    "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
+    "resize": ("crop", "crop"),
 }
-NOTED = {"template": "a {b|c}", "negative_template": "{d}"}  # by the request itself
+# By the request itself
+NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
 NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards"}
 LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}}
 
@@ -337,11 +351,17 @@ NAN = float("nan")
         ("guidance_interval", [None, (0.8, 0.2), (0.5, 0.5), (0, 1, 1), "01", (0, NAN), (0, "1")]),
         ("feature_reuse", [None, 0, 1.5, True]),
         ("token_merging", [None, -0.1, 0.8, NAN]),
-        ("image", [5, IMAGE[..., 0], IMAGE[..., :2], IMAGE / 255 - 1, IMAGE[:0], "".join]),
+        ("image", [5, IMAGE[None], IMAGE[..., :2], IMAGE / 255 - 1, IMAGE[:0], "".join]),
         ("image", [IMAGE / 255, (IMAGE / 255).astype("float16"), IMAGE > 127, IMAGE * NAN]),
         ("mask", [5, IMAGE, 2.0 * np.ones((8, 8)), MASK[:0], MASK * NAN, MASK // 128]),
         ("mask", [Image.fromarray(MASK // 128), np.full((8, 8), 1 / 255)]),
         ("strength", [0, -1, 1.1, NAN, "1", True]),
+        ("mask_blur", [None, -1, NAN, 513, "4"]),
+        ("inpaint_area", [None, "Only masked", 5]),
+        ("padding", [None, -1, 0.5]),
+        ("extend", [None, {"up": 8}, {"left": -8}, {"left": 0.5}, {"left": 10**9}, {"left": "a"}]),
+        ("resize", ["squeeze", 5]),
+        ("image_name", [5]),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(name, values):
@@ -565,6 +585,60 @@ def test_a_given_picture_has_its_own_size_and_strength():
     assert (request.height, request.width, request.strength) == (16, 24, 0.8)
     request = Request(prompt="a", image=IMAGE, mask=MASK).completed(MODEL)
     assert (request.height, request.width, request.strength) == (16, 24, 1.0)
+    assert request.completed(MODEL) == request
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"extend": {"left": 8, "right": 16, "top": 24}}, (40, 48)),
+        ({"extend": {"left": 3}, "resize": "fill"}, (16, 24)),
+        ({"image": IMAGE[:15, :7], "resize": "crop"}, (8, 8)),
+        ({"resize": "stretch", "width": 48}, (16, 48)),
+        ({"image": IMAGE[:15, :7], "mask": MASK[:15, :7], "inpaint_area": "masked"}, (16, 16)),
+        ({"mask": MASK, "inpaint_area": "masked", "height": 32}, (32, 16)),
+    ],
+)
+def test_the_size_of_what_is_painted(fields, size):
+    request = Request(prompt="a", **{"image": IMAGE} | fields).completed(MODEL)
+    assert (request.height, request.width) == size
+    assert request.strength == (1.0 if request.paints_part else 0.8)
+    assert request.completed(MODEL) == request
+
+
+def test_a_recipe_names_the_pictures_it_needs(files):
+    request = Request(prompt="a", image="image.png", mask="mask.png").completed(MODEL)
+    assert request.image_name == "image.png"
+    recipe = read_text(write_text(request.recipe()))
+    assert recipe.items["Image"] == "image.png"
+    given = Request.from_recipe(recipe, image=IMAGE, mask="mask.png")  # no warning
+    assert given.completed(MODEL) == request
+    assert given.image_name is None
+    with pytest.warns(UserWarning, match=r"^The image is not the one of the recipe \(image.png\)"):
+        Request.from_recipe(recipe, image=255 - IMAGE)
+    with pytest.warns(UserWarning, match="^The mask is not the one of the recipe, so"):
+        Request.from_recipe(recipe, image=IMAGE, mask=MASK[:, ::-1])
+    other = request.changed(image=255 - IMAGE)
+    assert other.image_name is None
+    assert other.recipe().items["Image hash"] != recipe.items["Image hash"]
+    assert other.recipe().items["Mask hash"] == recipe.items["Mask hash"]
+
+
+def test_a_recipe_of_a_picture_that_was_resized_has_its_size():
+    asked = {"resize": "crop", "width": 16, "height": 8}
+    resized = Request(prompt="a", image=IMAGE, **asked).completed(MODEL)
+    masked = Request(prompt="a", image=IMAGE, mask=MASK, inpaint_area="masked").completed(MODEL)
+    for request in (resized, masked):
+        pictures = {"image": request.image, "mask": request.mask}
+        again = Request.from_recipe(read_text(write_text(request.recipe())), **pictures)
+        assert again.completed(MODEL) == request
+
+
+def test_a1111s_words_for_the_masked_area():
+    items = {"Mask blur": "4", "Inpaint area": "Only masked", "Masked area padding": "16"}
+    request = Request.from_recipe(Recipe("a", "", items), image=IMAGE, mask=MASK)
+    assert (request.mask_blur, request.inpaint_area, request.padding) == (4, "masked", 16)
+    assert items.items() <= request.recipe().items.items()
 
 
 @pytest.mark.parametrize(
@@ -608,7 +682,44 @@ def test_a_given_picture_has_its_own_size_and_strength():
         (
             {"image": IMAGE, "width": 16, "height": 16},
             {},
-            "`image` must have shape (16, 16). Received: image of shape (16, 24, 3)",
+            f"`image` must have shape (16, 16), or {RESIZED}. Received: image of shape (16, 24, 3)",
+        ),
+        (
+            {"image": IMAGE[:, :21]},
+            {},
+            f"`width` must be a multiple of 8, or {RESIZED}. Received: width=21",
+        ),
+        ({"extend": {"top": 8}}, {}, "`image` must be given with `extend`. Received: image=None"),
+        ({"resize": "crop"}, {}, "`image` must be given with `resize`. Received: image=None"),
+        (
+            {"image": IMAGE, "mask_blur": 4},
+            {},
+            "`mask` must be given with `mask_blur`. Received: mask=None",
+        ),
+        (
+            {"image": IMAGE, "inpaint_area": "masked"},
+            {},
+            "`mask` must be given with `inpaint_area`. Received: mask=None",
+        ),
+        (
+            {"image": IMAGE, "mask": MASK, "inpaint_area": "masked", "resize": "crop"},
+            {},
+            "`resize` must not be given when `inpaint_area` is masked",
+        ),
+        (
+            {"image": IMAGE, "extend": {"left": 4}},
+            {},
+            f"`width` must be a multiple of 8, or {RESIZED}. Received: width=28",
+        ),
+        (
+            {"image": IMAGE, "extend": {"left": 16}, "resize": "crop", "width": 16},
+            {},
+            "`extend` must leave room for the picture in 16x16 pixels. Received: extend=",
+        ),
+        (
+            {"image": IMAGE, "mask": MASK, "inpaint_area": "masked", "extend": {"left": 2**26}},
+            {},
+            "`extend` must make a picture of at most 67108864 pixels in size",
         ),
         (
             {"image": IMAGE, "mask": MASK[:8]},

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, specs
+from sfumato.request.pictured import HASHES
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP"}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.
@@ -42,6 +43,8 @@ class Asked:
     """The fields that the arguments give."""
     recipe: Recipe | None
     """Says what they leave open."""
+    pictures: list[dict[str, Path]]
+    """The files that each picture begins from, as fields; the first are the request's."""
 
     def completed(self, model: Model) -> Request:
         """The request with nothing left open."""
@@ -52,6 +55,20 @@ class Asked:
         with blaming(self.given, self.recipe):
             return request.completed(model)
 
+    def requests(self, model: Model, first: Request) -> Iterator[Request]:
+        """The completed request of each prompt, for each picture to begin from.
+
+        A picture is read when its turn comes.
+        """
+        for number, files in enumerate(self.pictures or [{}]):
+            request = first
+            if number:
+                with blaming(self.given, self.recipe):
+                    request = self.request.changed(**files, seed=first.seed)
+                request = replace(self, request=request).completed(model)
+            for prompt in self.prompts:
+                yield request.changed(prompt=prompt)
+
 
 def read_arguments(options: argparse.Namespace) -> Asked:
     """The request of the arguments; the recipe of `--from` says what they leave open.
@@ -60,6 +77,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     """
     given = {name: value for name, value in vars(options).items() if name in specs(Request)}
     words = given.pop("prompt")
+    pictures = _pictures(given)
     prompts = [text for word in words for text in (_piped() if word == "-" else [word])]
     if options.size:
         sides = (None, None) if isinstance(options.size, str) else options.size
@@ -76,10 +94,27 @@ def read_arguments(options: argparse.Namespace) -> Asked:
         changes: dict[str, Any] = {**given, "prompt": prompts[0]}
         request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
     if recipe:
-        _check_stated(request, given, options.source)
+        _check_stated(request, recipe, given, options.source)
     _warn_of_networks([*prompts, request.negative_prompt or ""])
     shape = options.size if isinstance(options.size, str) else None
-    return Asked(prompts, request, shape, given, recipe)
+    return Asked(prompts, request, shape, given, recipe, pictures)
+
+
+def _pictures(given: dict[str, Any]) -> list[dict[str, Path]]:
+    """The files that each picture begins from; of those that are given only the first stay."""
+    files = {}
+    for name in ("image", "mask"):
+        if name in given:
+            files[name] = [file for named in given[name] for file in named]
+            given[name] = files[name][0]
+    images, masks = files.get("image", []), files.get("mask", [])
+    if len(masks) not in (0, 1, len(images)):
+        received = f"{len(masks)} for {len(images)} pictures"
+        raise UsageError(f"--mask must be one, or one for each picture. Received: {received}")
+    masks = masks * len(images) if len(masks) == 1 else masks
+    if not masks:
+        return [{"image": image} for image in images]
+    return [{"image": image, "mask": m} for image, m in zip(images, masks, strict=True)]
 
 
 def _piped() -> list[str]:
@@ -126,11 +161,16 @@ def _warn_of_networks(texts: list[str]) -> None:
         warn(f"painted as words, as prompts load no networks here yet: {', '.join(found[:3])}")
 
 
-def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:
+def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], source: str) -> None:
     """Refuse what a recipe states and cannot be had from it: a picture, a model of elsewhere."""
     if request.strength and request.image is None and "strength" not in given:
-        message = "was made from another picture, which its recipe does not hold"
+        name = f" ({request.image_name})" if request.image_name else ""
+        message = f"was made from another picture{name}, which its recipe does not hold"
         raise ValueError(f"{source} {message}; name it with --image")
+    is_part = request.mask_blur or request.inpaint_area != "whole" or HASHES["mask"] in recipe.items
+    if is_part and not request.paints_part:
+        message = "was painted with a mask, which its recipe does not hold"
+        raise ValueError(f"{source} {message}; name it with --mask")
     if request.model and "model" not in given:
         _check_is_here(request.model)
 

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
             model.quantize(request.quantize)
 
         with Interruption() as interruption:
-            for prompt in asked.prompts:
-                for batch in request.changed(prompt=prompt).batches(options.batch):
+            for each in asked.requests(model.model, request):
+                for batch in each.batches(options.batch):
                     interruption.check()
                     start = time.perf_counter()
                     painted = _painted(model, batch, progress, film, interruption)

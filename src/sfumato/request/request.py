@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items
+from sfumato._numbers import LAST_SEED
+from sfumato.request import items, pictured
 from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
+from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "RequestError"]
 
-LAST_SEED = 2**64 - 1
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
@@ -102,9 +102,7 @@ class Request(Record):
         {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"
     )
     guidance_rescale: float = how(
-        0.0,
-        Number(0, 1),
-        "Guidance rescale",
+        *(0.0, Number(0, 1), "Guidance rescale"),
         "against overexposure by strong guidance, up to 1 [0]",
     )
 
@@ -126,16 +124,32 @@ class Request(Record):
         None, Pixels(mask=True), "", "white where to paint the picture again"
     )
     strength: float | None = begin(
-        None,
-        Number(0, 1, above=True),
-        "Denoising strength",
+        *(None, Number(0, 1, above=True), "Denoising strength"),
         "part of the steps that is done [0.8, with a mask 1]",
+    )
+    mask_blur: float = begin(
+        0.0, Number(0, 512), "Mask blur", "soften the edge of the mask by X pixels [0]"
+    )
+    inpaint_area: str = begin(
+        *("whole", Label(("whole", "masked"), masked="Only masked"), "Inpaint area"),
+        "masked: paint that part alone, at the full size [whole]",
+    )
+    padding: int = begin(
+        32, Whole(0), "Masked area padding", "pixels around that part, to be seen as well [32]"
+    )
+    extend: Mapping[str, int] = begin(
+        {}, Sides(), "Extend", "paint on at these sides: left=128,top=64 [none]"
+    )
+    resize: str | None = begin(
+        *(None, Choice(("crop", "fill", "stretch")), "Resize"),
+        "to the size asked for: crop, fill or stretch [refuse]",
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")
     negative_template: str | None = noted(
         None, Kind(), "Negative Template", "the negative prompt before it was drawn"
     )
+    image_name: str | None = noted(None, Kind(), "Image", "the name of the picture's file")
 
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
@@ -145,9 +159,20 @@ class Request(Record):
             object.__setattr__(self, "sampler", sampler)
             if self.schedule is None:
                 object.__setattr__(self, "schedule", schedule)
+        if self.image_name is None:
+            object.__setattr__(self, "image_name", pictured.file_name(self.image))
         super().__post_init__()
 
+    def key(self, *without: str) -> tuple[Any, ...]:
+        """The values of all fields but these; a picture is the same by any name."""
+        return super().key("image_name", *without)
+
     # What pictures may share
+
+    @property
+    def paints_part(self) -> bool:
+        """Whether part of the given picture stays as it is."""
+        return self.mask is not None or bool(self.extend)
 
     @property
     def is_guided(self) -> bool:
@@ -162,7 +187,7 @@ class Request(Record):
         """
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
-            *(self.mask is not None, self.feature_reuse > 1, self.token_merging, self.clip_skip),
+            *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
         )
 
     @property
@@ -181,12 +206,17 @@ class Request(Record):
             yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
 
     def changed(self, **changes: Any) -> Request:
-        """The request with these values; the template of a prompt that is replaced goes, too."""
-        stale = {
+        """The request with these values; the template of a prompt that is replaced goes, too.
+
+        So does the name of a picture.
+        """
+        stale: dict[str, Any] = {
             template: None
             for name, template in TEMPLATES.items()
             if changes.get(name, getattr(self, name)) != getattr(self, name)
         }
+        if "image" in changes:
+            stale["image_name"] = None
         return replace(self, **stale | changes)
 
     # The completed request
@@ -207,38 +237,9 @@ class Request(Record):
         Warns:
             UserWarning: there is no guidance, so the negative prompt says nothing and is left out.
         """
-        import secrets
+        from sfumato.request.completion import completed
 
-        from sfumato.request import checks
-        from sfumato.request.planning import without_idle_words
-
-        checks.check_pictures(self, model)
-        height = width = model.default_size
-        strength = None
-        if self.image is not None:
-            height, width = self.image.shape[:2]
-            strength = 0.8 if self.mask is None else 1.0
-        sampler = self.sampler or model.sampler
-        schedule = model.schedule_for(self.sampler) or Name("sampler").row(sampler).schedule
-        request = self.with_defaults(
-            width=width,
-            height=height,
-            seed=secrets.randbelow(2**32),
-            model=model.name or None,
-            steps=model.steps,
-            guidance=model.guidance,
-            sampler=sampler,
-            schedule=schedule,
-            strength=strength,
-        )
-        checks.check_size(request, model)
-        checks.check_words(request, model)
-        seed = request.seed or 0
-        if seed + request.count - 1 > LAST_SEED:
-            must = f"be at most 2**64 - {request.count} for {request.count} pictures"
-            raise RequestError.of("seed", must, seed)
-        plan = request.plan(model)  # whose errors are the request's
-        return request if request.negative_prompt is None else without_idle_words(request, plan)
+        return completed(self, model)
 
     def plan(self, model: Model) -> Plan:
         """The plan of the sampler for a completed request, evaluation by evaluation."""
@@ -256,7 +257,11 @@ class Request(Record):
         from sfumato import __version__
         from sfumato.pictures import Recipe
 
-        stated = self.items() | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
+        stated = (
+            self.items()
+            | pictured.hashes(self)
+            | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
+        )
         if self.width and self.height:
             stated["Size"] = f"{self.width}x{self.height}"
         return Recipe(self.prompt, self.negative_prompt or "", stated)
@@ -265,20 +270,27 @@ class Request(Record):
     def from_recipe(cls, recipe: Recipe, **changes: Any) -> Request:
         """The request that a recipe states, with these changes.
 
-        Another sampler brings its own schedule, and a given picture its own size. An item that a
-        change replaces may say anything.
+        Another sampler brings its own schedule, and a given picture its own size unless it is
+        resized. An item that a change replaces may say anything.
 
         Raises:
             RequestError: an item says what cannot be.
+
+        Warns:
+            UserWarning: the picture that is given is another than that of the recipe.
         """
         known = specs(cls, changes)
+        stated = cls.stated(recipe)
         replaced = {*changes}
         replaced |= {"schedule"} if "sampler" in changes else set()
-        replaced |= {"width", "height"} if "image" in changes else set()
-        texts = {n: text for n, text in cls.stated(recipe).items() if n not in replaced}
+        if "image" in changes and not pictured.keeps_size({**stated, **changes}):
+            replaced |= {"width", "height"}
+        texts = {name: text for name, text in stated.items() if name not in replaced}
         values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
-        return cls(**prompts, **values).changed(**changes)
+        request = cls(**prompts, **values).changed(**changes)
+        pictured.warn_of_others(request, recipe.items)
+        return request
 
     @classmethod
     def stated(cls, recipe: Recipe) -> dict[str, str]:

@@ -141,13 +141,15 @@ class Pixels(Kind):
 
     @property
     def must_read(self) -> str:
-        return "be a PNG, JPEG or WebP file"
+        return "be a PNG, JPEG or WebP file, or a folder with some"
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> list[Path]:
+        """The files that a text names, which are looked at and not yet decoded."""
         from sfumato._files import expanded
+        from sfumato.pictures import files
 
         try:
-            return self.check(expanded(text))
+            return files.named(expanded(text))
         except OSError as error:  # no such file
             raise ValueError from error
 
