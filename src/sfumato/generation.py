@@ -28,6 +28,7 @@ from sfumato.picture import Picture
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
+from sfumato.request.seeds import start_noise
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -104,7 +105,7 @@ def stream(
         own = None if noise is None else noise[rows]
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x)), single)
+            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
 
 
 def begin(
@@ -137,6 +138,8 @@ def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None =
     def draw(k: int) -> np.ndarray:
         if k == 0 and noise is not None:
             return noise.astype("float32")
+        if k == 0:
+            return np.stack([start_noise(single, shape, c.downsampling) for single in singles])
         return np.stack([latent_noise(single.seed or 0, *shape, offset=k) for single in singles])
 
     return draw
@@ -150,7 +153,9 @@ def start(
     if first.image is None:
         return draw(0) * plan.start_scale, Aids(), None
 
-    encoded = {id(s.image): encode_picture(parts, s.image) for s in singles if s.image is not None}
+    edges = first.seamless
+    images = {id(s.image): s.image for s in singles if s.image is not None}
+    encoded = {key: encode_picture(parts, image, edges) for key, image in images.items()}
     latents = np.stack([encoded[id(single.image)] for single in singles])
     x = latents + draw(0) * plan.sigma[0]
     if first.mask is None:
@@ -166,7 +171,7 @@ def start(
 
     pixels = np.stack([s.image for s in singles if s.image is not None])
     hidden = np.where(masks[..., None] > 0.5, np.float32(127.5), pixels)
-    known = np.stack([encode_picture(parts, picture) for picture in hidden])
+    known = np.stack([encode_picture(parts, picture, edges) for picture in hidden])
     channels = np.concatenate([mask, known], axis=-1)
     return x, Aids(channels=channels), Inpainting(mask, latents)
 
@@ -188,6 +193,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None)
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
+        if request.seamless:
+            settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
         state, denoised, is_finite, kept = evaluate(

@@ -12,9 +12,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items
+from sfumato.request import items, seeds
 from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
+from sfumato.request.kinds import (
+    Axes,
+    Choice,
+    Interval,
+    Kind,
+    Label,
+    Number,
+    Options,
+    Seed,
+    Size,
+    Whole,
+)
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
@@ -27,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "RequestError"]
 
-LAST_SEED = 2**64 - 1
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
@@ -76,8 +86,17 @@ class Request(Record):
     width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     count: int = what(1, Whole(1), "", "pictures per prompt [1]", "-n")
-    seed: int | None = what(
-        None, Whole(0, LAST_SEED), "Seed", "of the first picture, then N + 1 [any]"
+    seed: int | None = what(None, Seed(), "Seed", "of the first picture, then N + 1; -1: any [any]")
+    variation_seed: int | None = what(
+        *(None, Seed(), "Variation seed"),
+        "of noise that is mixed in; with it pictures share the seed and count this up [any]",
+    )
+    variation_strength: float = what(
+        0.0, Number(0, 1), "Variation seed strength", "how much of it is mixed in, up to 1 [0]"
+    )
+    seed_resize: tuple[int, int] | None = what(
+        *(None, Size(), "Seed resize from"),
+        "size whose noise for the seed stays in the middle [the picture's]",
     )
 
     model: str | None = which(
@@ -102,16 +121,16 @@ class Request(Record):
         {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"
     )
     guidance_rescale: float = how(
-        0.0,
-        Number(0, 1),
-        "Guidance rescale",
+        *(0.0, Number(0, 1), "Guidance rescale"),
         "against overexposure by strong guidance, up to 1 [0]",
+    )
+    seamless: str | None = how(
+        *(None, Axes(("x", "y", "both")), "Tiling"),
+        "x, y or both: a tile whose edges fit together [none]",
     )
 
     guidance_interval: tuple[float, float] = less(
-        (0.0, 1.0),
-        Interval(),
-        "Guidance interval",
+        *((0.0, 1.0), Interval(), "Guidance interval"),
         "guide only from this part of the steps to that [0:1]",
     )
     feature_reuse: int = less(
@@ -126,9 +145,7 @@ class Request(Record):
         None, Pixels(mask=True), "", "white where to paint the picture again"
     )
     strength: float | None = begin(
-        None,
-        Number(0, 1, above=True),
-        "Denoising strength",
+        *(None, Number(0, 1, above=True), "Denoising strength"),
         "part of the steps that is done [0.8, with a mask 1]",
     )
 
@@ -163,13 +180,14 @@ class Request(Record):
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.mask is not None, self.feature_reuse > 1, self.token_merging, self.clip_skip),
+            self.seamless,
         )
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
-        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "seed", "count", "image", "mask")
-        return (*self.key(*own), self.image is None, self.mask is None)
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", *seeds.FIELDS, "count")
+        return (*self.key(*own, "image", "mask"), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed, its words drawn by it."""
@@ -178,7 +196,7 @@ class Request(Record):
     def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
         for i in range(0, self.count, size):
-            yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
+            yield replace(self, **seeds.later(self, i), count=min(size, self.count - i))
 
     def changed(self, **changes: Any) -> Request:
         """The request with these values; the template of a prompt that is replaced goes, too."""
@@ -207,8 +225,6 @@ class Request(Record):
         Warns:
             UserWarning: there is no guidance, so the negative prompt says nothing and is left out.
         """
-        import secrets
-
         from sfumato.request import checks
         from sfumato.request.planning import without_idle_words
 
@@ -223,7 +239,7 @@ class Request(Record):
         request = self.with_defaults(
             width=width,
             height=height,
-            seed=secrets.randbelow(2**32),
+            **seeds.chosen(self),
             model=model.name or None,
             steps=model.steps,
             guidance=model.guidance,
@@ -233,10 +249,7 @@ class Request(Record):
         )
         checks.check_size(request, model)
         checks.check_words(request, model)
-        seed = request.seed or 0
-        if seed + request.count - 1 > LAST_SEED:
-            must = f"be at most 2**64 - {request.count} for {request.count} pictures"
-            raise RequestError.of("seed", must, seed)
+        seeds.check(request, model.autoencoder_config.downsampling)
         plan = request.plan(model)  # whose errors are the request's
         return request if request.negative_prompt is None else without_idle_words(request, plan)
 
