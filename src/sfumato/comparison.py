@@ -74,8 +74,8 @@ def compare(
     """
     if not isinstance(request, Request):
         request = Request(prompt=request)
-    request = request.changed(**fields)
-    request = request.with_defaults(**seeds.chosen(request))
+    request, drawn = request.changed(**fields), seeds.draw()
     axes = axes_of(grid.items())
-    made = [picture for cell in cells(request, axes) for picture in model.generate(cell)]
+    seeded = [cell.with_defaults(**seeds.chosen(cell, drawn)) for cell in cells(request, axes)]
+    made = [picture for cell in seeded for picture in model.generate(cell)]
     return Comparison(axes, made, request.prompt)

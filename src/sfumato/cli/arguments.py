@@ -168,14 +168,15 @@ def _info() -> Parser:
 
 
 def _gallery() -> Parser:
-    from sfumato.request.kinds import Whole
+    from sfumato.request import Request
+    from sfumato.request.fields import read, specs
 
     parser = Parser("gallery", "Write a contact sheet of the pictures in a folder.", "FOLDER ")
     add = partial(parser.add, "arguments")
     add("folder", metavar="FOLDER", nargs="*", help="with PNG, JPEG or WebP files")
     out = {"type": _typed(_file, PICTURES), "default": "gallery.png", "metavar": "FILE"}
     add("-o", "--out", help="the sheet [gallery.png]", **out)
-    number = _typed(Whole(1).read)
+    number = _typed(read, "number", specs(Request)["count"])
     add("--columns", type=number, metavar="N", help="pictures in a row [as in a square]")
     add("--size", type=number, metavar="N", default=256, help="pixels of a picture, at most [256]")
     add("-h", "--help", action="help", help="this")

@@ -14,7 +14,7 @@ from sfumato.cli.help import UsageError
 from sfumato.cli.lines import read_lines, read_piped
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
-from sfumato.request import Request, seeds
+from sfumato.request import Request
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.grids import Axis, cells, checked_axes
 
@@ -84,9 +84,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     with blaming(given, recipe):
         groups = [[_request(recipe, given | own)] for own in changes]
         axes = checked_axes(options.grid)
-        if axes:
-            first = seeds.chosen(groups[0][0])  # of all pictures, so that they can be compared
-            groups = [cells(request.with_defaults(**first), axes) for (request,) in groups]
+        groups = [cells(request, axes) for (request,) in groups]
     for request, *_ in groups if recipe else ():
         _check_stated(request, given, options.source)
     _warn_of_networks([text for (one, *_) in groups for text in (one.prompt, one.negative_prompt)])

@@ -39,11 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
     with Progress(options.quiet) as progress:
         studio = Studio(options, progress)
-        chosen = seeds.chosen(asked.request)  # every prompt starts from the same
-        groups = [
-            [studio.completed(asked, one.with_defaults(**chosen)) for one in group]
-            for group in asked.groups
-        ]
+        drawn = seeds.draw()  # every prompt starts from the same
+        groups = [[studio.completed(asked, one, drawn) for one in group] for group in asked.groups]
         progress.expect(sum(request.count for group in groups for request in group))
         with Interruption() as studio.interruption:
             for group in groups:
@@ -52,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
                     sheet = grids.sheet(asked.axes, paths, group[0].prompt)
                     progress.write(_save_sheet(sheet, group[0].prompt, options))
             studio.interruption.check()
-    if studio.found:
+    if studio.found and not options.quiet:
         terminal.complain(f"{studio.found} of the pictures were there already", "green")
     return 0
 
@@ -74,8 +71,9 @@ class Studio:
         self.found = 0
         self.models: dict[bool, tuple[Any, StableDiffusion]] = {}
 
-    def completed(self, asked: Asked, request: Request) -> Request:
-        """A request with nothing left open, by its model."""
+    def completed(self, asked: Asked, request: Request, drawn: dict[str, int]) -> Request:
+        """A request with nothing left open, by its model and the seeds that were drawn."""
+        request = request.with_defaults(**seeds.chosen(request, drawn))
         return asked.completed(request, self.plain_model(request).model)
 
     def plain_model(self, request: Request) -> StableDiffusion:

@@ -113,7 +113,7 @@ def _key(recipe: Any) -> Any:
 
 
 def missing(request: Request, size: int, made: Made) -> Iterator[Request | Path]:
-    """A completed request in parts of up to ``size`` pictures; those that are there as their file."""
+    """A completed request in parts of up to ``size`` pictures; files of what is there."""
     for part in request.batches(size):
         singles = [*part.batches(1)]
         paths = [made.path_of(single) for single in singles]

@@ -5,6 +5,7 @@ With a variation, A1111's rule holds: the pictures share the seed and count up t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sfumato.request.fields import RequestError
@@ -29,11 +30,17 @@ def later(request: Request, index: int) -> dict[str, int]:
     return {name: (getattr(request, name) or 0) + index}
 
 
-def chosen(request: Request) -> dict[str, int]:
-    """Draw the seeds that a request may leave open."""
+def draw() -> dict[str, int]:
+    """Draw a number for each seed."""
     import secrets
 
-    return {name: secrets.randbelow(2**32) for name in {"seed", counted(request)}}
+    return {name: secrets.randbelow(2**32) for name in ("seed", "variation_seed")}
+
+
+def chosen(request: Request, drawn: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The seeds that a request has use for, of those that were drawn, or new ones."""
+    drawn = drawn or draw()
+    return {name: drawn[name] for name in {"seed", counted(request)}}
 
 
 def check(request: Request, grain: int) -> None:
