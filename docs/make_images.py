@@ -1,4 +1,4 @@
-"""The pictures of algorithm.md and prompts.md, made by the library itself.
+"""The pictures of algorithm.md, prompts.md and comparing.md, made by the library itself.
 
     python docs/make_images.py                 with the bundled model
     python docs/make_images.py prompts         those of one page
@@ -209,9 +209,17 @@ def drawn(studio: Studio) -> Figure:
     return gallery([picture.pixels for picture in pictures], titles)
 
 
+def grid(studio: Studio) -> Figure:
+    """Two fields, and every combination of their values."""
+    values = {"steps": (2, 4, 8, 20), "guidance": (1, 2, 5)}
+    sheet = sfumato.compare(studio.model, PROMPT, values, seed=SEED).sheet()
+    return gallery([sheet], [""], scale=9)
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
+    "comparing": (grid,),
 }
 
 

@@ -62,13 +62,7 @@ def test_a_grid_of_models_and_seeds(sfumato, model):
     """Values with commas have quotes; every model is opened when it is needed."""
     done = sfumato(
         *("generate", "a", "-o", "a.png", "--grid", "seed=5,-1", "model=sd1.5,mini"),
-        *(
-            'sampler_options="eta=0.5,rho=5","eta=1"',
-            "--sampler",
-            "euler_a",
-            "--schedule",
-            "karras",
-        ),
+        *('sampler_options="eta=0.5,rho=5","eta=1"', "--sampler", "Euler a Karras"),
     )
     assert done.code == 0, done.err
     assert [request.model for request in model.requests] == ["sd1.5", "sd1.5", "mini", "mini"] * 2

@@ -57,7 +57,7 @@ def test_a_variation_in_a_batch_is_the_one_alone(model: StableDiffusion) -> None
     fields = {**FIELDS, "variation_strength": 0.3, "seed_resize": (64, 64)}
     batch = model.generate("a", variation_seed=7, count=2, **fields)
     (alone,) = model.generate("a", variation_seed=8, **fields)
-    assert np.array_equal(batch[1].pixels, alone.pixels)
+    assert np.abs(batch[1].pixels.astype("int16") - alone.pixels).max() <= 1
     assert batch[1].request == alone.request
     (usual,) = model.generate("a", **FIELDS)
     assert not np.array_equal(batch[0].pixels, usual.pixels)

@@ -85,7 +85,7 @@ def test_labels():
         ({"template": ["a"]}, "`grid` must have another field than `template`"),
         ({"colour": ["red"]}, "must have fields among prompt"),
         ({"steps": []}, "`steps` must have values in a grid"),
-        (dict.fromkeys(["steps", "seed", "width", "height"], [8]), "`grid` must have at most 3"),
+        ({n: [8] for n in ("steps", "seed", "width", "height")}, "`grid` must have at most 3"),
         ({"steps": [1, 0]}, "`steps` must be a whole number from 1"),
     ],
 )
