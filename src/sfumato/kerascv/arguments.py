@@ -10,7 +10,7 @@ import numpy as np
 
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, checked, specs
-from sfumato.request.kinds import LAST_SEED
+from sfumato.request.seed_kinds import LAST_SEED
 
 KERASCV = {
     "steps": "num_steps",

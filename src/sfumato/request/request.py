@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.request import items, seeds
 from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import (
-    Axes,
-    Choice,
-    Interval,
-    Kind,
-    Label,
-    Number,
-    Options,
-    Seed,
-    Size,
-    Whole,
-)
+from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request.seed_kinds import Axes, Seed, Size
 from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sfumato.request.fields import RequestError
-from sfumato.request.kinds import LAST_SEED
+from sfumato.request.seed_kinds import LAST_SEED
 
 if TYPE_CHECKING:
     import numpy as np
