@@ -166,7 +166,8 @@ def start(
     if not first.paints_part:
         return x, Aids(), None
 
-    masks = np.stack([shown[key][1] for key in givens]).astype("float32") / np.float32(255)
+    covers = [cover for _, cover in (shown[key] for key in givens) if cover is not None]
+    masks = np.stack(covers).astype("float32") / np.float32(255)
     if parts.model.sees_masks:  # its training knows no half covered pixels
         masks = np.round(masks)
     B, h, w, _ = latents.shape
