@@ -347,8 +347,19 @@ titles = ["the picture", "the mask", "painted"]
 plot_gallery([apple, 255 * mask, painted], rows=1, cols=3, titles=titles)
 
 # %% [markdown]
+# `extend=` paints on beyond the edges. `mask_blur=` softens the seam, so that a few pixels of the
+# given picture near it are painted again, too.
+
+# %%
+tree = model.generate("a green tree on a blue background", seed=5)[0]
+sides = {"left": 32, "right": 32}
+wide = model.generate(tree.request.prompt, image=tree.pixels, extend=sides, mask_blur=3, seed=5)[0]
+plot_gallery([wide], rows=1, cols=1, titles=["a tree in the middle"])
+
+# %% [markdown]
 # `image` and `mask` may also be files, and the command line has both: `--image FILE --mask FILE`.
-# `image_to_image` and `inpaint` do the same with arrays.
+# `image_to_image` and `inpaint` do the same with arrays. [From pictures](pictures.md) has the rest:
+# pictures of other sizes, small things in large pictures, whole folders.
 #
 # ## Words with weights
 #

@@ -1,4 +1,4 @@
-"""The pictures of algorithm.md and prompts.md, made by the library itself.
+"""The pictures of algorithm.md, prompts.md, pictures.md and comparing.md, by the library itself.
 
     python docs/make_images.py                 with the bundled model
     python docs/make_images.py prompts         those of one page
@@ -28,6 +28,7 @@ from sfumato.diffusion import (
     training_sigmas,
 )
 from sfumato.networks.layers import timestep_embedding
+from sfumato.pictures.canvas import RESIZES, resized
 from sfumato.visualization import plot_gallery
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -209,9 +210,50 @@ def drawn(studio: Studio) -> Figure:
     return gallery([picture.pixels for picture in pictures], titles)
 
 
+def masked(studio: Studio) -> Figure:
+    """The right half of a picture, painted again."""
+    apple = studio.paint("a red apple")
+    mask = np.zeros(apple.shape[:2])
+    mask[:, mask.shape[1] // 2 :] = 1
+    green = "a green apple"
+    painted = [studio.paint(green, image=apple, mask=mask, mask_blur=blur) for blur in (0, 4)]
+    shown = np.repeat(255 * mask[..., None], 3, axis=-1).astype("uint8")
+    titles = ["image", "mask", "painted", "mask_blur=4"]
+    return gallery([apple, shown, *painted], titles)
+
+
+def extended(studio: Studio) -> Figure:
+    """A picture that goes on at its sides."""
+    landscape = "a green tree on a blue background"
+    tree = studio.paint(landscape)
+    side = tree.shape[0] // 2
+    sides = {"left": side, "right": side}
+    wide = studio.paint(landscape, image=tree, extend=sides, mask_blur=3)
+    room = np.full((tree.shape[0], side, 3), 255, "uint8")
+    return gallery([np.concatenate([room, tree, room], 1), wide], ["image", "extended"], scale=2.4)
+
+
+def resizes(studio: Studio) -> Figure:
+    """A wide picture in a square."""
+    wide = np.concatenate([studio.paint("a yellow lemon"), studio.paint("a red heart")], axis=1)
+    H, W = wide.shape[:2]
+    room = ((0, 0), ((W - H) // 2, (W - H) // 2), (0, 0))
+    squares = [np.pad(resized(wide, (H, H), mode), room, constant_values=255) for mode in RESIZES]
+    return gallery([wide, *squares], ["image", *RESIZES])
+
+
+def grid(studio: Studio) -> Figure:
+    """Two fields, and every combination of their values."""
+    values = {"steps": (2, 4, 8, 20), "guidance": (1, 2, 5)}
+    sheet = sfumato.compare(studio.model, PROMPT, values, seed=SEED).sheet()
+    return gallery([sheet], [""], scale=9)
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
+    "pictures": (masked, extended, resizes),
+    "comparing": (grid,),
 }
 
 

@@ -31,10 +31,12 @@ HEAD = """\
 - Numbers may be of any type, such as NumPy's. A whole number may be 20.0; 3.7 is refused, not cut.
 - Arrays of pictures are 0..255 whatever their type. Floats that all lie in 0..1, as a picture has
   that was divided by 255, are refused. Masks are 0..1, and 0..255 as uint8 or as files.
+  [From pictures](pictures.md) has more.
 - `request.to_json()` and `Request.from_json(values)` go to JSON and back. Pictures are data URLs of
   PNG files there. Names of files are refused, so that JSON of strangers reads no file.
 - `request.recipe()` and `Request.from_recipe(recipe, **changes)` go to a recipe and back. A recipe
-  has the size as `Size: 512x768`. It has neither pictures nor their number, and no wildcards.
+  has the size as `Size: 512x768`. It has neither pictures nor their number, and no wildcards; of a
+  picture it has the name and a digest.
 - The words may have a grammar of their own: [Prompts](prompts.md).
 """
 

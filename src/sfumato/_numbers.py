@@ -9,6 +9,9 @@ from typing import Any
 MAX_PIXELS = 2**26
 """The most pixels of a picture that is read or made."""
 
+LAST_SEED = 2**64 - 1
+"""The greatest seed."""
+
 
 def as_whole(value: Any) -> int:
     """A whole number of any type; ValueError or OverflowError if it is none."""

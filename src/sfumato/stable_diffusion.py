@@ -173,7 +173,7 @@ class StableDiffusion(KerasCVMethods):
         own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}
         self._check_own(request, own)
         defaults = dict(own)
-        if request.image is None:
+        if request.image is None or request.inpaint_area == "masked":
             defaults |= {"height": self.img_height, "width": self.img_width}
         return request.with_defaults(**defaults).completed(self.model)
 

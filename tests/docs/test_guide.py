@@ -191,7 +191,7 @@ def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
     assert names["sigmas"][-1] == 0
 
 
-@pytest.mark.parametrize("page", ["samplers.md", "faster.md", "prompts.md"])
+@pytest.mark.parametrize("page", ["samplers.md", "faster.md", "prompts.md", "pictures.md"])
 def test_the_code_of_other_pages_runs(page: str, model: str) -> None:
     names: dict[str, Any] = {}
     exec("\n".join(blocks(page, model)), names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -11,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,40 +45,12 @@ class Lora:
     """A LoRA for one model. Its tensors are views of the mapped file."""
 
     path: Path
-    alias: str
-    """The name that its training gave it, or else the file's."""
     updates: Mapping[str, Mapping[str, Update]]
     """Part of the checkpoint -> native name of a tensor -> its update."""
     words: Mapping[str, Tensors]
     """Textual inversions in the file: a word -> text encoder -> vectors (n, C)."""
     unused: tuple[str, ...] = ()
     """The keys of the file that change nothing."""
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    @property
-    def hash(self) -> str:
-        """The digits by which A1111 names the file."""
-        return hash_of(self.path)
-
-
-def hash_of(path: Path) -> str:
-    """The 12 digits by which A1111 names a file: of the tensors alone in safetensors."""
-    state = path.stat()
-    return _hash(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache
-def _hash(path: Path, *_state: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        if path.suffix.lower() == ".safetensors":
-            file.seek(8 + int.from_bytes(file.read(8), "little"))
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()[:12]
 
 
 def read_lora(path: str | os.PathLike[str], networks: Networks) -> Lora:
@@ -136,8 +106,7 @@ def read_lora(path: str | os.PathLike[str], networks: Networks) -> Lora:
             f"{listing(unknown)}",
             stacklevel=2,
         )
-    alias = header.get("ss_output_name") or path.stem
-    return Lora(path, alias, updates, words, tuple(unused))
+    return Lora(path, updates, words, tuple(unused))
 
 
 def _load(path: Path, networks: Networks) -> tuple[Tensors, Mapping[str, str]]:

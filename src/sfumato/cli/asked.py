@@ -1,10 +1,9 @@
-"""From arguments to what is asked for: a request, and the prompts to make it for."""
+"""From arguments to what is asked for: requests, in groups that belong together."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,17 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfumato.cli.help import UsageError
+from sfumato.cli.lines import read_lines, read_piped
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, specs
+from sfumato.request.grids import Axis, cells, checked_axes
+from sfumato.request.loras import TAG
+from sfumato.request.pictured import HASHES
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "Lora hashes", "SDCPP"}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "Lora hashes", "SDCPP", *HASHES.values()}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.
@@ -33,24 +36,36 @@ NETWORK = re.compile(r"<\w+:[^<>]+>")
 class Asked:
     """All that the arguments of `sfumato generate` say of the pictures."""
 
-    prompts: list[str]
-    request: Request
-    """Of the first prompt, not yet completed."""
+    groups: list[list[Request]]
+    """Of each prompt its request, or those of its grid; not yet completed."""
+    axes: tuple[Axis, ...]
+    """Of the grids; empty: there are none."""
     shape: str | None
     """A word for the size, which only a model can tell."""
     given: dict[str, Any]
     """The fields that the arguments give."""
     recipe: Recipe | None
     """Says what they leave open."""
+    pictures: list[dict[str, Path]]
+    """The files of each later picture to begin from, as fields. One is read when its turn comes."""
 
-    def completed(self, model: Model) -> Request:
-        """The request with nothing left open."""
-        request = self.request
+    @property
+    def request(self) -> Request:
+        """The first of all."""
+        return self.groups[0][0]
+
+    def completed(self, request: Request, model: Model) -> Request:
+        """One of the requests with nothing left open."""
         if self.shape:
             width, height = shaped(self.shape, model.default_size)
             request = request.with_defaults(width=width, height=height)
         with blaming(self.given, self.recipe):
             return request.completed(model)
+
+    def later(self, request: Request, files: dict[str, Path]) -> Request:
+        """One of the requests, to begin from the files of a later picture."""
+        with blaming(self.given, self.recipe):
+            return request.changed(**files) if files else request
 
 
 def read_arguments(options: argparse.Namespace) -> Asked:
@@ -60,7 +75,8 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     """
     given = {name: value for name, value in vars(options).items() if name in specs(Request)}
     words = given.pop("prompt")
-    prompts = [text for word in words for text in (_piped() if word == "-" else [word])]
+    pictures = _pictures(given)
+    prompts = [text for word in words for text in (read_piped() if word == "-" else [word])]
     if options.size:
         sides = (None, None) if isinstance(options.size, str) else options.size
         given = dict(zip(("width", "height"), sides, strict=True)) | given
@@ -68,27 +84,44 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     recipe = None
     if options.source:
         recipe = _load_recipe(options.source)
-        prompts = prompts if words else [recipe.prompt]
-    if not prompts:
+        prompts = prompts if words or options.prompts else [recipe.prompt]
+    changes = [{"prompt": prompt} for prompt in prompts]
+    if options.prompts:
+        changes += read_lines(options.prompts, (Request.stated(recipe) if recipe else {}) | given)
+    if not changes:
         raise UsageError('there is nothing to paint; say what: `sfumato generate "a red apple"`')
 
     with blaming(given, recipe):
-        changes: dict[str, Any] = {**given, "prompt": prompts[0]}
-        request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
+        groups = [[_request(recipe, given | own)] for own in changes]
+        axes = checked_axes(options.grid)
+        groups = [cells(request, axes) for (request,) in groups]
     if recipe:
-        _check_stated(request, given, options.source)
-    _warn_of_networks([*prompts, request.negative_prompt or ""], request.lora_folder)
+        for request, *_ in groups:
+            _check_stated(request, recipe, given, options.source)
+    _warn_of_networks([request for request, *_ in groups])
     shape = options.size if isinstance(options.size, str) else None
-    return Asked(prompts, request, shape, given, recipe)
+    return Asked(groups, axes, shape, given, recipe, pictures[1:])
 
 
-def _piped() -> list[str]:
-    """The prompts in standard input, each on a line."""
-    try:
-        lines = sys.stdin.read().removeprefix("\ufeff").split("\n") if sys.stdin else []
-    except UnicodeError as error:
-        raise UsageError(f"standard input must be text ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+def _pictures(given: dict[str, Any]) -> list[dict[str, Path]]:
+    """The files that each picture begins from; of those that are given only the first stay."""
+    files = {}
+    for name in ("image", "mask"):
+        if name in given:
+            files[name] = [file for named in given[name] for file in named]
+            given[name] = files[name][0]
+    images, masks = files.get("image", []), files.get("mask", [])
+    if len(masks) not in (0, 1, len(images)):
+        received = f"{len(masks)} for {len(images)} pictures"
+        raise UsageError(f"--mask must be one, or one for each picture. Received: {received}")
+    masks = masks * len(images) if len(masks) == 1 else masks
+    if not masks:
+        return [{"image": image} for image in images]
+    return [{"image": image, "mask": m} for image, m in zip(images, masks, strict=True)]
+
+
+def _request(recipe: Recipe | None, changes: dict[str, Any]) -> Request:
+    return Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
 
 
 @contextmanager
@@ -120,19 +153,28 @@ def _load_recipe(source: str) -> Recipe:
     return recipe
 
 
-def _warn_of_networks(texts: list[str], folder: str | None) -> None:
+def _warn_of_networks(requests: list[Request]) -> None:
     """Warn of what other programs would not paint as words."""
-    found = [network for text in texts for network in NETWORK.findall(text)]
-    if found := [network for network in found if not (folder and network.startswith("<lora:"))]:
-        kinds = "LoRAs of a --lora-folder" if folder is None else "LoRAs"
-        warn(f"painted as words, as prompts load only {kinds}: {', '.join(found[:3])}")
+    found = []
+    for request in requests:
+        reads = request.lora_folder is not None
+        words = TAG.sub("", request.prompt) if reads else request.prompt
+        found += NETWORK.findall(f"{words} {request.negative_prompt or ''}")
+    if found:
+        only = "prompts load LoRAs alone, and those of --lora-folder"
+        warn(f"painted as words, as {only}: {', '.join(found[:3])}")
 
 
-def _check_stated(request: Request, given: dict[str, Any], source: str) -> None:
+def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], source: str) -> None:
     """Refuse what a recipe states and cannot be had from it: a picture, a model of elsewhere."""
     if request.strength and request.image is None and "strength" not in given:
-        message = "was made from another picture, which its recipe does not hold"
+        name = f" ({request.image_name})" if request.image_name else ""
+        message = f"was made from another picture{name}, which its recipe does not hold"
         raise ValueError(f"{source} {message}; name it with --image")
+    is_part = request.mask_blur or request.inpaint_area != "whole" or HASHES["mask"] in recipe.items
+    if is_part and not request.paints_part:
+        message = "was painted with a mask, which its recipe does not hold"
+        raise ValueError(f"{source} {message}; name it with --mask")
     if request.model and "model" not in given:
         _check_is_here(request.model)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sfumato._numbers import LAST_SEED
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, checked, specs
-from sfumato.request.request import LAST_SEED
 
 KERASCV = {
     "steps": "num_steps",
@@ -24,9 +24,6 @@ KERASCV = {
 
 TAKEN = {"prompt", "negative_prompt", "steps", "guidance", "count", "seed"}
 """The fields that are arguments of their own."""
-
-NOTED = {"template", "negative_template"}
-"""The fields that no one asks for."""
 
 
 @contextmanager
@@ -46,7 +43,8 @@ def settings(
     num_steps: int | None, guidance: float | None, fields: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a request that all pictures of a call share."""
-    known = specs(Request).keys() - TAKEN - {"image", "mask", "strength"} - NOTED
+    asked_for = {name for name, spec in specs(Request).items() if spec.group}
+    known = asked_for - TAKEN - {"image", "mask", "strength"}
     if unknown := sorted(fields.keys() - known):
         raise TypeError(
             f"The options must be among {', '.join(sorted(known))}. Received: {', '.join(unknown)}"

@@ -1,7 +1,7 @@
 """Picture files: PNG, JPEG and WebP with their recipe inside, and animations.
 
-A file replaces another of its name only when it is complete. Reading opens these three formats and
-no other, and checks a picture's size before anything is decoded.
+A file replaces another of its name only when it is complete. Reading opens these three formats,
+AVIF where Pillow has it, and no other, and checks a picture's size before anything is decoded.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from sfumato.pictures.others import program_of
 from sfumato.pictures.recipe import Recipe, read_text, write_text
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+READ = (*FORMATS, "avif")
+"""The endings of files that can be read."""
 
 _SOFTWARE = "Sfumato"
 _EXIF_LIMIT = 65_533  # bytes in a segment of a JPEG file
@@ -131,14 +133,53 @@ def load(path: str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS) 
         FileNotFoundError: there is no such file.
         ValueError: it is no PNG, JPEG or WebP picture, is damaged, or has too many pixels.
     """
-    with _opened(path, max_pixels) as picture:
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
-            grey = np.asarray(picture).astype(np.float64) / 257
-            return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=-1)
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return np.array(Image.alpha_composite(white, picture).convert("RGB"))
+    with opened(path, max_pixels) as picture:
+        return upright(picture)
+
+
+def upright(picture: Image.Image, see_through: bool = True) -> np.ndarray:
+    """The pixels of one of Pillow's pictures as `load` has them.
+
+    Args:
+        see_through: False refuses a picture of which parts are transparent.
+
+    Raises:
+        ValueError: its kind of pixels is not known, or it is transparent.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
+        grey = np.asarray(picture).astype(np.float64) / 257
+        if not 0 <= grey.min() <= grey.max() <= 255:
+            raise ValueError("its values are not in 0..65535")
+        return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=-1)
+    if picture.mode == "F":
+        raise ValueError("numbers of floating point have no range: make an array of them")
+    picture = picture.convert("RGBA")
+    if not see_through and picture.getchannel("A").getextrema() != (255, 255):
+        raise ValueError("parts of it are transparent, which says neither black nor white")
+    white = Image.new("RGBA", picture.size, "white")
+    return np.array(Image.alpha_composite(white, picture).convert("RGB"))
+
+
+def named(path: str | os.PathLike[str]) -> list[Path]:
+    """The pictures that a path names: one file, or all of a folder, by name.
+
+    Each is looked at and none is decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: one is no picture that `load` reads, or the folder has none.
+    """
+    path = Path(path)
+    files = [path]
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix.lower().removeprefix(".") in READ)
+    if not files:
+        raise ValueError(f"`path` must have pictures in it. Received: {path}")
+    for file in files:
+        with opened(file):
+            pass
+    return files
 
 
 def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None:
@@ -151,7 +192,7 @@ def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None
         ValueError: it is no PNG, JPEG or WebP picture, is damaged, has too many pixels, or carries
             a recipe in a form that is not read; names the program whose form it is.
     """
-    with _opened(path, max_pixels) as picture:
+    with opened(path, max_pixels) as picture:
         if picture.format == "PNG" and "parameters" not in picture.info:
             picture.load()  # reads the chunks behind the pixels, too
         texts = _texts(picture)
@@ -244,7 +285,9 @@ def as_meant(text: str) -> str:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Iterator[Image.Image]:
+def opened(
+    path: str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
     """Open a picture without decoding it; anything wrong with the file is a ValueError."""
     is_name = isinstance(path, (str, os.PathLike))
     with (
@@ -253,7 +296,7 @@ def _opened(path: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Iterato
     ):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
         try:
-            with Image.open(file, formats=sorted(set(FORMATS.values()))) as picture:
+            with Image.open(file, formats=_formats()) as picture:
                 if picture.width * picture.height > max_pixels:
                     size = f"{picture.width}x{picture.height} in {path}"
                     raise ValueError(_too_large(max_pixels, size))
@@ -266,6 +309,14 @@ def _opened(path: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Iterato
             raise ValueError(message) from error
         except (OSError, SyntaxError, EOFError, KeyError, TypeError, struct.error) as error:
             raise ValueError(f"The picture is damaged: {path} ({error})") from error
+
+
+def _formats() -> list[str]:
+    """The formats that are opened; AVIF last, as Pillow loads all it has in looking for it."""
+    from PIL import features
+
+    has_avif = "avif" in features.modules  # not in Pillow 11.2 and before
+    return [*sorted({*FORMATS.values()}), *(["AVIF"] if has_avif else [])]
 
 
 def _too_large(limit: int, received: str) -> str:

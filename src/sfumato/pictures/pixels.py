@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import os
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sfumato.pictures.files import load
+from sfumato._numbers import MAX_PIXELS
+from sfumato.pictures.files import load, opened, upright
 
 DATA_URL = "data:image/png;base64,"
 
@@ -20,8 +22,9 @@ def as_image(value: Any) -> np.ndarray:
     """A picture as uint8 (H, W, 3) that nobody writes to.
 
     Args:
-        value: a file's path, one of Pillow's pictures, or an array (H, W, 3) of 0..255, whatever
-            its type.
+        value: a file's path, one of Pillow's pictures, or an array or a tensor of 0..255, whatever
+            its type: (H, W, 3), grey (H, W) or (H, W, 1), or with transparency (H, W, 4). What is
+            transparent lies on white.
 
     Raises:
         ValueError: it is none of these, or was divided by 255: floats that all lie in 0..1.
@@ -31,14 +34,20 @@ def as_image(value: Any) -> np.ndarray:
     if isinstance(value, (str, os.PathLike)):
         return _sealed(load(value))
     if isinstance(value, Image.Image):
-        return _sealed(np.array(value.convert("RGB")))
+        return _sealed(_from_pillow(value))
     pixels = _numbers(value)
-    if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
-        raise ValueError(f"the shape {pixels.shape} is not (H, W, 3)")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3, 4) or not pixels.size:
+        turn = ": move its first axis to the end" if pixels.shape[:1] in ((1,), (3,), (4,)) else ""
+        raise ValueError(f"the shape {pixels.shape} is not (H, W, 3){turn}")
     kind, pixels = pixels.dtype, _within(pixels, 255)
     if kind.kind in "bf" and 0 < pixels.max() <= 1:  # all black is black in any range
         raise ValueError(f"{kind} of 0..1 is nearly black: multiply it by 255")
-    return _sealed(np.rint(pixels).astype(np.uint8))
+    pixels = np.rint(pixels).astype(np.uint8)
+    if pixels.shape[-1] == 4:
+        return _sealed(upright(Image.fromarray(pixels)))
+    return _sealed(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
 
 
 def as_mask(value: Any) -> np.ndarray:
@@ -46,7 +55,7 @@ def as_mask(value: Any) -> np.ndarray:
 
     Args:
         value: a file's path, one of Pillow's pictures, an array (H, W) of uint8 with 0..255, or an
-            array (H, W) of another type with 0..1.
+            array or a tensor (H, W) of another type with 0..1. Nothing of it is transparent.
 
     Raises:
         ValueError: it is none of these, or has 0..1 where 0..255 is meant.
@@ -54,9 +63,10 @@ def as_mask(value: Any) -> np.ndarray:
     if _is_ready(value, 2):
         return value
     if isinstance(value, (str, os.PathLike)):
-        value = Image.fromarray(load(value))
+        with opened(value) as picture:
+            return as_mask(picture)
     if isinstance(value, Image.Image):
-        value = np.array(value.convert("L"))
+        value = np.array(Image.fromarray(_from_pillow(value, see_through=False)).convert("L"))
     mask = _numbers(value)
     if mask.ndim != 2 or not mask.size:
         raise ValueError(f"the shape {mask.shape} is not (H, W)")
@@ -87,8 +97,27 @@ def from_data_url(text: Any, is_mask: bool = False) -> np.ndarray:
         content = base64.b64decode(body, validate=True)
     except binascii.Error as error:
         raise ValueError("it is no base64") from error
-    pixels = load(io.BytesIO(content))
-    return as_mask(Image.fromarray(pixels)) if is_mask else pixels
+    with opened(io.BytesIO(content)) as picture:
+        return as_mask(picture) if is_mask else upright(picture)
+
+
+def digest(pixels: np.ndarray) -> str:
+    """Text that tells a picture or a mask, uint8, from others, whatever file it comes from."""
+    shape = "x".join(map(str, pixels.shape))
+    return hashlib.sha256(shape.encode() + b"\0" + pixels.tobytes()).hexdigest()[:16]
+
+
+def _from_pillow(picture: Image.Image, see_through: bool = True) -> np.ndarray:
+    """The pixels of one of Pillow's pictures, which may not be decoded yet."""
+    if picture.width * picture.height > MAX_PIXELS:
+        size = f"{picture.width}x{picture.height}"
+        raise ValueError(f"a picture of {size} has more than {MAX_PIXELS} pixels")
+    if not picture.width * picture.height:
+        raise ValueError("it has no pixels")
+    try:
+        return upright(picture, see_through)
+    except OSError as error:
+        raise ValueError(f"it is damaged ({error})") from error
 
 
 def _sealed(pixels: np.ndarray) -> np.ndarray:
@@ -105,7 +134,12 @@ def _is_ready(value: Any, rank: int) -> bool:
 
 def _numbers(value: Any) -> np.ndarray:
     """The value as an array; ValueError unless it is one of numbers."""
+    if hasattr(value, "detach"):  # a tensor of PyTorch, wherever it is, trained or not
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
     pixels = np.asarray(value)
+    if pixels.dtype.name == "bfloat16":
+        pixels = pixels.astype(np.float32)
     if pixels.dtype.kind not in "biuf":
         raise ValueError(f"{pixels.dtype} is not a number")
     return pixels

@@ -6,19 +6,29 @@ from typing import TYPE_CHECKING
 
 from sfumato._numbers import MAX_PIXELS
 from sfumato.request.fields import RequestError
+from sfumato.request.pictured import sides_of
 from sfumato.request.words import drawn
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.request.request import Request
 
+RESIZED = "`resize` be crop, fill or stretch"
+
 
 def check_pictures(request: Request, model: Model) -> None:
-    """Refuse a picture that is missing."""
-    for name in ("mask", "strength"):
-        if request.image is None and getattr(request, name) is not None:
+    """Refuse a picture or a mask that is missing, and what contradicts each other."""
+    given = request.given()
+    for name in ("mask", "strength", "extend", "resize"):
+        if name in given and request.image is None:
             raise RequestError("image", f"be given with `{name}`", "image=None")
-    if model.sees_masks and request.mask is None:
+    for name in ("mask_blur", "inpaint_area"):
+        if name in given and not request.paints_part:
+            raise RequestError("mask", f"be given with `{name}`", "mask=None")
+    if request.resize and request.inpaint_area == "masked":
+        must = "not be given when `inpaint_area` is masked, as the picture keeps its size then"
+        raise RequestError.of("resize", must, request.resize)
+    if model.sees_masks and not request.paints_part:
         must = "be given for a model made for inpainting: use `inpaint`"
         raise RequestError("mask", must, "mask=None")
 
@@ -26,17 +36,35 @@ def check_pictures(request: Request, model: Model) -> None:
 def check_size(request: Request, model: Model) -> None:
     """Refuse a size that the model cannot paint, or that is not the given picture's."""
     grain = model.autoencoder_config.downsampling
-    for name in ("height", "width"):
-        if (size := getattr(request, name)) % grain:
-            raise RequestError.of(name, f"be a multiple of {grain}", size)
-    shape = (request.height, request.width)
-    if (request.height or 0) * (request.width or 0) > MAX_PIXELS:
+    shape = (request.height or 0, request.width or 0)
+    own = request.image is not None and shape == sides_of(request)
+    way = f", or {RESIZED}" if own else ""
+    for name, size in zip(("height", "width"), shape, strict=True):
+        if size % grain:
+            raise RequestError.of(name, f"be a multiple of {grain}{way}", size)
+    if shape[0] * shape[1] > MAX_PIXELS:
         must = f"make a picture of at most {MAX_PIXELS} pixels in size"
         raise RequestError("width", must, f"width={request.width}, height={request.height}")
-    for name in ("image", "mask"):
-        pixels = getattr(request, name)
-        if pixels is not None and pixels.shape[:2] != shape:
-            raise RequestError(name, f"have shape {shape}", f"{name} of shape {pixels.shape}")
+    if request.image is not None:
+        _check_fit(request, request.image.shape, shape)
+
+
+def _check_fit(request: Request, given: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """Refuse a picture, a mask and margins that do not fit each other, or the size asked for."""
+    if request.mask is not None and request.mask.shape != given[:2]:
+        received = f"mask of shape {request.mask.shape}"
+        raise RequestError("mask", f"have shape {given[:2]}", received)
+    whole = sides_of(request)
+    if whole[0] * whole[1] > MAX_PIXELS:
+        must = f"make a picture of at most {MAX_PIXELS} pixels in size"
+        raise RequestError.of("extend", must, request.extend)
+    room = tuple(shape[i] - whole[i] + given[i] for i in (0, 1))
+    if request.resize and min(room) < 1:
+        must = f"leave room for the picture in {shape[1]}x{shape[0]} pixels"
+        raise RequestError.of("extend", must, request.extend)
+    if request.inpaint_area != "masked" and not request.resize and room != given[:2]:
+        must = f"have shape {room}, or {RESIZED}"
+        raise RequestError("image", must, f"image of shape {given}")
 
 
 def check_words(request: Request, model: Model) -> None:

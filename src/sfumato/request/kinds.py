@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from sfumato._numbers import as_number, as_whole, plain, span
+from sfumato._numbers import MAX_PIXELS, as_number, as_whole, plain, span
 
 
 class Kind:
@@ -18,8 +18,8 @@ class Kind:
 
     must = "be text"
     metavar = "TEXT"
-    repeats = False
-    """Whether its option on the command line may be given several times, each for more."""
+    action = "store"
+    """Of argparse; others than this one are for options that may be given several times."""
 
     @property
     def must_read(self) -> str:
@@ -153,13 +153,22 @@ class Choice(Kind):
 
 
 class Label(Choice):
-    """One of a few words, which recipes write as A1111 does: "No norm" for no_norm."""
+    """One of a few words, which recipes write as A1111 does: "No norm" for no_norm.
+
+    `labels` are the words for which A1111 says something else.
+    """
+
+    def __init__(self, words: tuple[str, ...], **labels: str) -> None:
+        super().__init__(words)
+        self.labels = labels
 
     def read(self, text: str) -> str:
-        return self.check(text.strip().casefold().replace(" ", "_"))
+        word = text.strip().casefold()
+        other = {label.casefold(): word for word, label in self.labels.items()}
+        return self.check(other.get(word, word.replace(" ", "_")))
 
     def write(self, value: str) -> str:
-        return value.replace("_", " ").capitalize()
+        return self.labels.get(value, value.replace("_", " ").capitalize())
 
 
 class Options(Kind):
@@ -196,6 +205,20 @@ class Options(Kind):
 
     def write(self, value: dict[str, Any]) -> str:
         return ",".join(f"{name}={option}" for name, option in value.items())
+
+
+class Sides(Options):
+    """Pixels at the sides of a picture, written as "left=128,top=64"."""
+
+    must = "be sides with pixels, of left, right, top and bottom, such as left=128,top=64"
+    metavar = "SIDE=N,.."
+
+    def check(self, value: Any) -> dict[str, int]:
+        sides = super().check(value)
+        if sides.keys() - {"left", "right", "top", "bottom"}:
+            raise ValueError
+        pixels = Whole(0, MAX_PIXELS)
+        return {side: n for side, given in sides.items() if (n := pixels.check(given))}
 
 
 def _number(text: str) -> int | float | str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +95,23 @@ def read_tag(text: str) -> tuple[str, Any]:
 
 def hashes(loras: tuple[tuple[str, Any], ...]) -> dict[str, str]:
     """The item of a recipe that names the files as A1111 does; files that are gone are left out."""
-    from sfumato.adapters.lora import hash_of
-
     paths = [path for name, _ in loras if (path := Path(name)).is_file()]
     said = ", ".join(f"{path.stem}: {hash_of(path)}" for path in paths)
     return {"Lora hashes": said} if said else {}
+
+
+def hash_of(path: Path) -> str:
+    """The 12 digits by which A1111 names a file: of the tensors alone in safetensors."""
+    state = path.stat()
+    return _hash(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache
+def _hash(path: Path, *_state: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".safetensors":
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:12]

@@ -1,55 +1,32 @@
 """The request for pictures: one frozen value, whoever asks.
 
 Python, the command line, HTTP, a recipe in a picture and a row of a table all make a `Request`.
-Each field is declared once, with its type, default, range, help and key in the recipe. What is
-wrong with a request is found here, before anything is loaded.
+Its fields are declared in `declaration.py`. What is wrong with a request is found here, before
+anything is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items
-from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Whole
-from sfumato.request.loras import hashes, with_files
-from sfumato.request.room_kinds import (
-    Folder,
-    Loras,
-    ModelName,
-    Name,
-    Pixels,
-    Wildcards,
-    taken_apart,
-)
+from sfumato.request import items, pictured, seeds
+from sfumato.request.declaration import Fields
+from sfumato.request.fields import RequestError, read, specs
+from sfumato.request.loras import hashes
+from sfumato.request.room_kinds import taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sfumato.checkpoints import Model
     from sfumato.diffusion import Plan
     from sfumato.pictures import Recipe
 
 __all__ = ["Request", "RequestError"]
 
-LAST_SEED = 2**64 - 1
-DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
-EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
-what = partial(declared, group="what to paint")
-which = partial(declared, group="which model")
-how = partial(declared, group="how to paint it")
-less = partial(declared, group="with less work, not quite the same picture")
-begin = partial(declared, group="from a picture")
-noted = partial(declared, group="")  # no choice of the user, and no option on the command line
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Request(Record):
+class Request(Fields):
     """Pictures that are asked for; None leaves a choice to the model.
 
     A value is checked and brought into its own type when the request is made. `completed` chooses
@@ -64,95 +41,6 @@ class Request(Record):
         True
     """
 
-    prompt: str = what(..., Kind(), "", "the words")
-    negative_prompt: str | None = what(
-        None, Kind(), "", "what to keep out of the picture", "--negative"
-    )
-    prompt_syntax: str = what(
-        *("a1111", Choice(("a1111", "plain")), "Prompt syntax"),
-        "the grammar of the words: weights, changes, draws (a1111), or plain [a1111]",
-    )
-    emphasis: str = what(
-        *("original", Label(EMPHASES), "Emphasis"),
-        "how weights act, such as no_norm or comfyui [original]",
-    )
-    clip_skip: int = what(
-        1, Whole(1), "Clip skip", "the layer of the text encoder, counted from the last one [1]"
-    )
-    wildcards: Mapping[str, tuple[str, ...]] = what(
-        {}, Wildcards(), "", "folder of lists to draw words from [none]"
-    )
-    width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
-    height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
-    count: int = what(1, Whole(1), "", "pictures per prompt [1]", "-n")
-    seed: int | None = what(
-        None, Whole(0, LAST_SEED), "Seed", "of the first picture, then N + 1 [any]"
-    )
-
-    model: str | None = which(
-        None, ModelName(), "Model", "preset, folder, file or Hub repository [mini]"
-    )
-    dtype: str | None = which(None, Choice(DTYPES), "Precision", "such as mixed_bfloat16 [float32]")
-    quantize: str | None = which(
-        None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
-    )
-    loras: tuple[tuple[str, Any], ...] = which(
-        *((), Loras(), "Loras"),
-        *("a LoRA and its weight; may be given several times [none]", "--lora"),
-    )
-    lora_folder: str | None = which(
-        None, Folder(), "", "folder of the LoRAs that <lora:NAME:0.8> names in prompts [none]"
-    )
-
-    steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
-    guidance: float | None = how(
-        None, Number(0), "CFG scale", "how closely to follow the words [the model's]"
-    )
-    sampler: Any = how(
-        None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
-    )
-    schedule: Any = how(
-        None, Name("schedule"), "Schedule type", "noise levels, such as karras [the model's]"
-    )
-    sampler_options: Mapping[str, Any] = how(
-        {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"
-    )
-    guidance_rescale: float = how(
-        0.0,
-        Number(0, 1),
-        "Guidance rescale",
-        "against overexposure by strong guidance, up to 1 [0]",
-    )
-
-    guidance_interval: tuple[float, float] = less(
-        (0.0, 1.0),
-        Interval(),
-        "Guidance interval",
-        "guide only from this part of the steps to that [0:1]",
-    )
-    feature_reuse: int = less(
-        1, Whole(1), "Feature reuse", "run the deep part of the network every N-th time [1]"
-    )
-    token_merging: float = less(
-        0.0, Number(0, 0.75), "Token merging", "merge this part of the tokens, up to 0.75 [0]"
-    )
-
-    image: np.ndarray | None = begin(None, Pixels(), "", "the picture to begin from")
-    mask: np.ndarray | None = begin(
-        None, Pixels(mask=True), "", "white where to paint the picture again"
-    )
-    strength: float | None = begin(
-        None,
-        Number(0, 1, above=True),
-        "Denoising strength",
-        "part of the steps that is done [0.8, with a mask 1]",
-    )
-
-    template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")
-    negative_template: str | None = noted(
-        None, Kind(), "Negative Template", "the negative prompt before it was drawn"
-    )
-
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
             object.__setattr__(self, "schedule", None)  # A1111: the sampler's own
@@ -161,9 +49,20 @@ class Request(Record):
             object.__setattr__(self, "sampler", sampler)
             if self.schedule is None:
                 object.__setattr__(self, "schedule", schedule)
+        if self.image_name is None:
+            object.__setattr__(self, "image_name", pictured.file_name(self.image))
         super().__post_init__()
 
+    def key(self, *without: str) -> tuple[Any, ...]:
+        """The values of all fields but these; a picture is the same by any name."""
+        return super().key("image_name", *without)
+
     # What pictures may share
+
+    @property
+    def paints_part(self) -> bool:
+        """Whether part of the given picture stays as it is."""
+        return self.mask is not None or bool(self.extend)
 
     @property
     def is_guided(self) -> bool:
@@ -178,14 +77,15 @@ class Request(Record):
         """
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
-            *(self.mask is not None, self.feature_reuse > 1, self.token_merging, self.clip_skip),
+            *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
+            self.seamless,
         )
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """The fields that requests made together share: all but words, LoRAs, seeds, pictures."""
-        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "seed", "count", "image", "mask")
-        own += ("loras", "lora_folder")
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "loras", "lora_folder")
+        own += (*seeds.FIELDS, "count", "image", "mask")
         return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
@@ -195,15 +95,20 @@ class Request(Record):
     def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
         for i in range(0, self.count, size):
-            yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
+            yield replace(self, **seeds.later(self, i), count=min(size, self.count - i))
 
     def changed(self, **changes: Any) -> Request:
-        """The request with these values; the template of a prompt that is replaced goes, too."""
-        stale = {
+        """The request with these values; the template of a prompt that is replaced goes, too.
+
+        So does the name of a picture.
+        """
+        stale: dict[str, Any] = {
             template: None
             for name, template in TEMPLATES.items()
             if changes.get(name, getattr(self, name)) != getattr(self, name)
         }
+        if "image" in changes:
+            stale["image_name"] = None
         return replace(self, **stale | changes)
 
     # The completed request
@@ -224,39 +129,9 @@ class Request(Record):
         Warns:
             UserWarning: there is no guidance, so the negative prompt says nothing and is left out.
         """
-        import secrets
+        from sfumato.request.completion import completed
 
-        from sfumato.request import checks
-        from sfumato.request.planning import without_idle_words
-
-        checks.check_pictures(self, model)
-        height = width = model.default_size
-        strength = None
-        if self.image is not None:
-            height, width = self.image.shape[:2]
-            strength = 0.8 if self.mask is None else 1.0
-        files = with_files(self).loras
-        sampler = self.sampler or model.sampler
-        schedule = model.schedule_for(self.sampler) or Name("sampler").row(sampler).schedule
-        request = replace(self, loras=files).with_defaults(
-            width=width,
-            height=height,
-            seed=secrets.randbelow(2**32),
-            model=model.name or None,
-            steps=model.steps,
-            guidance=model.guidance,
-            sampler=sampler,
-            schedule=schedule,
-            strength=strength,
-        )
-        checks.check_size(request, model)
-        checks.check_words(request, model)
-        seed = request.seed or 0
-        if seed + request.count - 1 > LAST_SEED:
-            must = f"be at most 2**64 - {request.count} for {request.count} pictures"
-            raise RequestError.of("seed", must, seed)
-        plan = request.plan(model)  # whose errors are the request's
-        return request if request.negative_prompt is None else without_idle_words(request, plan)
+        return completed(self, model)
 
     def plan(self, model: Model) -> Plan:
         """The plan of the sampler for a completed request, evaluation by evaluation."""
@@ -274,8 +149,12 @@ class Request(Record):
         from sfumato import __version__
         from sfumato.pictures import Recipe
 
-        stated = self.items() | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
-        stated |= hashes(self.loras)
+        stated = (
+            self.items()
+            | pictured.hashes(self)
+            | hashes(self.loras)
+            | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
+        )
         if self.width and self.height:
             stated["Size"] = f"{self.width}x{self.height}"
         return Recipe(self.prompt, self.negative_prompt or "", stated)
@@ -284,20 +163,27 @@ class Request(Record):
     def from_recipe(cls, recipe: Recipe, **changes: Any) -> Request:
         """The request that a recipe states, with these changes.
 
-        Another sampler brings its own schedule, and a given picture its own size. An item that a
-        change replaces may say anything.
+        Another sampler brings its own schedule, and a given picture its own size unless it is
+        resized. An item that a change replaces may say anything.
 
         Raises:
             RequestError: an item says what cannot be.
+
+        Warns:
+            UserWarning: the picture that is given is another than that of the recipe.
         """
         known = specs(cls, changes)
+        stated = cls.stated(recipe)
         replaced = {*changes}
         replaced |= {"schedule"} if "sampler" in changes else set()
-        replaced |= {"width", "height"} if "image" in changes else set()
-        texts = {n: text for n, text in cls.stated(recipe).items() if n not in replaced}
+        if "image" in changes and not pictured.keeps_size({**stated, **changes}):
+            replaced |= {"width", "height"}
+        texts = {name: text for name, text in stated.items() if name not in replaced}
         values: dict[str, Any] = {n: read(n, known[n], text, "recall") for n, text in texts.items()}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
-        return cls(**prompts, **values).changed(**changes)
+        request = cls(**prompts, **values).changed(**changes)
+        pictured.warn_of_others(request, recipe.items)
+        return request
 
     @classmethod
     def stated(cls, recipe: Recipe) -> dict[str, str]:

@@ -69,6 +69,11 @@ class Name(Kind):
     def to_json(self, value: Any) -> str:
         return self.row(value).name
 
+    def from_json(self, value: Any) -> str | None:
+        if not isinstance(value, str):
+            raise ValueError
+        return self.read(value)
+
 
 def taken_apart(label: str) -> tuple[str, str | None]:
     """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
@@ -128,7 +133,7 @@ class Loras(Kind):
 
     must = "be LoRA files or names with weights, such as style.safetensors:0.8"
     metavar = "FILE[:W]"
-    repeats = True
+    action = "extend"
 
     def check(self, value: Any) -> tuple[tuple[str, Any], ...]:
         items = [value] if isinstance(value, (str, Path)) else value
@@ -167,14 +172,14 @@ class Loras(Kind):
 
     def write(self, value: Any) -> str:
         """Names without folders and endings: a recipe is for strangers."""
-        return "|".join(f"{Path(name).stem}:{_written(weight)}" for name, weight in value)
+        return "|".join(f"{plain_name(name)}:{_written(weight)}" for name, weight in value)
 
     def to_json(self, value: Any) -> list[list[Any]]:
         return [[name, dict(w) if isinstance(w, tuple) else w] for name, w in value]
 
     def from_json(self, value: Any) -> Any:
         loras = self.check(value)
-        if not all(is_plain(name) for name, _ in loras):
+        if not all(name == plain_name(name) and ":" not in name for name, _ in loras):
             raise ValueError
         return loras
 
@@ -182,9 +187,10 @@ class Loras(Kind):
         return self.from_json(self.read(text))
 
 
-def is_plain(name: str) -> bool:
-    """Whether a name is one of a file in the user's folder, not the path of any other."""
-    return not re.search(r"[\\/:]|^\.|\.(safetensors|pt|pth|ckpt|bin)$", name, re.IGNORECASE)
+def plain_name(file: str) -> str:
+    """The name of a file as one of the user's folder has it: without its place and ending."""
+    name = re.split(r"[\\/]", file)[-1].lstrip(".")
+    return re.sub(r"\.(safetensors|pt|pth|ckpt|bin)$", "", name, flags=re.IGNORECASE)
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -224,6 +230,7 @@ class Pixels(Kind):
     """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
 
     metavar = "FILE"
+    action = "append"
 
     def __init__(self, mask: bool = False) -> None:
         self.mask = mask
@@ -244,13 +251,15 @@ class Pixels(Kind):
 
     @property
     def must_read(self) -> str:
-        return "be a PNG, JPEG or WebP file"
+        return "be a PNG, JPEG or WebP file, or a folder with some"
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> list[Path]:
+        """The files that a text names, which are looked at and not yet decoded."""
         from sfumato._files import expanded
+        from sfumato.pictures import files
 
         try:
-            return self.check(expanded(text))
+            return files.named(expanded(text))
         except OSError as error:  # no such file
             raise ValueError from error
 
