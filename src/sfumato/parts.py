@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from sfumato import programs, runtime
-from sfumato.adapters import LorasInUse
+from sfumato.adapters import NETWORKS, LorasInUse
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
@@ -26,8 +26,6 @@ from sfumato.runtime.contents import Contents, contents, is_layer, require_value
 from sfumato.text.tokenizer import Tokenizer
 
 Loaded = TypeVar("Loaded")
-
-NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
 
 class Part(Generic[Loaded]):
@@ -258,8 +256,7 @@ class Parts:
                 raise RequestError(name, must, f"{name} of shape {given.shape}")
 
     def _encoders(self) -> list[TextEncoder]:
-        encoders = (self.text_encoder, self.text_encoder_2)
-        return [encoder for encoder in encoders if encoder is not None]
+        return [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
 
     # Programs
 

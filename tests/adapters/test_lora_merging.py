@@ -1,50 +1,22 @@
-"""LoRAs change pictures, compile nothing, and leave the weights as they were, bit for bit."""
+"""LoRAs in the weights of a model: what is merged, and what comes between."""
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras import ops
 
 import tiny_model
-from sfumato.adapters import Merger, Networks, Use, read_lora
+from adapters.tiny_loras import NETWORKS, PLACE, digest, show, write
+from sfumato import kernels
+from sfumato.adapters import Merger, Use, read_lora
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.save import export
+from sfumato.request import RequestError
 from sfumato.stable_diffusion import StableDiffusion
-
-pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
-
-NETWORKS = Networks(tiny_model.UNET, tiny_model.TEXT)
-PLACE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_"
-LAYERS = {
-    f"{PLACE}attn1_to_q": (16, 16),
-    f"{PLACE}attn1_to_v": (16, 16),
-    f"{PLACE}attn2_to_k": (16, 16),
-    f"{PLACE}ff_net_0_proj": (128, 16),
-    "lora_unet_down_blocks_1_resnets_0_conv1": (32, 16, 3, 3),
-    "lora_unet_up_blocks_1_resnets_0_conv_shortcut": (16, 48),
-    "lora_te_text_model_encoder_layers_0_self_attn_k_proj": (16, 16),
-    "lora_te_text_model_encoder_layers_1_mlp_fc1": (32, 16),
-}
-
-
-def write(path: Path, seed: int, only: str = "") -> Path:
-    random = np.random.default_rng(seed)
-    file = {}
-    for name, (out, *inputs) in LAYERS.items():
-        if name.startswith(only):
-            file[f"{name}.lora_up.weight"] = random.standard_normal((out, 2)).astype("float32")
-            file[f"{name}.lora_down.weight"] = random.standard_normal((2, *inputs)).astype(
-                "float32"
-            )
-    write_safetensors(path, file)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -59,42 +31,7 @@ def model(folder: Path) -> StableDiffusion:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    place = tmp_path_factory.mktemp("loras")
-    return [str(write(place / f"{seed}.safetensors", seed)) for seed in (1, 2)]
-
-
-def show(model: StableDiffusion, *loras: Any) -> np.ndarray:
-    return model.generate("a red apple", steps=2, seed=5, loras=loras)[0].pixels
-
-
-def digest(network: Any) -> str:
-    found = hashlib.sha256()
-    for variable in network.variables:
-        found.update(np.ascontiguousarray(ops.convert_to_numpy(variable.value)).tobytes())
-    return found.hexdigest()
-
-
-def test_loras_are_seen_without_compiling_and_go_without_a_trace(
-    model: StableDiffusion, files: list[str]
-) -> None:
-    before = show(model)
-    digests = [digest(model.diffusion_model), digest(model.text_encoder)]
-    programs = [model.parts.evaluate, model.parts.encode_text, model.parts.prepare]
-    traces = [getattr(program, "traces", 0) for program in programs]
-
-    one, two = (show(model, (file, 0.8)) for file in files)
-    both, turned = show(model, *files), show(model, *files[::-1])
-    assert not np.array_equal(one, before)
-    assert not np.array_equal(one, two)
-    assert np.abs(both.astype(int) - turned).max() <= 1  # sums in another order
-    assert np.array_equal(show(model, (files[0], 0)), before)
-    assert np.array_equal(show(model, (files[0], 0.8)), one)
-    assert np.array_equal(show(model), before)
-
-    assert [digest(model.diffusion_model), digest(model.text_encoder)] == digests
-    assert programs == [model.parts.evaluate, model.parts.encode_text, model.parts.prepare]
-    if keras.backend.backend() != "openvino":  # whose executables hold the weights
-        assert [getattr(program, "traces", 0) for program in programs] == traces
+    return write(tmp_path_factory.mktemp("loras"))
 
 
 def test_merged_weights_are_those_of_the_formula(folder: Path, files: list[str]) -> None:
@@ -115,8 +52,13 @@ def test_merged_weights_are_those_of_the_formula(folder: Path, files: list[str])
                 assert np.array_equal(after[part][name], old)
                 continue
             [strength] = [x for place, x in strengths.items() if name.startswith(place)]
-            up, down = update.factors["lora_up"], update.factors["lora_down"]
-            delta = strength * np.tensordot(up, down.reshape(2, *down.shape[1:]), 1)
+            f = update.factors
+            change = (
+                np.tensordot(f["lora_up"], f["lora_down"], 1)
+                if "lora_up" in f
+                else next(iter(f.values()))
+            )
+            delta = strength * change
             # float32, and the order of sums
             np.testing.assert_allclose(
                 after[part][name].reshape(delta.shape), old.reshape(delta.shape) + delta,
@@ -144,41 +86,44 @@ def test_half_precision_takes_the_weights_of_the_file(folder: Path, files: list[
 
 
 def test_what_somebody_assigned_meanwhile_stays(folder: Path, files: list[str]) -> None:
-    model = tiny_model.load(folder)
-    layer = model.diffusion_model.down_blocks[0].attentions[0].transformer_blocks[0].ff.net[0].proj
-    show(model, files[0])
-    layer.kernel.assign(np.zeros(layer.kernel.shape))
+    unet = tiny_model.load(folder).diffusion_model
+    kernel = unet.down_blocks[0].attentions[0].transformer_blocks[0].ff.net[0].proj.kernel
+    merger = Merger()
+    merger.merge({"unet": unet}, [Use(read_lora(files[0], NETWORKS))])
+    kernel.assign(np.zeros(kernel.shape))
     with pytest.warns(UserWarning, match="1 weights were assigned"):
-        show(model)
-    assert not ops.convert_to_numpy(layer.kernel.value).any()
+        merger.remove()
+    assert not kernels.read(kernel).any()
 
 
 def test_a_file_that_does_not_fit_leaves_everything_as_it_was(
     model: StableDiffusion, files: list[str], tmp_path: Path
 ) -> None:
-    before = show(model, files[0])
+    plain, before = show(model), show(model, files[0])
     bad = tmp_path / "bad.safetensors"
     write_safetensors(bad, {f"{PLACE}attn1_to_q.diff": np.zeros((3, 3), "float32")})
     with pytest.raises(ValueError, match="does not fit"):
         show(model, files[1], str(bad))
     assert np.array_equal(show(model, files[0]), before)
+    with pytest.raises(ValueError, match="does not fit"):
+        show(model, files[1], str(bad))
+    assert np.array_equal(show(model), plain)
 
 
-def test_parts_and_copies_of_a_model_have_no_lora_in_them(
-    folder: Path, files: list[str], tmp_path: Path
-) -> None:
+def test_parts_and_copies_of_a_model_have_no_lora_in_them(folder: Path, files: list[str]) -> None:
     model = tiny_model.load(folder)
-    before = show(model)
-    show(model, files[0])
-    copy = pickle.loads(pickle.dumps(model))
-    assert np.array_equal(show(copy), before)
-    show(model, files[0])
-    model.add_tokens("<cat>", "cat")  # copies the text encoder
-    assert np.array_equal(show(model), before)
-    show(model, files[0])
-    model.diffusion_model = tiny_model.load(folder).diffusion_model
-    assert np.array_equal(show(model), before)
-    assert not np.array_equal(show(model, files[0]), before)
+    plain = digest(model.diffusion_model)
+    unet = model.parts.diffusion_model
+    for reach in (
+        lambda: pickle.loads(pickle.dumps(model)).diffusion_model,
+        lambda: model.diffusion_model,
+        lambda: model.add_tokens("<cat>", "cat") or unet,  # copies the text encoder
+        lambda: setattr(model, "diffusion_model", tiny_model.load(folder).diffusion_model) or unet,
+    ):
+        model.parts.loras.use(((files[0], 0.5),))
+        assert digest(unet) != plain
+        assert digest(reach()) == plain
+    assert digest(model.parts.diffusion_model) == plain
 
 
 def test_streams_in_turn_keep_their_own(model: StableDiffusion, files: list[str]) -> None:
@@ -189,3 +134,10 @@ def test_streams_in_turn_keep_their_own(model: StableDiffusion, files: list[str]
         for i, stream in enumerate(streams):
             made[i] = next(stream)
     assert all(np.array_equal(m.pixels, e) for m, e in zip(made, expected, strict=True))
+
+
+def test_weights_of_what_is_not_there_are_refused(model: StableDiffusion, files: list[str]) -> None:
+    for place in ("unett", "down_blocks.7", "down"):
+        with pytest.raises(RequestError, match="`loras` must have weights for unet, text, or"):
+            show(model, (files[0], {place: 0.5}))
+    assert np.array_equal(show(model, (files[0], {"unet": 0, "text": 0})), show(model))

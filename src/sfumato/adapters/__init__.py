@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sfumato.adapters.in_use import LorasInUse
+from sfumato.adapters.in_use import NETWORKS, LorasInUse
 from sfumato.adapters.lora import Lora, read_lora
 from sfumato.adapters.merging import Merger, Use
 from sfumato.adapters.names import Networks
 
-__all__ = ["Lora", "LorasInUse", "Merger", "Networks", "Use", "read_lora"]
+__all__ = ["NETWORKS", "Lora", "LorasInUse", "Merger", "Networks", "Use", "read_lora"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from sfumato.adapters.names import Networks
 from sfumato.networks.configs import UNetConfig
 from sfumato.request import RequestError
 
-PARTS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
+NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
 Loras = tuple[tuple[str, Any], ...]
 """Paths of files, each with its weight or (part, weight) pairs."""
@@ -28,48 +29,62 @@ class LorasInUse:
 
     def __init__(self, parts: Any) -> None:
         self.parts = parts
+        self.lock = threading.RLock()
         self.merger = Merger()
         self.merged: Loras = ()
         self.known: dict[tuple[Any, ...], Lora] = {}
 
     @contextmanager
     def of(self, loras: Loras) -> Iterator[None]:
-        """A moment in which these LoRAs are merged, and no other thread merges others."""
-        with self.parts.lock:
-            if loras != self.merged:
-                self.use(loras)
+        """A moment in which these LoRAs are merged, and no other thread merges others.
+
+        It is as long as one call of a program, so that streams with different LoRAs may be read by
+        turns, and by several threads.
+        """
+        with self.lock:
+            self.use(loras)
             yield
 
     def use(self, loras: Loras) -> None:
         """Merge these LoRAs in place of those that are there; none: the weights are as they were.
 
         Raises:
-            CheckpointError: a file is no LoRA for this model; the weights are as they were.
+            CheckpointError: a file is no LoRA for this model; nothing has changed.
+            RequestError: there is a weight for a part that the model has not, or the model is none
+                of Stable Diffusion.
         """
-        if not loras and not self.merged:
-            return
-        with self.parts.lock:
-            self.merged = ()
-            uses = [Use(self.read(path), plain(weights)) for path, weights in loras]
+        with self.lock:
+            if loras == self.merged:
+                return
+            networks = self.networks() if loras else None
+            uses = [self.read(path, weights, networks) for path, weights in loras if networks]
             touched = sorted({part for use in uses for part in use.lora.updates})
-            networks = {part: getattr(self.parts, PARTS.get(part, part)) for part in touched}
-            self.merger.merge(networks, uses, self.parts.model.checkpoint.parts)
+            changed = {part: getattr(self.parts, NETWORKS.get(part, part)) for part in touched}
+            self.merged = ()  # should the next line fail
+            self.merger.merge(changed, uses, self.parts.model.checkpoint.parts)
             self.merged = loras
 
-    def read(self, path: str) -> Lora:
-        """The LoRA of a file, which is read again when the file or a network is another one."""
+    def networks(self) -> Networks:
+        """The configurations of the model's networks."""
         encoders = (self.parts.text_encoder, self.parts.text_encoder_2)
-        configs = [getattr(x, "config", None) for x in (self.parts.diffusion_model, *encoders)]
-        if not isinstance(configs[0], UNetConfig):
+        unet, *texts = (getattr(x, "config", None) for x in (self.parts.diffusion_model, *encoders))
+        if not isinstance(unet, UNetConfig):
             must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
-            raise RequestError("loras", must, path)
+            raise RequestError("loras", must, type(self.parts.diffusion_model).__name__)
+        return Networks(unet, *texts)
+
+    def read(
+        self, path: str, weights: float | Sequence[tuple[str, float]], networks: Networks
+    ) -> Use:
+        """The LoRA of a file, which is read again when the file or a network is another one."""
         state = Path(path).stat()
-        key = (path, state.st_mtime_ns, state.st_size, *configs)
+        key = (path, state.st_mtime_ns, state.st_size, networks)
         if key not in self.known:
-            self.known[key] = read_lora(path, Networks(*configs))
-        return self.known[key]
-
-
-def plain(weights: float | Sequence[tuple[str, float]]) -> Any:
-    """The weights as ``Use`` has them."""
-    return weights if isinstance(weights, (int, float)) else dict(weights)
+            self.known[key] = read_lora(path, networks)
+        if isinstance(weights, (int, float)):
+            return Use(self.known[key], weights)
+        for place, _ in weights:
+            if not networks.has(place):
+                must = "have weights for unet, text, or blocks such as down_blocks.1 or mid_block"
+                raise RequestError("loras", must, f"{place!r} for {path}")
+        return Use(self.known[key], dict(weights))

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from sfumato import kernels
 from sfumato.adapters.lora import Lora
@@ -143,7 +142,7 @@ def changes_of(part: str, uses: Sequence[Use]) -> dict[str, list[tuple[Update, f
 
 def originals(key: str, variable: keras.Variable, file: Tensors) -> Tensors:
     """The weights in a variable, float32, by native name in PyTorch's order."""
-    value = np.asarray(ops.convert_to_numpy(variable.value))
+    value = kernels.read(variable)
     names = sources(key)
     is_half = value.dtype != np.float32 and all(name in file for name in names)
     if is_half and np.array_equal(assemble(key, file).astype(value.dtype), value):

@@ -78,6 +78,12 @@ class Networks:
                     return found
         return None
 
+    def has(self, place: str) -> bool:
+        """Whether this is a network, "unet" or "text", or the native name of a layer or block."""
+        layers = (layer for found in self._layers.values() for layer in found.values())
+        named = any(f"{layer.name}.".startswith(f"{place}.") for layer in layers)
+        return named or place in ("text", *self._layers)
+
     @cached_property
     def _layers(self) -> Mapping[str, Mapping[str, Layer]]:
         """The layers of each network by their names with underscores."""

@@ -165,6 +165,11 @@ def restore(variable: keras.Variable, previous: Any) -> None:
     _backend.restore(variable, previous)
 
 
+def read(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, without copying it if that can be; not to be written to."""
+    return _backend.read(variable)
+
+
 def witness(variable: keras.Variable) -> Any:
     """What a variable holds now, for ``is_witness``."""
     return _backend.witness(variable)

@@ -174,6 +174,10 @@ def restore(variable: Any, previous: Any) -> None:
     variable._value = previous
 
 
+def read(variable: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(variable.value))
+
+
 def witness(variable: Any) -> Any:
     return variable._value
 
