@@ -8,10 +8,8 @@ weights within its executables).
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -20,6 +18,7 @@ import numpy as np
 from sfumato import kernels
 from sfumato.adapters.lora import Lora
 from sfumato.adapters.updates import Update
+from sfumato.checkpoints.copying import Arena
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.checkpoints.weights import assemble, is_kernel, sources
 from sfumato.networks.network import Block, keys
@@ -74,40 +73,19 @@ class Merger:
                 from them: there the weights of the files are the more exact ones.
         """
         self.remove()
+        arena = Arena()
         try:
             for part, network in networks.items():
                 changes = changes_of(part, uses)
-                wanted = {
-                    key: variable
-                    for key, variable in keys(network).items()
-                    if any(name in changes for name in sources(key))
-                }
-                self._merge(wanted, changes, (files or {}).get(part, {}))
+                file = (files or {}).get(part, {})
+                for key, variable in keys(network).items():
+                    if any(name in changes for name in sources(key)):
+                        value = merged(key, variable, changes, file, arena)
+                        previous = kernels.store(variable, value)
+                        self.kept.append(Kept(variable, previous, kernels.witness(variable)))
         except BaseException:
             self.remove()
             raise
-
-    def _merge(
-        self,
-        variables: Mapping[str, keras.Variable],
-        changes: Mapping[str, list[tuple[Update, float]]],
-        file: Tensors,
-    ) -> None:
-        def merged(item: tuple[str, keras.Variable]) -> np.ndarray:
-            key, variable = item
-            tensors = originals(key, variable, file)
-            for name in tensors:
-                for update, strength in changes.get(name, ()):
-                    tensors[name] = update(tensors[name], strength)
-            shape = tuple(variable.shape)
-            room = kernels.empty(shape, np.dtype("float32"), is_kernel(key, len(shape)))
-            return assemble(key, tensors, room)
-
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            values = pool.map(merged, variables.items())
-            for variable, value in zip(variables.values(), values, strict=True):
-                original = kernels.store(variable, value)
-                self.kept.append(Kept(variable, original, kernels.witness(variable)))
 
     def remove(self) -> None:
         """Put the original weights back.
@@ -140,19 +118,40 @@ def changes_of(part: str, uses: Sequence[Use]) -> dict[str, list[tuple[Update, f
     return found
 
 
-def originals(key: str, variable: keras.Variable, file: Tensors) -> Tensors:
-    """The weights in a variable, float32, by native name in PyTorch's order."""
-    value = kernels.read(variable)
+def merged(
+    key: str,
+    variable: keras.Variable,
+    changes: Mapping[str, Sequence[tuple[Update, float]]],
+    file: Tensors,
+    arena: Arena,
+) -> np.ndarray:
+    """The value of a variable with all changes, float32, in the order that ``store`` takes over."""
+    value = original(key, variable, file)
+    turned = is_kernel(key, value.ndim)
+    room = kernels.empty(value.shape, np.dtype("float32"), turned, arena.empty)
     names = sources(key)
-    is_half = value.dtype != np.float32 and all(name in file for name in names)
-    if is_half and np.array_equal(assemble(key, file).astype(value.dtype), value):
-        return {name: flat_kernel(file[name]).astype("float32") for name in names}
-    value = value.astype("float32", copy=False)
-    if is_kernel(key, value.ndim):
-        value = np.moveaxis(value, (-1, -2), (0, 1))
-    return dict(zip(names, np.split(value, len(names)), strict=True))
+    places = split(value, turned, len(names)), split(room, turned, len(names))
+    for name, weight, place in zip(names, *places, strict=True):
+        # Most changes need not see the weight, and are added to it together.
+        total: np.ndarray | None = None
+        for update, strength in changes.get(name, ()):
+            seen = weight if total is None or not update.reads_weight else weight + total
+            change = update.change(seen, strength)
+            total = change if total is None else np.add(total, change, out=total)
+        np.add(weight, 0 if total is None else total, out=place)
+    return room
 
 
-def flat_kernel(tensor: np.ndarray) -> np.ndarray:
-    """The tensor, of a 1x1 convolution as of a linear layer."""
-    return tensor[:, :, 0, 0] if tensor.shape[2:] == (1, 1) else tensor
+def split(value: np.ndarray, turned: bool, count: int) -> list[np.ndarray]:
+    """The value by its sources, in PyTorch's order of axes; views."""
+    return np.split(np.moveaxis(value, (-1, -2), (0, 1)) if turned else value, count)
+
+
+def original(key: str, variable: keras.Variable, file: Tensors) -> np.ndarray:
+    """The weights in a variable, float32; the more exact ones of the file if they are from it."""
+    value = kernels.read(variable)
+    if value.dtype != np.float32 and all(name in file for name in sources(key)):
+        exact = assemble(key, file)
+        if np.array_equal(exact.astype(value.dtype), value):
+            value = exact
+    return value.astype("float32", copy=False)

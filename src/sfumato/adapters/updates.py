@@ -32,12 +32,13 @@ class Formula:
     """One way to change a weight.
 
     ``letters`` has the factors that it needs with their letters, ``rank`` the factor and axis whose
-    length divides alpha; None: there is no such scale.
+    length divides alpha; None: there is no such scale. Most changes do not depend on the weight.
     """
 
     letters: Mapping[str, str]
     change: Change
     rank: tuple[str, int] | None = None
+    reads_weight: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,29 @@ class Update:
 
     def __call__(self, weight: np.ndarray, strength: float) -> np.ndarray:
         """The changed weight, float32; ``weight`` stays as it is."""
-        change = self.change(weight)
-        change *= np.float32(strength)
-        change += weight
-        return change
+        return self.change(weight, strength) + weight
 
-    def change(self, weight: np.ndarray) -> np.ndarray:
-        """The change at a strength of 1, new memory in the shape of the weight."""
+    @property
+    def reads_weight(self) -> bool:
+        """Whether the change depends on the weight that it meets."""
+        return self.formula.reads_weight or self.magnitude is not None
+
+    def change(self, weight: np.ndarray, strength: float) -> np.ndarray:
+        """The change, new memory in the shape of the weight, whose values only some look at."""
         shaped = {
             name: _flat(self.factors[name], letters).astype("float32")
             for name, letters in self.formula.letters.items()
         }
-        change = self.formula.change(shaped, weight).reshape(weight.shape)
-        if self.scale != 1:
-            change = change * np.float32(self.scale)
+        change = np.asarray(self.formula.change(shaped, weight).reshape(self.shape), "float32")
         if self.magnitude is not None:
+            change *= np.float32(self.scale)
             change += weight
             change *= self._stretch(change)
             change -= weight
-        return np.asarray(change, "float32")
+            change *= np.float32(strength)
+        elif self.scale * strength != 1:
+            change *= np.float32(self.scale * strength)
+        return change
 
     def _stretch(self, direction: np.ndarray) -> np.ndarray:
         """The factors that give rows or columns the lengths of DoRA."""
@@ -116,6 +121,16 @@ def _flat(factor: np.ndarray, letters: str) -> np.ndarray:
 def _sum(letters: str, *names: str) -> Change:
     """The sum over factors of these names."""
     return lambda f, _: np.einsum(letters, *(f[name] for name in names), optimize=True)
+
+
+def _product(up: str, down: str) -> Change:
+    """The product of two factors, in the order in memory of the weight that it is for."""
+
+    def change(f: Factors, w: np.ndarray) -> np.ndarray:
+        outputs_last = w.strides[0] < w.strides[-1]
+        return (f[down].T @ f[up].T).T if outputs_last else f[up] @ f[down]
+
+    return change
 
 
 def _times(one: Change, other: Change) -> Change:
@@ -162,15 +177,14 @@ def _rotation(name: str, turn: Callable[[np.ndarray, np.ndarray], np.ndarray]) -
 
 def _formulas() -> Iterator[Formula]:
     lora = {"lora_up": "or", "lora_down": "rI"}
-    yield Formula(lora, _sum("or,rI->oI", *lora), ("lora_down", 0))
+    yield Formula(lora, _product(*lora), ("lora_down", 0))
     tucker = {"lora_up": "or", "lora_mid": "rsK", "lora_down": "si"}
     yield Formula(tucker, _sum("or,rsK,si->oiK", *tucker), ("lora_down", 0))
 
     # LoHa
     one, two = (("hada_w1_a", "hada_w1_b"), ("hada_w2_a", "hada_w2_b"))
     hada = dict(zip((*one, *two), ("or", "rI", "os", "sI"), strict=True))
-    product = _times(_sum("or,rI->oI", *one), _sum("or,rI->oI", *two))
-    yield Formula(hada, product, ("hada_w1_b", 0))
+    yield Formula(hada, _times(_product(*one), _product(*two)), ("hada_w1_b", 0))
     letters = ("ro", "si", "to", "ui", "rsK", "tuK")
     cores = dict(zip((*one, *two, "hada_t1", "hada_t2"), letters, strict=True))
     pairs = ((one, "hada_t1"), (two, "hada_t2"))
@@ -198,21 +212,26 @@ def _formulas() -> Iterator[Formula]:
     for letters in ("oI", "v"):
         for name in ("diff", "w_norm", "diff_b", "b_norm", "bias"):
             yield Formula({name: letters}, lambda f, _, name=name: f[name])
-        yield Formula({"set_weight": letters}, lambda f, w: f["set_weight"].reshape(w.shape) - w)
 
     # What depends on the weight. GLoRA's older form comes first: a square fits both.
+    for letters in ("oI", "v"):
+        given = {"set_weight": letters}
+        yield Formula(given, lambda f, w: f["set_weight"].reshape(w.shape) - w, None, True)
     old = {"a1": "ri", "a2": "ir", "b1": "sI", "b2": "os"}
-    yield Formula(old, _glora("oiK,ir,rj->ojK", "a2", "a1", "b2", "b1"), ("a1", 0))
+    yield Formula(old, _glora("oiK,ir,rj->ojK", "a2", "a1", "b2", "b1"), ("a1", 0), True)
     new = {"a1": "ir", "a2": "ri", "b1": "os", "b2": "sI"}
-    yield Formula(new, _glora("oiK,ir,rj->ojK", "a1", "a2", "b1", "b2"), ("a1", 1))
+    yield Formula(new, _glora("oiK,ir,rj->ojK", "a1", "a2", "b1", "b2"), ("a1", 1), True)
     for axis, letter in enumerate("oi"):
-        yield Formula({"weight": letter, f"on_{letter}": ""}, _scaled(axis))
+        yield Formula({"weight": letter, f"on_{letter}": ""}, _scaled(axis), None, True)
     for more in ({}, {"rescale": "o"}):
         free = {"constraint": "", **more}
         turn, butterfly = rotations.rotated, rotations.through_butterfly
-        yield Formula({"oft_blocks": "pqq", **free}, _rotation("oft_blocks", turn))
-        yield Formula({"oft_blocks": "cpqq", **free}, _rotation("oft_blocks", butterfly))
-        yield Formula({"oft_diag": "pqq", **more}, _rotation("oft_diag", turn))
+        for letters, name, way in (
+            ({"oft_blocks": "pqq", **free}, "oft_blocks", turn),
+            ({"oft_blocks": "cpqq", **free}, "oft_blocks", butterfly),
+            ({"oft_diag": "pqq", **more}, "oft_diag", turn),
+        ):
+            yield Formula(letters, _rotation(name, way), None, True)
 
 
 FORMULAS = tuple(_formulas())
