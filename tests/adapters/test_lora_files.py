@@ -105,7 +105,7 @@ def test_every_dialect_says_the_same_update(tmp_path: Path, dialect: str, dtype:
     [(key, update)] = lora.updates["unet"].items()
     assert key == f"{DOWN}attn1.to_q.weight"
     expected = UPS.astype(dtype).astype("float32") @ DOWNS.astype(dtype).astype("float32")
-    got = update.change(np.zeros((640, 640), "float32"))
+    got = update(np.zeros((640, 640), "float32"), 1.0)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)  # the order of sums
 
 

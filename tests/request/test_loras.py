@@ -37,6 +37,7 @@ def asked(**fields: Any) -> Request:
         ("a.safetensors:0.8", ("a.safetensors", 0.8)),
         ("a:-1", ("a", -1.0)),
         (r"C:\a.safetensors", (r"C:\a.safetensors", 1.0)),
+        (r"C:\loras\a.safetensors:0.5", (r"C:\loras\a.safetensors", 0.5)),
         ("a:unet=0.8,text=0", ("a", (("text", 0.0), ("unet", 0.8)))),
     ],
 )
@@ -98,6 +99,8 @@ def test_json_names_no_file(folder: Path) -> None:
             Request.from_json({"prompt": "x", "loras": [[name, 1]]})
     with pytest.raises(RequestError, match="`lora_folder` must"):
         Request.from_json({"prompt": "x", "lora_folder": str(folder)})
+    told = asked(loras=[folder / "film.safetensors"], lora_folder=folder).to_json()
+    assert (told["loras"], "lora_folder" in told) == ([["film", 1.0]], False)
 
 
 def test_the_recipe_names_them_with_a1111s_hashes(folder: Path) -> None:

@@ -159,7 +159,8 @@ class Loras(Kind):
         return str(name), tuple(sorted(pairs.items()))
 
     def read(self, text: str) -> tuple[tuple[str, Any], ...]:
-        return tuple(lora for each in text.split("|") for lora in self._read_one(each.strip()))
+        texts = text.split("|") if text else ()
+        return tuple(lora for each in texts for lora in self._read_one(each.strip()))
 
     def _read_one(self, text: str) -> tuple[tuple[str, Any], ...]:
         name, colon, said = text.rpartition(":")
@@ -175,7 +176,7 @@ class Loras(Kind):
         return "|".join(f"{plain_name(name)}:{_written(weight)}" for name, weight in value)
 
     def to_json(self, value: Any) -> list[list[Any]]:
-        return [[name, dict(w) if isinstance(w, tuple) else w] for name, w in value]
+        return [[plain_name(file), dict(w) if isinstance(w, tuple) else w] for file, w in value]
 
     def from_json(self, value: Any) -> Any:
         loras = self.check(value)
@@ -221,6 +222,9 @@ class Folder(Kind):
         if not folder.is_dir():
             raise ValueError
         return str(folder)
+
+    def to_json(self, value: Any) -> None:
+        return None
 
     def from_json(self, value: Any) -> Any:
         raise ValueError
