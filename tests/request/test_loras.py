@@ -118,6 +118,10 @@ def test_the_recipe_names_them_with_a1111s_hashes(folder: Path) -> None:
     with pytest.raises(RequestError, match="`loras` must be files"):
         Request.from_recipe(back, model=None).completed(MODEL)
 
+    (folder / "film.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}" + b"another")
+    with pytest.warns(UserWarning, match="The LoRA film is not the one of the recipe"):
+        Request.from_recipe(back, lora_folder=folder, model=None)
+
 
 def test_a_recipe_names_no_file(folder: Path) -> None:
     file = folder / "film.safetensors"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -98,6 +100,20 @@ def hashes(loras: tuple[tuple[str, Any], ...]) -> dict[str, str]:
     paths = [path for name, _ in loras if (path := Path(name)).is_file()]
     said = ", ".join(f"{path.stem}: {hash_of(path)}" for path in paths)
     return {"Lora hashes": said} if said else {}
+
+
+def warn_of_others(request: Request, items: Mapping[str, str]) -> None:
+    """Warn of files in the user's folder that are not those of a recipe's items."""
+    said = re.findall(r"([^,:]+): *([0-9a-f]{8,})", items.get("Lora hashes", ""))
+    files = files_in(request.lora_folder) if said and request.lora_folder else {}
+    for name, digest in said:
+        file = files.get(name.strip())
+        if file and hash_of(Path(file))[: len(digest)] != digest[:12]:
+            warnings.warn(
+                f"The LoRA {name.strip()} is not the one of the recipe, so the picture will "
+                f"differ. Received: {file}",
+                stacklevel=3,
+            )
 
 
 def hash_of(path: Path) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items, pictured, seeds
+from sfumato.request import items, loras, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
-from sfumato.request.loras import hashes
 from sfumato.request.room_kinds import taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
@@ -152,7 +151,7 @@ class Request(Fields):
         stated = (
             self.items()
             | pictured.hashes(self)
-            | hashes(self.loras)
+            | loras.hashes(self.loras)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -170,7 +169,7 @@ class Request(Fields):
             RequestError: an item says what cannot be.
 
         Warns:
-            UserWarning: the picture that is given is another than that of the recipe.
+            UserWarning: the picture or the LoRA that is given is another than the recipe's.
         """
         known = specs(cls, changes)
         stated = cls.stated(recipe)
@@ -183,6 +182,7 @@ class Request(Fields):
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
+        loras.warn_of_others(request, recipe.items)
         return request
 
     @classmethod
