@@ -128,6 +128,8 @@ def test_parts_and_copies_of_a_model_have_no_lora_in_them(folder: Path, files: l
 
 def test_streams_in_turn_keep_their_own(model: StableDiffusion, files: list[str]) -> None:
     expected = [show(model, file) for file in files]
+    options = {"num_steps": 2, "seed": 5, "verbose": False, "loras": files[0]}
+    assert np.array_equal(model.text_to_image("a red apple", **options)[0], expected[0])
     streams = [model.stream("a red apple", steps=2, seed=5, loras=(file,)) for file in files]
     made: list[Any] = [None, None]
     for _ in range(3):  # two steps and a picture
