@@ -6,6 +6,7 @@ Each room is imported when the first value is checked.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ class Loras(Kind):
         name, weight = pair
         if not isinstance(name, (str, Path)) or not str(name):
             raise ValueError
-        if hasattr(weight, "items"):
+        if isinstance(weight, Mapping):
             weight = [*weight.items()]
         if not isinstance(weight, (tuple, list)):
             return str(name), as_number(weight)
