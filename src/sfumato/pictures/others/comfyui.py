@@ -127,9 +127,10 @@ class _Graph:
 
     def link(self, name: str, key: str) -> str:
         """The node to which an input links; empty if it does not."""
-        value = self.inputs[name].get(key)
-        is_link = isinstance(value, list) and value and isinstance(value[0], (str, int))
-        return str(value[0]) if is_link and str(value[0]) in self.inputs else ""
+        match self.inputs[name].get(key):
+            case [str() | int() as target, *_] if str(target) in self.inputs:
+                return str(target)
+        return ""
 
     def chain(self, name: str, key: str, onward: tuple[str, ...]) -> Iterator[str]:
         """The nodes from which an input comes, through others that hand it on."""
@@ -161,7 +162,7 @@ def _strength(said: dict[str, str]) -> dict[str, str]:
         return {"Denoising strength": said["denoise"]}
     total = int(steps / denoise)
     if int(total * denoise) != steps:
-        denoise = round((steps + 0.5) / total, 4)
+        denoise = min(round((steps + 0.5) / total, 4), 1.0)
     return {"Steps": str(total), "Denoising strength": f"{denoise:g}"}
 
 

@@ -20,7 +20,14 @@ _FOOOCUS = {
 }
 _SWARMUI = {
     *("prompt", "negativeprompt", "model", "width", "height", "loras", "loraweights", "images"),
-    *("clipstopatlayer", "aspectratio", "swarm_version", "automaticvae", "nopreviews", "sidelength"),
+    *(
+        "clipstopatlayer",
+        "aspectratio",
+        "swarm_version",
+        "automaticvae",
+        "nopreviews",
+        "sidelength",
+    ),
     *("imageformat", "wildcardseed", "variationseed", "donotsave", "personalnote", "colordepth"),
 }
 _NOVELAI = {

@@ -129,12 +129,13 @@ def recipe(
         program: its name, and its version if that is known.
         interpolates: weights act as in ComfyUI.
     """
+    prompt, negative_prompt = prompts
     items = {key: text for key, text in items.items() if text}
-    if not prompts[0] and "Steps" not in items:
+    if not prompt and "Steps" not in items:
         raise ValueError("there is neither a prompt nor a number of steps")
     if interpolates and any(map(_WEIGHT.search, prompts)):
         items["Emphasis"] = "Comfyui"
-    return Recipe(*prompts, items | {"Version": short(program.strip())})
+    return Recipe(prompt, negative_prompt, items | {"Version": short(program.strip())})
 
 
 def _key(name: str) -> str:
