@@ -176,7 +176,7 @@ class TestFrom:
         warning = f"not used from the recipe of 1.png: {key} {name}"
         assert done.err == f"sfumato: warning: {warning}\n"
         (request,) = model.requests
-        assert (request.sampler, request.schedule) == ("dpmpp_2m", "karras")  # the model's own
+        assert (request.sampler, request.schedule) == ("dpmpp_2m", "sgm_uniform")  # the model's
 
     def test_a_prompt_with_networks_of_another_program(self, sfumato, model):
         prompt = "a cat <lora:sharp:0.8>, (red:1.3) <hypernet:soft:1>"

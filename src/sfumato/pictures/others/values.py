@@ -115,7 +115,7 @@ def items(
         elif text not in ("", "0", "0.0") and len(others) < MANY:
             others[_key(name)] = short(text)
     others.pop("", None)
-    return others | known
+    return known | {key: text for key, text in others.items() if key not in known}
 
 
 def recipe(
