@@ -297,11 +297,11 @@ class TestGraph:
             of_graph(**{f"_{place}": {"class_type": value, "inputs": value}})
 
     def test_long_chains_take_linear_time(self):
-        chain = {f"_{i}": node("X", model=[str(i + 1), 0]) for i in range(100, 20_100)}
+        chain = {f"_{i}": node("X", model=[str(i + 1), 0]) for i in range(100, 5_100)}
         start = time.perf_counter()
         assert of_graph(**chain, model=["100", 0]).items["Nodes"].endswith("X")
         sampler = comfyui()["3"]
-        many = {f"_{i}": sampler for i in range(100, 20_100)}
+        many = {f"_{i}": sampler for i in range(100, 5_100)}
         with pytest.raises(ValueError, match="one KSampler must begin"):
             of_graph(**many)
         assert time.perf_counter() - start < 10  # quadratic time would be minutes
