@@ -166,21 +166,24 @@ def start(
     if not first.paints_part:
         return x, Aids(), None
 
-    masks = np.stack([shown[key][1] for key in givens]).astype("float32") / np.float32(255)
+    covers = [cover for _, cover in (shown[key] for key in givens) if cover is not None]
+    masks = np.stack(covers).astype("float32") / np.float32(255)
+    if parts.model.sees_masks:  # its training knows no half covered pixels
+        masks = np.round(masks)
     B, h, w, _ = latents.shape
     _, H, W = masks.shape
     # A latent is repainted if any of its pixels is.
     mask = masks.reshape(B, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
     if first.strength == 1:  # nothing of the old picture is below the new one
-        x = mask * draw(0) * np.float32(plan.start_scale) + (1 - mask) * x
+        x = draw(0) * np.float32(plan.start_scale)
     if not parts.model.sees_masks:
         return x, Aids(), Inpainting(mask, latents)
 
+    # The network has learned to keep what it is shown: nothing is put back between the steps.
     pixels = np.stack([shown[key][0] for key in givens])
-    hidden = np.where(masks[..., None] > 0.5, np.float32(127.5), pixels)
+    hidden = np.where(masks[..., None] > 0, np.float32(127.5), pixels)
     known = np.stack([encode_picture(parts, picture, edges) for picture in hidden])
-    channels = np.concatenate([mask, known], axis=-1)
-    return x, Aids(channels=channels), Inpainting(mask, latents)
+    return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
 
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:

@@ -65,7 +65,7 @@ def test_large_sheets_are_made_smaller():
         ([np.zeros((8, 8, 3))], {"row_labels": ["a", "b"]}, "`row_labels` must be at most 1"),
         ([np.zeros((8, 8, 3))], {"columns": 1.5}, "`columns` must be a whole number from 1"),
         ([np.zeros((8, 8, 3))], {"size": 0}, "`size` must be a whole number from 1"),
-        ([np.zeros((8, 8))], {}, "the shape"),
+        ([np.zeros((8, 8, 2))], {}, "the shape"),
     ],
 )
 def test_what_makes_no_sheet_is_refused(pictures, options, message):
