@@ -375,6 +375,11 @@ def test_json_has_a_limit(monkeypatch):
         read_texts(texts)
 
 
+def test_a_text_that_grows_too_long(tmp_path):
+    with pytest.raises(ValueError, match="has texts that are too long: .*a.png"):
+        load_recipe(png(tmp_path / "a.png", {"prompt": "a" * 10_000_000}, compressed=True))
+
+
 def test_a_strangers_names_are_short_and_few():
     said = INVOKEAI | {f"x{i}" + "y" * 500: "z" * 500 for i in range(1000)}
     recipe = read_texts({"invokeai_metadata": json.dumps(said)})

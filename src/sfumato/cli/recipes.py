@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HARMLESS = {
     *("RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()),
     *("App", "Backend", "Operations", "Parser", "Pipeline", "User"),
+    *("Guidance", "Raw prompt", "Raw negative prompt"),  # of other models, before its styles
 }
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}

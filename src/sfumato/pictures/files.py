@@ -262,6 +262,10 @@ def opened(
         except Image.UnidentifiedImageError as error:
             message = f"`path` must be a PNG, JPEG or WebP picture. Received: {path}"
             raise ValueError(message) from error
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):  # Pillow's limits
+                raise
+            raise ValueError(f"The picture has texts that are too long: {path}") from error
         except (OSError, SyntaxError, EOFError, KeyError, TypeError, struct.error) as error:
             raise ValueError(f"The picture is damaged: {path} ({error})") from error
 
