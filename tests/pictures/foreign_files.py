@@ -120,6 +120,12 @@ _COMFYUI = {
     "7": node("CLIPTextEncode", text="watermark", clip=["11", 0]),
     "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
     "9": node("SaveImage", filename_prefix="ComfyUI", images=["8", 0]),
-    "10": node("LoraLoader", lora_name="detail.safetensors", strength_model=0.8, model=["4", 0]),
+    "10": node(
+        "LoraLoader",
+        lora_name="detail.safetensors",
+        strength_model=0.8,
+        strength_clip=0.8,
+        model=["4", 0],
+    ),
     "11": node("CLIPSetLastLayer", stop_at_clip_layer=-2, clip=["4", 1]),
 }

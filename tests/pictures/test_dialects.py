@@ -231,6 +231,13 @@ class TestGraph:
         changed = {"Seed": "0", "Nodes": "ControlNetApplyAdvanced, FreeU"}
         assert recipe.items == plain.items | changed
 
+    def test_loras_in_the_order_in_which_they_are_applied(self):
+        first = node("LoraLoaderModelOnly", lora_name="x/a.pt", strength_model=1.0, model=["4", 0])
+        second = node("LoraLoader", lora_name="b", strength_model=0.5, strength_clip=0.25)
+        second["inputs"]["model"] = ["14", 0]
+        recipe = of_graph(_14=first, _15=second, model=["15", 0])
+        assert recipe.items["Loras"] == "a.pt:unet=1,text=0|b:unet=0.5,text=0.25"
+
     def test_an_advanced_sampler(self):
         inputs = comfyui()["3"]["inputs"]
         seed = inputs.pop("seed")

@@ -98,13 +98,19 @@ class _Graph:
             if kind.startswith("CheckpointLoader"):
                 items["Model"] = name_of(inputs.get("ckpt_name"))
             elif kind in ("LoraLoader", "LoraLoaderModelOnly"):
-                loras.append((inputs.get("lora_name"), inputs.get("strength_model")))
+                loras.append((inputs.get("lora_name"), self.strength(name)))
             elif kind == "RescaleCFG":
                 items["Guidance rescale"] = self.value(name, "multiplier")
             else:
                 continue
             self.understood.add(name)
         return items | values.loras(loras[::-1])
+
+    def strength(self, lora: str) -> str:
+        """The weight of a LoRA, or those of the U-Net and the text encoder."""
+        unet = self.value(lora, "strength_model") or "1"
+        text = self.value(lora, "strength_clip") or "0"
+        return unet if unet == text else f"unet={unet},text={text}"
 
     def prompt(self, sampler: str, side: str, items: dict[str, str]) -> str:
         """The prompt of a side, "positive" or "negative"; notes the layer of its encoder."""

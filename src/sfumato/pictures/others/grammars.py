@@ -16,6 +16,7 @@ LIMIT = 1000.0
 # Nothing is tried twice (`*+`, `++`), so reading takes linear time.
 _TOKEN = re.compile(r"\\[()]|[()]|[^\\()]++|\\")
 _BRACE = re.compile(r"[][{}]|[^][{}]++")
+_OPENS = {"}": "{", "]": "["}
 _NUMBER = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)"
 _STANDS_LAST = re.compile(rf"(?<![\w.])({_NUMBER})$")  # before NovelAI's "::"
 _SUFFIX = re.compile(rf"[+]++|-(?![\d.])-*+|{_NUMBER}")  # behind InvokeAI's brackets
@@ -61,22 +62,14 @@ def from_novelai(text: str) -> str:
         >>> from_novelai("{{red}} apple (small), 1.5::leaf::")
         '(red:1.1025) apple \\\\(small\\\\), (leaf:1.5)'
     """
-    pieces, stated, strength = [], 1.0, {"{": 0, "[": 0}
+    pieces, stated, opened = [], 1.0, {"{": 0, "[": 0}
     *parts, last = text.split("::")
-    for part in [*parts, None]:
-        number = None if part is None else _STANDS_LAST.search(part[-20:])
-        words = last if part is None else part[: -len(number[1])] if number else part
-        for word in _BRACE.findall(words):
-            if word in strength:
-                strength[word] += 1
-            elif word in "]}":
-                opened = {"]": "[", "}": "{"}[word]
-                strength[opened] = max(strength[opened] - 1, 0)
-            else:
-                power = max(min(strength["{"] - strength["["], 150), -150)
-                pieces.append((word, stated * 1.05**power))
+    for part in parts:
+        number = _STANDS_LAST.search(part[-20:])
+        words = part[: -len(number[1])] if number else part
+        pieces += _braced(words, stated, opened)
         stated = _limited(float(number[1])) if number else 1.0
-    return _written(pieces)
+    return _written([*pieces, *_braced(last, stated, opened)])
 
 
 def from_invokeai(text: str) -> str:
@@ -116,6 +109,18 @@ def joins(text: str) -> str | None:
     """How InvokeAI's prompt joins others, such as "blend"; None: it is one."""
     found = _JOINS.search(text)
     return found[1] if found else None
+
+
+def _braced(text: str, weight: float, opened: dict[str, int]) -> Pieces:
+    """NovelAI's text between its numbers, with the weights of the brackets that are open."""
+    for word in _BRACE.findall(text):
+        if word in opened:
+            opened[word] += 1
+        elif word in _OPENS:
+            opened[_OPENS[word]] = max(opened[_OPENS[word]] - 1, 0)
+        else:
+            power = max(min(opened["{"] - opened["["], 150), -150)
+            yield word, weight * 1.05**power
 
 
 def _words(text: str) -> Pieces:
