@@ -124,8 +124,13 @@ def test_the_recipe_names_them_with_a1111s_hashes(folder: Path) -> None:
 
 
 def test_a_recipe_names_no_file(folder: Path) -> None:
+    """Names with folders and endings are those of files in the user's own folder."""
     file = folder / "film.safetensors"
-    recipe = read_text(f"x\nSteps: 2, Seed: 1, Loras: {str(file)!r}:1, Version: 1".replace("'", ""))
+    recipe = read_text(f"x\nSteps: 2, Seed: 1, Loras: {file}:1|more/ink.pt:0.5, Version: 1")
     assert recipe is not None
-    with pytest.raises(RequestError, match="`loras` must"):
-        Request.from_recipe(recipe)
+    request = Request.from_recipe(recipe)
+    assert request.loras == (("film", 1.0), ("ink", 0.5))
+    with pytest.raises(RequestError, match="`loras` must be files, or names of files in"):
+        request.completed(MODEL)
+    assert len(Request.from_recipe(recipe, lora_folder=folder).completed(MODEL).loras) == 2
+    assert Request.from_recipe(recipe, loras=()).completed(MODEL).loras == ()
