@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from sfumato import programs, runtime
-from sfumato.adapters import NETWORKS, LorasInUse
+from sfumato.adapters.in_use import NETWORKS, LorasInUse
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder

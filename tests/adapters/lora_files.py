@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sfumato.adapters import Networks
+from sfumato.adapters.names import Networks
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.networks.configs import CLIP_L, OPENCLIP_BIGG, OPENCLIP_H, UNetConfig
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from adapters.lora_files import numbers, write
-from sfumato.adapters import Networks, read_lora
+from sfumato.adapters.lora import read_lora
+from sfumato.adapters.names import Networks
 from sfumato.checkpoints.architecture import text_encoder_config, unet_config
 from sfumato.checkpoints.folders import native
 

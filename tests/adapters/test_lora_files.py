@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from adapters.lora_files import SD1, SD2, XL, kohya, numbers, write
-from sfumato.adapters import Networks, read_lora
+from sfumato.adapters.lora import read_lora
+from sfumato.adapters.names import Networks
 from sfumato.checkpoints import CheckpointError
 
 # From files that people of the field made: a key, the model, and the native name of its layer.

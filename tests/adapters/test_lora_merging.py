@@ -12,7 +12,8 @@ import pytest
 import tiny_model
 from adapters.tiny_loras import NETWORKS, PLACE, digest, show, write
 from sfumato import kernels
-from sfumato.adapters import Merger, Use, read_lora
+from sfumato.adapters.lora import read_lora
+from sfumato.adapters.merging import Merger, Use
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.save import export
 from sfumato.request import RequestError

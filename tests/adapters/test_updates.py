@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from adapters.lora_files import numbers, write
-from sfumato.adapters import Networks, read_lora
+from sfumato.adapters.lora import read_lora
+from sfumato.adapters.names import Networks
 from sfumato.adapters.updates import Update
 from sfumato.networks.configs import UNetConfig
 

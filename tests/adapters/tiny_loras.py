@@ -11,7 +11,7 @@ import numpy as np
 
 import tiny_model
 from sfumato import kernels
-from sfumato.adapters import Networks
+from sfumato.adapters.names import Networks
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.stable_diffusion import StableDiffusion
 

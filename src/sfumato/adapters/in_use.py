@@ -1,4 +1,7 @@
-"""The LoRAs of the requests of one model: read once, merged when a request needs others."""
+"""The LoRAs of the requests of one model: read once, merged when a request needs others.
+
+What reads and merges them is imported with the first one.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sfumato.adapters.lora import Lora, read_lora
-from sfumato.adapters.merging import Merger, Use
-from sfumato.adapters.names import Networks
 from sfumato.networks.configs import UNetConfig
 from sfumato.request import RequestError
+
+if TYPE_CHECKING:
+    from sfumato.adapters.lora import Lora
+    from sfumato.adapters.merging import Merger, Use
+    from sfumato.adapters.names import Networks
 
 NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
@@ -30,7 +35,7 @@ class LorasInUse:
     def __init__(self, parts: Any) -> None:
         self.parts = parts
         self.lock = threading.RLock()
-        self.merger = Merger()
+        self.merger: Merger | None = None
         self.merged: Loras = ()
         self.known: dict[tuple[Any, ...], Lora] = {}
 
@@ -56,16 +61,21 @@ class LorasInUse:
         with self.lock:
             if loras == self.merged:
                 return
+            from sfumato.adapters.merging import Merger
+
             networks = self.networks() if loras else None
             uses = [self.read(path, weights, networks) for path, weights in loras if networks]
             touched = sorted({part for use in uses for part in use.lora.updates})
             changed = {part: getattr(self.parts, NETWORKS.get(part, part)) for part in touched}
             self.merged = ()  # should the next line fail
+            self.merger = self.merger or Merger()
             self.merger.merge(changed, uses, self.parts.model.checkpoint.parts)
             self.merged = loras
 
     def networks(self) -> Networks:
         """The configurations of the model's networks."""
+        from sfumato.adapters.names import Networks
+
         encoders = (self.parts.text_encoder, self.parts.text_encoder_2)
         unet, *texts = (getattr(x, "config", None) for x in (self.parts.diffusion_model, *encoders))
         if not isinstance(unet, UNetConfig):
@@ -77,6 +87,9 @@ class LorasInUse:
         self, path: str, weights: float | Sequence[tuple[str, float]], networks: Networks
     ) -> Use:
         """The LoRA of a file, which is read again when the file or a network is another one."""
+        from sfumato.adapters.lora import read_lora
+        from sfumato.adapters.merging import Use
+
         state = Path(path).stat()
         key = (path, state.st_mtime_ns, state.st_size, networks)
         if key not in self.known:
