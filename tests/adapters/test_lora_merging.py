@@ -144,3 +144,13 @@ def test_weights_of_what_is_not_there_are_refused(model: StableDiffusion, files:
         with pytest.raises(RequestError, match="`loras` must have weights for unet, text, or"):
             show(model, (files[0], {place: 0.5}))
     assert np.array_equal(show(model, (files[0], {"unet": 0, "text": 0})), show(model))
+
+
+def test_embeddings_in_a_lora_are_named_once(model: StableDiffusion, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.safetensors")
+    write_safetensors(path, {"bundle_emb.cat.clip_l": np.ones((2, 16), "float32")})
+    with pytest.warns(UserWarning, match="has embeddings, which prompts do not read: cat") as said:
+        _ = [show(model, *loras) for loras in ([path], [], [path])]
+    assert len(said) == 1
+    [lora] = [lora for key, lora in model.parts.loras.known.items() if key[0] == path]
+    assert lora.words["cat"]["text_encoder"].shape == (2, 16)

@@ -6,6 +6,7 @@ What reads and merges them is imported with the first one.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,11 +90,15 @@ class LorasInUse:
         """The LoRA of a file, which is read again when the file or a network is another one."""
         from sfumato.adapters.lora import read_lora
         from sfumato.adapters.merging import Use
+        from sfumato.checkpoints.tensors import listing
 
         state = Path(path).stat()
         key = (path, state.st_mtime_ns, state.st_size, networks)
         if key not in self.known:
-            self.known[key] = read_lora(path, networks)
+            lora = self.known[key] = read_lora(path, networks)
+            if lora.words:
+                said = f"The LoRA `{path}` has embeddings, which prompts do not read"
+                warnings.warn(f"{said}: {listing([*lora.words])}", stacklevel=2)
         if isinstance(weights, (int, float)):
             return Use(self.known[key], weights)
         for place, _ in weights:
