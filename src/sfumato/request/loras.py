@@ -49,7 +49,7 @@ def with_tags(request: Request) -> Request:
         if name not in files:
             raise RequestError("lora_folder", f"have the LoRA {name}", folder)
         loras.append((files[name], weight))
-    prompt = re.sub(r"[ ]*" + TAG.pattern, "", request.prompt).strip()
+    prompt = re.sub(" ?" + TAG.pattern, "", request.prompt).strip()
     return replace(request, prompt=prompt, loras=tuple(loras))
 
 
