@@ -162,7 +162,7 @@ def start(
     if not first.paints_part:
         return x, Aids(), None
 
-    masks = np.stack([shown[key][1] for key in givens]).astype("float32") / np.float32(255)
+    masks = np.stack([np.asarray(shown[key][1], "float32") for key in givens]) / np.float32(255)
     if parts.model.sees_masks:  # its training knows no half covered pixels
         masks = np.round(masks)
     B, h, w, _ = latents.shape
