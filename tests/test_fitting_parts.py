@@ -33,6 +33,21 @@ def test_a_token_without_an_embedding(model: StableDiffusion, options: dict[str,
     np.testing.assert_array_equal(paint(model, "a <my-cat>"), cat)
 
 
+def test_a_tokenizer_of_the_users_own(model: StableDiffusion) -> None:
+    expected, own = paint(model), model.tokenizer
+    asked = []
+
+    def tokenize(text: str, length: int) -> np.ndarray:
+        asked.append(text)
+        return own(text, length)
+
+    model.tokenizer = tokenize
+    assert np.array_equal(paint(model), expected)
+    assert all(isinstance(text, str) for text in asked)
+    model.generate("a (red:1.3) apple", steps=1)
+    assert "a (red:1.3) apple" in asked
+
+
 def test_a_tokenizer_of_another_length(model: StableDiffusion) -> None:
     model.tokenizer = lambda text, length: np.zeros((1, 50), "int32")
     with pytest.raises(ValueError, match="`tokenizer` must make 77 tokens"):

@@ -199,9 +199,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "unet").mkdir()
     with pytest.raises(CheckpointError, match="holds no weights"):
         open_checkpoint(tmp_path)
-    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    (tmp_path / "x.onnx").write_bytes(b"\x08\x07\x12")
     with pytest.raises(CheckpointError, match="must end in"):
-        open_checkpoint(tmp_path / "x.gguf")
+        open_checkpoint(tmp_path / "x.onnx")
 
 
 def test_a_single_part_as_a_file(folder):

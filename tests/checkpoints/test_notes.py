@@ -1,4 +1,4 @@
-"""What a single file, its header and a YAML beside it say of the training."""
+"""What a single file, its header and a YAML next to it say of the training."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ SGM = (
         ("nothing: to see", None),
     ],
 )
-def test_the_yaml_beside_the_file(tmp_path, yaml, prediction):
+def test_the_yaml_next_to_the_file(tmp_path, yaml, prediction):
     checkpoint = opened(tmp_path, "2.x", yaml=yaml)
     assert checkpoint.prediction == prediction
     if "LatentDiffusion" in yaml:

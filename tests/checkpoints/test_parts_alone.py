@@ -1,4 +1,4 @@
-"""A network by itself, in a folder or a file, with the settings beside it."""
+"""A network by itself, in a folder or a file, with its settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_autoencoder_with_its_settings(folder):
         assert checkpoint.autoencoder_config() == wanted
 
 
-def test_the_settings_beside_a_file_of_another_name_are_not_its_own(folder):
+def test_the_settings_next_to_a_file_of_another_name_are_not_its_own(folder):
     shutil.copy(folder / "vae" / NAME, folder / "vae/another.safetensors")
     with pytest.warns(UserWarning, match=r"another\.safetensors` does not say its scaling factor"):
         config = open_checkpoint(folder / "vae/another.safetensors").autoencoder_config()

@@ -134,7 +134,7 @@ def test_comments_are_no_settings(folder):
         ("unet", {"addition_embed_type": "text_time"}),
         ("vae", {"layers_per_block": 1}),
         ("vae", {"up_block_types": ["UpDecoderBlock2D"]}),
-        ("text_encoder", {"num_hidden_layers": 3}),
+        ("text_encoder", {"num_hidden_layers": 4}),
     ],
 )
 def test_other_blocks_than_the_tensors_are_refused(folder, part, changes):

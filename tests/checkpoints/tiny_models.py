@@ -103,7 +103,7 @@ def to_compvis(family: str) -> Tensors:
 
 
 def extras(family: str) -> Tensors:
-    """What real files of the family hold beside the networks' weights."""
+    """What real files of the family hold apart from the networks' weights."""
     position_ids = np.arange(77)[None]
     scale = np.float32(4.6).reshape(())
     return {

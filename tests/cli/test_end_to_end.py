@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -128,21 +129,27 @@ def test_previews_come_near_to_the_picture(sfumato):
         assert (film.n_frames, film.size) == (5, (64, 64))
 
 
-def test_a_prompt_that_is_too_long_warns_and_names_what_is_cut(sfumato, model):
-    done = sfumato(
-        "generate",
-        "apple " * 80 + "unreachable",
-        "--model",
-        model,
-        "--steps",
-        "1",
-        "--prompt-syntax",
-        "plain",
-    )
+def test_a_plain_prompt_that_is_too_long_warns_and_names_what_is_cut(sfumato, model):
+    options = ("--model", model, "--steps", "1", "--prompt-syntax", "plain")
+    done = sfumato("generate", "apple " * 80 + "unreachable", *options)
     assert done.code == 0
     assert done.err.startswith("sfumato: warning: ")
     assert "unreachable" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_words_with_weights_come_back_with_the_recipe(sfumato, model):
+    words = "a (red:1.3) {apple|pear} AND [cat:dog:1]:0.5 BREAK " + "night, " * 40
+    options = ("--model", model, "--steps", "2", "--emphasis", "no_norm", "--clip-skip", "1")
+    done = sfumato("generate", words, *options, "--seed", "3", "-o", "a.png")
+    assert (done.code, done.err) == (0, "")
+    said = json.loads(sfumato("info", "--json", "a.png").out)
+    assert said["template"] == words
+    assert said["prompt"] in (words.replace("{apple|pear}", fruit) for fruit in ("apple", "pear"))
+    assert said["emphasis"] == "no_norm"
+    done = sfumato("generate", "--from", "a.png", "--model", model, "-o", "b.png")
+    assert (done.code, done.err) == (0, "")
+    np.testing.assert_array_equal(load("a.png"), load("b.png"))
 
 
 def test_a_model_that_is_none(sfumato, tmp_path):

@@ -39,7 +39,8 @@ def test_schedules_and_prompts_joined(model: StableDiffusion) -> None:
     assert [(each.text, each.steps) for each in found.negative_prompt] == [
         *(("e", (1,)), ("", (2, 3, 4))),
     ]
-    assert model.explain("a", negative_prompt="b", guidance=1.0).negative_prompt == ()
+    with pytest.warns(UserWarning, match="no effect without guidance"):
+        assert model.explain("a", negative_prompt="b", guidance=1.0).negative_prompt == ()
 
 
 def test_as_text(model: StableDiffusion) -> None:

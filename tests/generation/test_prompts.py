@@ -326,7 +326,9 @@ def test_prompts_without_guidance_are_averaged(model: StableDiffusion) -> None:
 
 def test_a_negative_prompt_that_is_not_read_adds_no_chunk(model: StableDiffusion) -> None:
     alone = paint(model, guidance=1.0)
-    assert np.array_equal(paint(model, guidance=1.0, negative_prompt="a BREAK b"), alone)
+    with pytest.warns(UserWarning, match="no effect without guidance"):
+        found = paint(model, guidance=1.0, negative_prompt="a BREAK b")
+    assert np.array_equal(found, alone)
 
 
 def test_guidance_in_the_middle_of_several_prompts(model: StableDiffusion) -> None:
@@ -369,8 +371,10 @@ def test_own_noise_goes_to_its_own_picture(model: StableDiffusion) -> None:
         assert distance(together[i], alone[0]) <= 1
 
 
-def test_an_encoded_text_of_two_chunks(model: StableDiffusion) -> None:
-    encoded = Encoder(model.parts, Reading("a1111"))(["a red apple BREAK night"]).context
+def test_an_encoded_text_is_one_chunk(model: StableDiffusion) -> None:
+    encoder = Encoder(model.parts, Reading("a1111"))
     settings: dict[str, Any] = {"seed": 5, "num_steps": STEPS, "verbose": False}
-    painted = model.generate_image(encoded, **settings)
-    assert np.array_equal(painted, paint(model, "a red apple BREAK night"))
+    painted = model.generate_image(encoder(["a (red:1.3) apple"]).context, **settings)
+    assert np.array_equal(painted, paint(model, "a (red:1.3) apple"))
+    with pytest.raises(ValueError, match=r"`encoded_text` must have shape \(77, "):
+        model.generate_image(encoder(["a red apple BREAK night"]).context, **settings)

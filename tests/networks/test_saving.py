@@ -132,8 +132,8 @@ def test_a_network_without_values_says_so() -> None:
     ):
         with pytest.raises(ValueError, match="must have a value before it is used"):
             use()
-    symbolic = network(keras.Input((4, 4, 4)))
-    assert symbolic.shape == (None, 32, 32, 3)
+    symbolic = network(keras.Input(batch_shape=(1, 4, 4, 4)))
+    assert symbolic.shape == (1, 32, 32, 3)
 
 
 @pytest.mark.backend("jax", "tensorflow", "torch")
@@ -161,3 +161,15 @@ def test_a_checkpoint_of_a_training_is_loaded_and_trained_further(tmp_path: Path
         np.testing.assert_array_equal(one, other)
     assert again.optimizer.iterations == network.optimizer.iterations
     again.fit(x, y, verbose=0)
+
+
+@pytest.mark.backend("tensorflow")
+def test_export_with_a_signature(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    decoder: Any = tiny_model.drawn(ImageDecoder(tiny_model.VAE))
+    signature = [keras.InputSpec(shape=(None, 4, 4, 4), dtype="float32")]
+    decoder.export(tmp_path / "decoder", verbose=False, input_signature=signature)
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 4)).astype("float32")
+    loaded = tf.saved_model.load(str(tmp_path / "decoder"))  # its variables live as long as it does
+    assert np.abs(np.array(loaded.serve(x)) - np.array(decoder(x))).max() < 1e-5

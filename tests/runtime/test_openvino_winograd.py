@@ -63,17 +63,18 @@ def test_an_enlarged_map_is_convolved_without_being_made(
     shape: tuple[int, ...], to_a_skip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = built(Upsample(shape[-1]), *shape)
-    skip = {"height": 2 * shape[1], "width": 2 * shape[2]} if to_a_skip else {}
+    B, H, W, _ = shape
+    skip = np.zeros((B, 2 * H, 2 * W, 1), "float32") if to_a_skip else None
     x = np.random.default_rng(8).standard_normal(shape).astype("float32")
     for strip in (winograd.STRIP, 1):
         monkeypatch.setattr(winograd, "STRIP", strip)
-        found, executable = results(lambda x: layer(x, **skip), [layer], x)
+        found, executable = results(lambda x: layer(x, skip), [layer], x)
         assert [len(kernel) for kernel in executable.kernels] == [9]
         assert not layer_types(executable.run)["Interpolate f32"]
-        again, _ = results_with_little_memory(lambda x: layer(x, **skip), [layer], x)
+        again, _ = results_with_little_memory(lambda x: layer(x, skip), [layer], x)
         assert np.abs(again - found).max() <= 1e-6 * np.abs(found).max()
     monkeypatch.setattr("sfumato.runtime.openvino.program.use_winograd", lambda *_: [])
-    expected, executable = results(lambda x: layer(x, **skip), [layer], x)
+    expected, executable = results(lambda x: layer(x, skip), [layer], x)
     kinds = layer_types(executable.run)
     assert kinds["Convolution f32"] == kinds["Interpolate f32"] == 1
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
@@ -85,7 +86,8 @@ def test_an_enlarged_map_is_convolved_without_being_made(
 def test_an_enlarged_map_that_is_cut_is_convolved_as_it_is() -> None:
     layer = built(Upsample(64), 1, 8, 8, 64)
     x = np.random.default_rng(8).standard_normal((1, 8, 8, 64)).astype("float32")
-    found, executable = results(lambda x: layer(x, height=15, width=16), [layer], x)
+    skip = np.zeros((1, 15, 16, 1), "float32")
+    found, executable = results(lambda x: layer(x, skip), [layer], x)
     assert [len(kernel) for kernel in executable.kernels] == [16]
     enlarged = x.repeat(2, axis=1).repeat(2, axis=2)[:, :15]
     expected, _ = results(layer.conv, [layer], enlarged)

@@ -231,7 +231,7 @@ def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]
 
 
 def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]]]:
-    """The part that a network by itself is, and the ``config.json`` beside it."""
+    """The part that a network by itself is, and the ``config.json`` in its folder."""
     marks = {
         "down_blocks.0.resnets.0.conv1.weight": "unet",
         "decoder.conv_in.weight": "vae",
@@ -249,7 +249,7 @@ def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[st
     if part == "vae" and not said:
         warnings.warn(
             f"`{path}` does not say its scaling factor: it is taken for 0.18215, as in 1.x and 2.x "
-            "(XL: 0.13025). A config.json beside diffusion_pytorch_model.safetensors says it",
+            "(XL: 0.13025). A config.json next to diffusion_pytorch_model.safetensors says it",
             stacklevel=2,
         )
     own = {name: each for name, each in tensors.items() if not compvis.IGNORED.match(name)}

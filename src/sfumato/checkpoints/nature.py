@@ -22,9 +22,9 @@ CONTENTS: tuple[tuple[bytes, tuple[str, ...], str], ...] = (
     (rb"\x00{32}", (), f"begins with zeros: its download was interrupted; {AGAIN}"),
     (rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8", (), "is a picture"),
     (rb"\x1f\x8b|7z\xbc\xaf|Rar!|\xfd7zXZ", (), "is a packed archive: unpack it first"),
-    (rb"[\t\n\r\x20-\x7e]{9,}\Z", (), f"is a text, not weights: {AGAIN}"),
 )
 """First bytes, the endings that they belong to, and what such a file is."""
+TEXT = rb"[\t\n\r\x20-\x7e]{9,}\Z"
 
 HEAD = 64
 """Bytes that are looked at."""
@@ -69,6 +69,8 @@ def of_content(head: bytes, ending: str) -> str | None:
             if ending in endings:
                 return None
             return f"{what}, not {ending}: rename it to end in {endings[0]}" if endings else what
+    if ending != ".json" and re.match(TEXT, head):
+        return f"is a text, not weights: {AGAIN}"
     return None
 
 

@@ -1,7 +1,7 @@
 """What a single file says of its training, in the words of diffusers.
 
 It has no place of its own. Trainers leave empty tensors as marks, write Stability's ModelSpec
-(https://github.com/Stability-AI/ModelSpec) into the header, or put a YAML file beside it.
+(https://github.com/Stability-AI/ModelSpec) into the header, or put a YAML file next to it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def read_notes(file: Path, names: Collection[str], header: Mapping[str, str]) ->
     scheduler: dict[str, Any] = {}
     vae: dict[str, Any] = {}
     for suffix in (".yaml", ".yml"):
-        if (beside := file.with_suffix(suffix)).is_file():
-            _read_yaml(beside, scheduler, vae)
+        if (notes := file.with_suffix(suffix)).is_file():
+            _read_yaml(notes, scheduler, vae)
     scheduler |= _read_header(file, header)
     if "v_pred" in names:
         scheduler["prediction_type"] = "v_prediction"

@@ -78,7 +78,13 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "variance_type": (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
     },
     "tokenizer": {
-        "tokenizer_class": (None, "CLIPTokenizer", "CLIPTokenizerFast", "TokenizersBackend"),
+        "tokenizer_class": (
+            *(None, "CLIPTokenizer", "CLIPTokenizerFast"),
+            *(
+                "PreTrainedTokenizerFast",
+                "TokenizersBackend",
+            ),  # of tokenizer.json, whose form counts
+        ),
     },
     "index": {
         "requires_aesthetics_score": (None, False),

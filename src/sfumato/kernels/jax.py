@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -27,20 +27,41 @@ def capability() -> float:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    if platform() == "gpu" and fits_cudnn(q, k):
-        return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
-    return xla.attention(q, k, v, causal, on_cpu=platform() == "cpu")
+    if platform() != "gpu" or not fits_cudnn(q):
+        return xla.attention(q, k, v, causal, on_cpu=platform() == "cpu")
+    is_even = q.shape[1] % 2 == k.shape[1] % 2 == 0
+    return fused(q, k, v, causal) if is_even else odd(q, k, v, causal)
 
 
-def fits_cudnn(q: Tensor, k: Tensor) -> bool:
-    """The limits of cuDNN's fused attention: half precision, head width, compute capability, and
-    even numbers of queries and keys, without which it has no gradient. The 77 tokens of a text are
-    few enough for XLA."""
+def fused(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """cuDNN's attention."""
+    return ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def odd(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """cuDNN's attention to an odd number of tokens, such as the 77 of a text. It has no gradient
+    there, so that a training computes it by XLA."""
+    return fused(q, k, v, causal)
+
+
+def odd_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> tuple[Tensor, Any]:
+    return jax.vjp(partial(xla.attention, causal=causal, on_cpu=False), q, k, v)
+
+
+def odd_backward(causal: bool, pull: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    return pull(gradient)
+
+
+odd.defvjp(odd_forward, odd_backward)
+
+
+def fits_cudnn(q: Tensor) -> bool:
+    """The limits of cuDNN's fused attention: half precision, head width, compute capability."""
     width = q.shape[-1]
     return (
         keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")
         and capability() >= 8.0
-        and q.shape[1] % 2 == k.shape[1] % 2 == 0
         and width % 8 == 0
         and width <= (256 if capability() >= 9.0 else 128)
     )

@@ -103,6 +103,11 @@ class Network(Block, keras.Model):
     def get_build_config(self) -> None:
         """Nothing: a network is built when it is constructed."""
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile a network that is being loaded: an optimizer asks variables for their values."""
+        self._draw(0, missing=True)
+        super().compile_from_config(config)
+
     @wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         kernels.require_training()

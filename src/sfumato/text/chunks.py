@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +26,18 @@ class Chunk(NamedTuple):
         return bool((self.weights == 1).all())
 
 
+Tokenize = Callable[[str, int], np.ndarray]
+"""A function of a text and the number of tokens T, such as a `Tokenizer`: int (1, T)."""
+
+
 def chunks_of(
-    text: str, tokenizer: Tokenizer, length: int, syntax: str, emphasis: str
+    text: str, tokenizer: Tokenizer | Tokenize, length: int, syntax: str, emphasis: str
 ) -> list[Chunk]:
-    """The chunks of a text in one of the grammars of `wording`."""
-    if syntax == "plain":
+    """The chunks of a text in one of the grammars of `wording`.
+
+    A tokenizer of the user's own gets the whole text: only a `Tokenizer` makes parts of it.
+    """
+    if syntax == "plain" or not isinstance(tokenizer, Tokenizer):
         return [cut(text, tokenizer, length)]
     return chunked(sections_of(text, emphasis), tokenizer, length)
 
@@ -63,10 +70,12 @@ def chunked(sections: Sequence[Section], tokenizer: Tokenizer, length: int = 77)
     return [_padded(pairs, tokenizer, length) for pairs in found]
 
 
-def cut(text: str, tokenizer: Tokenizer, length: int = 77) -> Chunk:
+def cut(text: str, tokenizer: Tokenizer | Tokenize, length: int = 77) -> Chunk:
     """The one chunk of a text without any grammar; warns (UserWarning) of what does not fit."""
-    (tokens,) = tokenizer([text], length)
-    count = int((tokens == tokenizer.end_of_text).argmax()) - 1
+    (tokens,) = tokenizer(text, length)
+    count = len(tokens) - 2
+    if isinstance(tokenizer, Tokenizer):
+        count = int((tokens == tokenizer.end_of_text).argmax()) - 1
     return Chunk(tokens, np.ones(length, "float32"), count)
 
 
