@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sfumato import models, visualization
     from sfumato.request import Request
     from sfumato.stable_diffusion import Picture, StableDiffusion, StableDiffusionV2, Step, load
+    from sfumato.upscaling import upscale
 
 __version__ = "0.1.0.dev0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "load",
     "models",
+    "upscale",
     "visualization",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "Step": "stable_diffusion",
     "load": "stable_diffusion",
     "models": "",
+    "upscale": "upscaling",
     "visualization": "",
 }
 
