@@ -1,6 +1,6 @@
 """Larger pictures: by a network, tile by tile, or by interpolation.
 
-    larger = sfumato.upscale("photo.png", 2)
+larger = sfumato.upscale("photo.png", 2)
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ TIMES = 3  # as often as a network is used on its own results to reach a size
 
 Size = tuple[int, int]
 """Height and width in pixels."""
+Other = str | os.PathLike[str] | Image.Image | np.ndarray
+"""Pictures that are not of this package."""
 
 
 @overload
 def upscale(image: Picture, scale: float = 2, upscaler: Any = ..., tile: int = ...) -> Picture: ...
 @overload
-def upscale(image: Any, scale: float = 2, upscaler: Any = ..., tile: int = ...) -> np.ndarray: ...
+def upscale(image: Other, scale: float = 2, upscaler: Any = ..., tile: int = ...) -> np.ndarray: ...
 def upscale(
     image: Any,
     scale: float = 2,
@@ -115,7 +117,7 @@ def scaled(size: Size, scale: Any) -> Size:
         factor = 0.0
     if not 1 <= factor <= MOST:
         raise ValueError(f"`scale` must be a number from 1 to {MOST}. Received: scale={scale!r}")
-    h, w = (round(side * factor) for side in size)
+    h, w = round(size[0] * factor), round(size[1] * factor)
     if h * w > MAX_PIXELS:
         must = f"leave at most {MAX_PIXELS} pixels"
         raise ValueError(f"`scale` must {must}. Received: scale={scale!r}, {w}x{h} pixels")
@@ -141,7 +143,7 @@ def resampled(pixels: np.ndarray, size: Size, kind: Image.Resampling) -> np.ndar
     """A picture (H, W, 3) or (H, W), uint8, at another size, by one of Pillow's filters."""
     if pixels.shape[:2] == size:
         return pixels
-    return np.array(Image.fromarray(pixels).resize(size[::-1], kind))
+    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), kind))
 
 
 def open_upscaler(path: Path) -> Upscaler:

@@ -17,7 +17,7 @@ from sfumato.checkpoints import nature
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
-from sfumato.checkpoints.tensors import CheckpointError, Tensors, rename
+from sfumato.checkpoints.tensors import CheckpointError, rename
 from sfumato.networks.network import Network
 from sfumato.networks.upscalers import (
     RDN,
