@@ -21,8 +21,9 @@ from sfumato.networks.upscalers import (
     RRDBNet,
 )
 from sfumato.picture import Picture
+from sfumato.presets.upscalers import BUNDLED
 from sfumato.request import Request
-from sfumato.upscaling import BUNDLED, Upscaler, open_upscaler
+from sfumato.upscaling import Upscaler, open_upscaler
 
 
 def drawing(H: int, W: int) -> np.ndarray:

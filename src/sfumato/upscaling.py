@@ -16,8 +16,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from sfumato import presets, runtime
-from sfumato._files import expanded
+from sfumato import runtime
 from sfumato._numbers import MAX_PIXELS, as_number, whole_number
 from sfumato.checkpoints.upscalers import read_upscaler
 from sfumato.kernels import Tensor
@@ -25,16 +24,9 @@ from sfumato.networks.network import Network
 from sfumato.picture import Picture
 from sfumato.pictures.tiling import fitted, tiled_rows
 from sfumato.pictures.transparency import as_layers, on_top
+from sfumato.presets.upscalers import BUNDLED, FILTERS, find
 
-BUNDLED = {"esrgan": Path(presets.__file__).parent / "esrgan" / "model.safetensors"}
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-NAMES = (*BUNDLED, *INTERPOLATIONS)
-
+INTERPOLATIONS = {name: Image.Resampling[name.upper()] for name in FILTERS}
 MOST = 8
 """The greatest scale."""
 TILE, LEAST_TILE = 320, 96
@@ -78,7 +70,7 @@ def upscale(
         FileNotFoundError: there is no such file.
         ValueError: an argument is not as above, or the result would have too many pixels.
     """
-    known = as_upscaler(upscaler)
+    known = find(upscaler)
     tile = whole_number("tile", tile, LEAST_TILE) // GRAIN * GRAIN
     colours, alpha = as_layers(image.pixels if isinstance(image, Picture) else image)
     size = scaled(colours.shape[:2], scale)
@@ -89,20 +81,6 @@ def upscale(
         return larger
     kind = INTERPOLATIONS.get(known, Image.Resampling.LANCZOS)
     return on_top(larger, resampled(alpha, size, kind))
-
-
-def as_upscaler(value: Any) -> str:
-    """The name of an upscaler, or the path of its file.
-
-    Raises:
-        ValueError: it is neither; a file is not opened yet.
-    """
-    if isinstance(value, str) and value.casefold() in NAMES:
-        return value.casefold()
-    if isinstance(value, (str, os.PathLike)) and expanded(value).is_file():
-        return str(expanded(value))
-    must = f"be one of {', '.join(NAMES)}, or the file of a network"
-    raise ValueError(f"`upscaler` must {must}. Received: upscaler={value!r}")
 
 
 def scaled(size: Size, scale: Any) -> Size:
@@ -125,7 +103,7 @@ def scaled(size: Size, scale: Any) -> Size:
 
 
 def enlarged(pixels: np.ndarray, size: Size, upscaler: str, tile: int = TILE) -> np.ndarray:
-    """A picture (H, W, 3), uint8, brought to a size by an upscaler of `as_upscaler`.
+    """A picture (H, W, 3), uint8, brought to a size by an upscaler of `presets.upscalers`.
 
     A network is used until the size is reached, and what is too much is taken back by Lanczos.
     """

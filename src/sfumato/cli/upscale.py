@@ -28,10 +28,11 @@ def run(options: argparse.Namespace) -> int:
     check_writable(options.out)
     with Progress(options.quiet) as progress, Interruption() as interruption:
         import_keras(alone=True)
-        from sfumato.upscaling import as_upscaler, scaled
+        from sfumato.presets.upscalers import find
+        from sfumato.upscaling import scaled
 
         scaled((1, 1), options.scale)
-        as_upscaler(options.upscaler)
+        find(options.upscaler)
         for given in options.file:
             try:
                 for path in files.named(expanded(given)):
@@ -67,6 +68,8 @@ def target(path: Path, options: argparse.Namespace) -> Path:
 
 def noted(said: Said, options: argparse.Namespace) -> Said:
     """What the file says, with A1111's note of what was done to it."""
-    name = Path(options.upscaler).stem
+    from sfumato.presets.upscalers import find, label
+
+    name = label(find(options.upscaler))
     note = f"Postprocess upscale by: {options.scale:g}, Postprocess upscaler: {name}"
     return said._replace(texts={**said.texts, "postprocessing": note})

@@ -16,7 +16,8 @@ LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip"), NO_CHOI
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
     """The texts that items state of the known fields, by name.
 
-    The denoising strength of A1111's second pass ("Hires ...") is not the request's.
+    The denoising strength is that of a second pass ("Hires ...") where there is one. A pass to a
+    size ("Hires resize") is not read.
     """
     said = {key: text for key, text in items.items() if (key, text.casefold()) not in LEFT_OPEN}
     texts = {name: said[spec.key] for name, spec in known.items() if spec.key in said}
@@ -24,6 +25,8 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
         texts |= {"width": size[1], "height": size[2]}
     if any(key.startswith("Hires") for key in items):
         texts.pop("strength", None)
+    if "upscale" not in texts:
+        texts = {name: text for name, text in texts.items() if not name.startswith("upscale")}
     return texts
 
 

@@ -82,6 +82,39 @@ def taken_apart(label: str) -> tuple[str, str | None]:
         return label, None  # the check of the field says what it must be
 
 
+class Upscaler(Kind):
+    """The name of an upscaler, A1111's or ours, or the file of a network."""
+
+    metavar = "NAME"
+
+    @property
+    def must(self) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.must(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        from sfumato.presets import upscalers
+
+        return (*upscalers.LATENTS, *upscalers.PICTURES)
+
+    def check(self, value: Any) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.find(value, self.names)
+
+    def write(self, value: str) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.label(value)
+
+    def from_json(self, value: Any) -> str:
+        if (name := self.check(value)) not in self.names:  # the name of a file
+            raise ValueError
+        return name
+
+
 class Wildcards(Kind):
     """Lists of text by name, or the folder whose files they are; they are read at once."""
 
