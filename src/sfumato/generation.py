@@ -33,7 +33,6 @@ from sfumato.request import Request, RequestError
 from sfumato.request.larger import second
 from sfumato.request.pictured import canvas_of
 from sfumato.request.seeds import start_noise
-from sfumato.upscaling import enlarged
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -209,16 +208,18 @@ def enlarge(
     parts: Parts, singles: Sequence[Request], latents: np.ndarray
 ) -> tuple[list[Request], np.ndarray | None]:
     """The requests of the second pass: with the enlarged pictures, or enlarged latents for them."""
+    from sfumato.upscaling import enlarged
+
     first, grain = singles[0], parts.model.autoencoder_config.downsampling
     later = second(first, grain)
     assert later.height
     assert later.width
-    if mode := LATENTS.get(first.upscaler):
+    if mode := LATENTS.get(upscaler := first.upscaler or ""):
         size = later.height // grain, later.width // grain
         return [second(s, grain) for s in singles], interpolated(latents, size, mode)
     size = later.height, later.width
     pictures = (decode(parts, x, first.seamless) for x in latents)
-    images = [enlarged(pixels, size, first.upscaler) for pixels in pictures]
+    images = [enlarged(pixels, size, upscaler) for pixels in pictures]
     return [second(s, grain, x) for s, x in zip(singles, images, strict=True)], None
 
 

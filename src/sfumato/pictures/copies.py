@@ -38,7 +38,7 @@ def said_by(path: Path) -> Said:
         if picture.format == "PNG":
             picture.load()  # reads the chunks behind the pixels, too
         exif, profile = picture.getexif(), picture.info.get("icc_profile")
-        texts = {name: text for name, text in picture.info.items() if isinstance(text, str)}
+        texts = {str(name): text for name, text in picture.info.items() if isinstance(text, str)}
         is_png = picture.format == "PNG"
     exif.pop(ExifTags.Base.Orientation, None)
     if not is_png:

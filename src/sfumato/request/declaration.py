@@ -145,8 +145,8 @@ class Fields(Record):
         *(None, Number(0, 1, above=True), "Denoising strength"),
         "how much the second pass changes, up to 1 [0.7]",
     )
-    upscaler: str = larger(
-        *("latent", Upscaler(), "Hires upscaler"),
+    upscaler: str | None = larger(
+        *(None, Upscaler(), "Hires upscaler"),
         "before it: latent, esrgan, lanczos, ... or a network's FILE [latent]",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sfumato._numbers import MAX_PIXELS
-from sfumato.request.fields import RequestError, specs
+from sfumato.request.fields import RequestError
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
@@ -20,7 +20,8 @@ def chosen(request: Request, steps: int) -> dict[str, Any]:
     """The choices that a second pass leaves open."""
     if request.upscale is None:
         return {}
-    return {"upscale_steps": request.steps or steps, "upscale_strength": STRENGTH}
+    own = {"upscale_strength": STRENGTH, "upscaler": "latent"}
+    return {"upscale_steps": request.steps or steps, **own}
 
 
 def check(request: Request, model: Model) -> None:
@@ -61,7 +62,6 @@ def second(request: Request, grain: int, image: Any = None) -> Request:
     height, width = (int(side * request.upscale) // grain * grain for side in sides)
     done = request.upscale_steps
     steps = int(done / min(request.upscale_strength or STRENGTH, 0.999))
-    single_pass = {name: specs(type(request))[name].default for name in FIELDS}
     return replace(
         request,
         image=image,
@@ -69,5 +69,5 @@ def second(request: Request, grain: int, image: Any = None) -> Request:
         width=width,
         steps=steps,
         strength=min((done + 0.5) / steps, 1.0),  # a plan does int(steps * strength)
-        **single_pass,
+        **dict.fromkeys(FIELDS),
     )
