@@ -61,6 +61,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tiles_are_the_whole(network, scale):
     """Neighbours overlap by what the network sees, so that not even their rounding differs."""
     network.initialize(3)
+    (*_, bias) = keys(network).values()  # of the last layer: grey, so that nothing is cut off
+    bias.assign(np.full(bias.shape, 127.5 if isinstance(network, RDN) else 0.5))
     x = drawing(131, 115)
     upscaler = Upscaler(network)
     assert upscaler.margin >= network.config.reach
@@ -69,6 +71,14 @@ def test_tiles_are_the_whole(network, scale):
     assert whole.shape == (scale * 131, scale * 115, 3)
     assert whole.std() > 1
     assert np.abs(whole - tiles).max() <= 1
+
+
+def test_a_picture_has_no_frame():
+    """What is one colour stays so up to the edges, beyond which networks see zeros."""
+    x = np.full((20, 24, 3), (250, 240, 220), np.uint8)
+    larger = sfumato.upscale(x, 4).astype(int)
+    assert np.ptp(larger, axis=(0, 1)).max() <= 2
+    assert np.abs(larger - x[0, 0]).max() <= 6
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (40, 7)])

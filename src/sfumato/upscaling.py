@@ -158,25 +158,29 @@ class Upscaler:
         factor = next((n for n in divisors if n >= scale), self.scale)
         H, W, C = pixels.shape
         result = np.empty((factor * H, factor * W, C), "uint8")
-        done = 0
+        columns = slice(factor * self.margin, factor * (self.margin + W))
+        at = -factor * self.margin  # the place of the next row
         for rows in self._rows(pixels, factor, tile):
-            part = np.rint(rows[0, : len(result) - done, : factor * W])
-            result[done : done + len(part)] = part
-            done += len(part)
+            part = rows[0, max(-at, 0) : max(len(result) - at, 0), columns]
+            result[max(at, 0) : max(at, 0) + len(part)] = np.rint(part)
+            at += rows.shape[1]
         return result
 
     def _rows(self, pixels: np.ndarray, factor: int, tile: int) -> Iterator[np.ndarray]:
-        """The result, (1, n, W, 3) after (1, n, W, 3), and some more at the right and the bottom
-        of a picture whose sides are no multiples of the grain."""
+        """Rows of the result, (1, n, W, 3), with a margin on all sides.
+
+        There the picture is its own reflection: networks see zeros beyond an edge, which would
+        come out as a frame.
+        """
 
         def run(x: np.ndarray) -> np.ndarray:
             y = ops.convert_to_numpy(self._run(x))  # (1, s h, s w, 3)
             size = factor * x.shape[1], factor * x.shape[2]
             return resampled(y[0], size, Image.Resampling.LANCZOS)[None]
 
-        H, W, _ = pixels.shape
-        edges = ((0, 0), (0, -H % self.grain), (0, -W % self.grain), (0, 0))
-        x = np.pad(pixels[None], edges, "reflect")
+        sides = (n + 2 * self.margin for n in pixels.shape[:2])
+        edges = [(self.margin, self.margin + -n % self.grain) for n in sides]
+        x = np.pad(pixels[None], ((0, 0), *edges, (0, 0)), "reflect")
         overlap = 2 * self.margin + FADE
         side = max(fitted(size, tile, overlap, GRAIN) for size in x.shape[1:3])
         return tiled_rows(run, x, side, overlap, factor, self.margin, self.grain)

@@ -72,7 +72,7 @@ UpscalerConfig = RRDBConfig | CompactConfig | RDNConfig
 
 
 def pixel_shuffle(x: Tensor, scale: int) -> Tensor:
-    """Channels to pixels, in PyTorch's order: (B, h, w, s s C) -> (B, s h, s w, C)."""
+    """Channels to pixels, a colour's next to one another: (B, h, w, s s C) -> (B, s h, s w, C)."""
     _, h, w, D = x.shape
     C = D // scale**2
     x = ops.reshape(x, (-1, h, w, C, scale, scale))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 UNSEEN = 1e-6
-"""The weight of a margin. It counts only at the edges of the picture, where no tile overlaps."""
+"""The weight of a margin, which counts only where no tile has anything better."""
 
 
 def tiled(function: Any, x: np.ndarray, tile: int, overlap: int, scale: float) -> np.ndarray:
@@ -41,7 +41,8 @@ def tiled_rows(
         tile: side of a tile; an axis shorter than that is one tile.
         overlap: the least overlap of neighbours, 2 margin < overlap < tile.
         scale: size of the result by size of x, such as 8 for a decoder and 1 / 8 for an encoder.
-        margin: positions at the edges of a tile that are left to its neighbours.
+        margin: positions at the edges of a tile that are left to its neighbours. At the edges of
+            the picture, where there are none, they say what the tile says, or nothing of use.
         grain: tiles begin at multiples of it; the picture and a tile are multiples, too.
 
     Yields:
