@@ -25,7 +25,7 @@ from sfumato.encoding import Encode, Encoded, Told, extent
 from sfumato.finite import check_finite
 from sfumato.networks.denoiser import Aids
 from sfumato.parts import Parts
-from sfumato.picture import Picture
+from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.presets.upscalers import LATENTS
 from sfumato.programs import Inpainting, State
@@ -116,7 +116,8 @@ def stream(
             again = begin(parts, larger, given, None, encoder, x)
             latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
+            pixels = covered(single, decode(parts, x, single.seamless))
+            yield Picture(pixels, single, flags_of(single, parts.model.preset))
 
 
 def begin(

@@ -181,7 +181,8 @@ def test_files_of_networks_are_named_by_their_user_alone(tmp_path):
     assert request.recipe().items["Hires upscaler"] == "4x-fine"
     with pytest.raises(RequestError, match="upscaler"):
         Request.from_json(request.to_json())
-    recipe = Recipe("", "", {"Hires upscale": "2", "Hires upscaler": "R-ESRGAN 4x+"})
-    with pytest.raises(RequestError, match="`upscaler` must be one of"):
-        Request.from_recipe(recipe)
-    assert Request.from_recipe(recipe, upscaler="esrgan").upscale == 2
+    for name in ("R-ESRGAN 4x+", request.upscaler):
+        recipe = Recipe("", "", {"Hires upscale": "2", "Hires upscaler": name})
+        assert Request.from_recipe(recipe).upscaler is None
+        assert Request.unread(recipe) == {"Hires upscaler": name}
+        assert Request.from_recipe(recipe, upscaler="esrgan").upscaler == "esrgan"

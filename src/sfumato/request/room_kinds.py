@@ -60,6 +60,14 @@ class Name(Kind):
     def read(self, text: str) -> str | None:
         return text or None  # "DPM++ 2M Karras" names two things: the request takes it apart
 
+    def knows(self, text: str) -> bool:
+        """Whether a text, such as "DPM++ 2M Karras", names a row of the table."""
+        try:
+            self.row(taken_apart(text)[0] if self.table == "sampler" else text)
+        except ValueError:
+            return False
+        return True
+
     def write(self, value: Any) -> str:
         return self.row(value).label
 
@@ -104,15 +112,22 @@ class Upscaler(Kind):
 
         return upscalers.find(value, self.names)
 
+    def knows(self, text: str) -> bool:
+        """Whether a text is a name; a stranger's is never that of a file."""
+        try:
+            return self.check(text) in self.names
+        except ValueError:
+            return False
+
     def write(self, value: str) -> str:
         from sfumato.presets import upscalers
 
         return upscalers.label(value)
 
     def from_json(self, value: Any) -> str:
-        if (name := self.check(value)) not in self.names:  # the name of a file
+        if not self.knows(value):
             raise ValueError
-        return name
+        return self.check(value)
 
 
 class Wildcards(Kind):
