@@ -141,7 +141,7 @@ class TestFrom:
         assert model.requests[1].upscaler == "esrgan"
 
     def test_a_second_pass_is_none_of_a_given_picture(self, sfumato, model):
-        painted("1.png", **{"Hires upscale": "2", "Denoising strength": "0.6"})
+        painted("1.png", **{"Steps": "4", "Hires upscale": "2", "Denoising strength": "0.6"})
         assert sfumato("generate", "--from", "1.png", "--image", "1.png").code == 0
         assert model.requests[0].upscale is None
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import upscaler_references as references
 from keras import ops
+from upscaler_references import in_first_layout, in_second_layout
 
 from sfumato.checkpoints import CheckpointError
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.upscalers import read_upscaler
 from sfumato.networks.network import Network
 from sfumato.networks.upscalers import RDN, CompactConfig, CompactNet, RDNConfig, RRDBConfig
-from tests.networks import upscaler_references as references
-from tests.networks.upscaler_references import in_first_layout, in_second_layout
 
 State = dict[str, torch.Tensor]
 NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], Any, int]] = {
