@@ -249,11 +249,19 @@ def grid(studio: Studio) -> Figure:
     return gallery([sheet], [""], scale=9)
 
 
+def upscalers(studio: Studio) -> Figure:
+    """A part of a picture, four times as large, by several upscalers."""
+    picture = studio.paint("a green pear")[4:36, 2:34]
+    names = ("nearest", "bicubic", "lanczos", "esrgan")
+    return gallery([sfumato.upscale(picture, 4, name) for name in names], [*names], scale=2.8)
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
     "pictures": (masked, extended, resizes),
     "comparing": (grid,),
+    "upscaling": (upscalers,),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sfumato.request import seeds
+from sfumato.request import larger, seeds
 from sfumato.request.checks import check_pictures, check_size, check_words
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
@@ -32,9 +32,11 @@ def completed(asked: Request, model: Model) -> Request:
         sampler=sampler,
         schedule=schedule,
         strength=strength,
+        **larger.chosen(asked, model.steps),
     )
     check_size(request, model)
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
+    larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
