@@ -12,8 +12,8 @@ from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide
 from sfumato.kernels import Tensor
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
+from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 
 
@@ -111,7 +111,7 @@ def prepare(
     return denoiser.prepare(context, pooled, sizes)
 
 
-def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:
+def decode(decoder: Network, latents: Tensor) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
     x = ops.cast(decoder(latents), "float32")
     return to_pixels(x), ops.all(ops.isfinite(x))
@@ -122,6 +122,6 @@ def to_pixels(x: Tensor) -> Tensor:
     return ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
 
 
-def encode_picture(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
+def encode_picture(encoder: Network, pixels: Tensor) -> Tensor:
     """pixels (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
     return ops.cast(encoder(ops.cast(pixels, "float32") / 127.5 - 1), "float32")

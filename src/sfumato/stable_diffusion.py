@@ -64,6 +64,8 @@ class StableDiffusion(KerasCVMethods):
         dtype: a dtype or Keras dtype policy such as "mixed_float16"; default: the global policy.
         prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
             pixels in a single file is "v_prediction".
+        decoder: another autoencoder than the model's own: "tiny", a file, a folder or a Hub
+            repository.
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -91,10 +93,12 @@ class StableDiffusion(KerasCVMethods):
         preset: str | checkpoints.Model | None = None,
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
+        decoder: str | None = None,
     ) -> None:
         self.img_height, self.img_width = arguments.sizes(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
-            preset = checkpoints.open_model(preset or self.default_preset, prediction=prediction)
+            given: dict[str, Any] = {"prediction": prediction, "decoder": decoder}
+            preset = checkpoints.open_model(preset or self.default_preset, **given)
         self.model = preset
         self.parts = Parts(preset, jit_compile, dtype)
         self._int8: runtime.Program | None = None
@@ -113,9 +117,10 @@ class StableDiffusion(KerasCVMethods):
         jit_compile: bool = True,
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
+        decoder: str | None = None,
     ) -> StableDiffusion:
         """Open a model by name, folder, file or Hub repository, at the size it was made for."""
-        model = checkpoints.open_model(preset, prediction=prediction)
+        model = checkpoints.open_model(preset, prediction=prediction, decoder=decoder)
         size = model.default_size
         height, width = (size if side is None else side for side in (img_height, img_width))
         return cls(height, width, jit_compile, preset=model, dtype=dtype)
@@ -282,17 +287,18 @@ def load(
     dtype: Any = None,
     jit_compile: bool = True,
     prediction: checkpoints.Prediction | None = None,
+    decoder: str | None = None,
 ) -> StableDiffusion:
     """Open a model by preset, folder, file or Hub repository.
 
     Args:
         name: such as "mini", "sd1.5", "./model.safetensors" or "user/repository".
-        dtype, jit_compile, prediction: see ``StableDiffusion``.
+        dtype, jit_compile, prediction, decoder: see ``StableDiffusion``.
 
     Example:
         >>> load("mini").generate("a red apple", seed=7)[0].request.seed
         7
     """
     return StableDiffusion.from_preset(
-        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction
+        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction, decoder=decoder
     )

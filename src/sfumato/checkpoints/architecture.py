@@ -19,6 +19,7 @@ from sfumato.networks.configs import (
     END_OF_TEXT,
     AutoencoderConfig,
     TextEncoderConfig,
+    TinyAutoencoderConfig,
     UNetConfig,
 )
 from sfumato.presets.families import find_family
@@ -145,13 +146,17 @@ def _depth(shapes: Shapes, block: str) -> tuple[int, ...]:
     )
 
 
-def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> AutoencoderConfig:
+def autoencoder_config(
+    shapes: Shapes, settings: Settings | None = None
+) -> AutoencoderConfig | TinyAutoencoderConfig:
     """The autoencoder with tensors of these shapes; either half is enough.
 
     Raises:
         CheckpointError: neither half is there.
     """
     settings = settings or {}
+    if is_tiny(shapes):
+        return _tiny_config(shapes, settings)
     down, up = "encoder.down_blocks.", "decoder.up_blocks."
     if count := _count(shapes, up):
         levels = [f"{up}{level}." for level in reversed(range(count))]
@@ -178,6 +183,31 @@ def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> Auto
     }
     _check_blocks("autoencoder", settings, blocks)
     return config
+
+
+def is_tiny(names: Iterable[str]) -> bool:
+    """Whether these are the tensors of a tiny autoencoder, or of one of its halves."""
+    return not {"encoder.layers.1.conv.0.weight", "decoder.layers.2.conv.0.weight"}.isdisjoint(
+        names
+    )
+
+
+def _tiny_config(shapes: Shapes, settings: Settings) -> TinyAutoencoderConfig:
+    """The tiny autoencoder; what is said of a full one is not said of it."""
+    said = settings if settings.get("_class_name") == "AutoencoderTiny" else {}
+    if "decoder.layers.0.weight" in shapes:
+        width, latent_channels, *_ = shapes["decoder.layers.0.weight"]
+    else:
+        latent_channels, width, *_ = shape_of(shapes, "encoder.layers.14.weight")
+    blocks = {
+        "decoder_block_out_channels": [width] * 4,
+        "encoder_block_out_channels": [width] * 4,
+        "latent_channels": latent_channels,
+        "num_decoder_blocks": [3, 3, 3, 1],
+        "num_encoder_blocks": [1, 3, 3, 3],
+    }
+    _check_blocks("tiny autoencoder", said, blocks)
+    return TinyAutoencoderConfig(width, latent_channels, float(said.get("scaling_factor", 1)))
 
 
 def text_encoder_config(

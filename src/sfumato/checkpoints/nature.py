@@ -43,7 +43,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"(vision_model|visual|embedder\.model\.visual)\.", "an encoder of pictures (CLIP vision)"),
     (
         r"taesd_|(encoder|decoder)\.layers\.\d|[013]\.(conv\.0\.)?(weight|bias)$|conv1\.weight$",
-        "a tiny autoencoder, which only previews pictures",
+        "a tiny autoencoder, which decodes for a model (`decoder`) and is none itself",
     ),
     (r".*motion_modules\.", "a motion module of AnimateDiff"),
     (

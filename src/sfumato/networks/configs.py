@@ -168,6 +168,26 @@ class AutoencoderConfig:
         return 2 ** (len(self.channels) - 1)
 
 
+TINY_ENCODER = ("conv", "block", *3 * ("half", "block", "block", "block"), "conv")
+TINY_DECODER = ("conv", "relu", *3 * ("block", "block", "block", "", "double"), "block", "conv")
+"""The layers of a tiny autoencoder, at the numbers that they have in a file."""
+
+
+@dataclass(frozen=True)
+class TinyAutoencoderConfig:
+    """The same, tiny: TAESD and its kin. The defaults are those for 1.x, 2.x and XL."""
+
+    width: int = 64
+    latent_channels: int = 4
+    scaling_factor: float = 1.0
+    """It reads and writes the denoiser's own latents."""
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per latent along one side."""
+        return 8
+
+
 @dataclass(frozen=True)
 class TextEncoderConfig:
     """The CLIP text transformer. The defaults are CLIP-L, the encoder of 1.x."""
