@@ -86,7 +86,7 @@ def test_what_is_for_other_latents_is_refused_by_name(folder: Path, tmp_path: Pa
         open_model(folder, decoder=tmp_path / "taesd3_decoder.safetensors")
     with pytest.raises(CheckpointError, match="holds no autoencoder. It holds: .'unet'"):
         open_model(folder, decoder=folder / "unet")
-    with pytest.raises(CheckpointError, match=r"latents have 64 channels.*decoder='tiny'"):
+    with pytest.raises(CheckpointError, match=r"latents have 16 channels.*decoder='tiny'"):
         open_model("mini", decoder="tiny")
 
 

@@ -215,7 +215,7 @@ def _open_folder(path: Path, variant: str | None) -> Checkpoint:
 
 
 def open_files(path: Path, files: list[Path]) -> Checkpoint:
-    """The parts in these files, which are not checked yet; ``path`` is their folder, or the file."""
+    """The parts in these files, not checked yet; ``path`` is their folder, or the file."""
     parts: dict[str, Tensors] = {}
     settings: dict[str, dict[str, Any]] = {}
     for file in files:
