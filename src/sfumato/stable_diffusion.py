@@ -174,7 +174,12 @@ class StableDiffusion(KerasCVMethods):
             request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
-        own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}
+        own = {
+            "model": self.model.name,
+            "dtype": self._dtype,
+            "quantize": self.quantized,
+            "decoder": self.model.decoder_name,
+        }
         self._check_own(request, own)
         defaults = dict(own)
         if request.image is None or request.inpaint_area == "masked":
@@ -189,6 +194,7 @@ class StableDiffusion(KerasCVMethods):
         if request.model:
             is_ours = presets.find(request.model) is self.model.preset
             asked["model"] = None if is_ours else presets.public_name(request.model)
+        asked["decoder"] = request.decoder and presets.public_name(request.decoder)
         for name, mine in own.items():
             if asked[name] not in (None, mine):
                 raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])

@@ -14,7 +14,9 @@ import numpy as np
 from keras import ops
 
 from sfumato import runtime
+from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.tiny import TinyImageDecoder
 from sfumato.stable_diffusion import StableDiffusion
 
 PROMPT, NEGATIVE = "a red apple on a table", "blurry"
@@ -42,6 +44,9 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["unet"] = run(unet, *inputs)
     results["decoder"] = run(model.decoder, x)
     results["image_encoder"] = run(model.image_encoder, picture[None] / 127.5 - 1)
+    tiny = TinyImageDecoder(TinyAutoencoderConfig(8))
+    tiny.initialize(0)
+    results["tiny decoder"] = run(tiny, x)
     results["picture"] = model.text_to_image(PROMPT, NEGATIVE, sampler="dpmpp_2m", **settings)
     results["random picture"] = model.text_to_image(PROMPT, sampler="euler_a", **settings)
     results["unguided picture"] = model.text_to_image(

@@ -10,7 +10,7 @@ from sfumato.request.fields import Spec
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
-LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip"), NO_CHOICE)}
+LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip", "VAE"), NO_CHOICE)}
 
 
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
