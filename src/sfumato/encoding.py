@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from sfumato.adapters.embedding import MADE_FOR, Embedding
 from sfumato.checkpoints import Model
 from sfumato.finite import check_finite
 from sfumato.networks.denoiser import Conditioning
+from sfumato.networks.text_encoder import LearnedRows
 from sfumato.parts import Parts
-from sfumato.request import Request
+from sfumato.request import Request, RequestError
 from sfumato.text.chunks import Chunk, chunks_of, cut
+from sfumato.text.learned import PLAIN_NAMES as MARKS
+from sfumato.text.learned import Learned, missing
 from sfumato.text.tokenizer import Tokenizer
 from sfumato.text.weighting import weigh
 from sfumato.text.wording import Wording, wordings
@@ -40,11 +48,26 @@ class Reading(NamedTuple):
     syntax: str = "plain"
     emphasis: str = "original"
     clip_skip: int = 1
+    embeddings: Mapping[str, Embedding] = MappingProxyType({})
 
     @classmethod
     def of(cls, request: Request, model: Model) -> Reading:
         clip_skip = request.clip_skip if model.family.reads_any_layer else 1
-        return cls(request.prompt_syntax, request.emphasis, clip_skip)
+        return cls(request.prompt_syntax, request.emphasis, clip_skip, request.embeddings)
+
+    def chunks(self, text: str, tokenizer: Tokenizer, length: int) -> list[Chunk]:
+        """The chunks of a text as a tokenizer makes them."""
+        learned = None
+        if self.embeddings and isinstance(tokenizer, Tokenizer):
+            counts = tuple((name, len(each)) for name, each in self.embeddings.items())
+            learned = learned_by(tokenizer, len(tokenizer), counts)
+        return chunks_of(text, tokenizer, length, self.syntax, self.emphasis, learned)
+
+
+@lru_cache(8)
+def learned_by(tokenizer: Tokenizer, _words: int, counts: tuple[tuple[str, int], ...]) -> Learned:
+    """The learned words that a tokenizer of so many words finds."""
+    return Learned(tokenizer, dict(counts))
 
 
 PLAIN = Reading()
@@ -76,7 +99,7 @@ class Encoder:
 
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The context (1, T, C) of all chunks of a text, and the pooled vector of the first."""
-        rows = [chunks_of(text, t, self.length, *self.reading[:2]) for t in self.tokenizers]
+        rows = [self.reading.chunks(text, t, self.length) for t in self.tokenizers]
         for row, empty in zip(rows, self.empty(), strict=True):
             row += [empty] * (self.count - len(row))
         chunks = [*zip(*rows, strict=True)]  # of all text encoders
@@ -94,10 +117,28 @@ class Encoder:
         settings = {"clip_skip": skip} if skip > 1 else {}
         tokens = [chunk.tokens[None] for chunk in chunks]
         self.parts.check_tokens(tokens)
-        found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(tokens, **settings)]
+        learned = self.learned(chunks)
+        inputs = [tokens] if learned is None else [tokens, learned]
+        found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(*inputs, **settings)]
         is_finite = all(np.isfinite(x).all() for x in found)
         check_finite(self.parts, is_finite, "The encoded text is", "text_encoder", "text_encoder_2")
         return found[0], found[1]
+
+    def learned(self, chunks: Sequence[Chunk]) -> list[LearnedRows] | None:
+        """The learned vectors of one chunk for each text encoder; None: there are none."""
+        if not any(chunk.learned for chunk in chunks):
+            return None
+        widths = self.parts.text_widths
+        found = []
+        for encoder, (chunk, width) in enumerate(zip(chunks, widths, strict=True)):
+            places = np.zeros((1, self.length, 1), bool)
+            rows = np.zeros((1, self.length, width), "float32")
+            for place, name, row in chunk.learned:
+                embedding = self.reading.embeddings[name]
+                check_embedding(name, embedding, widths)
+                places[0, place], rows[0, place] = True, embedding.vectors[encoder][row]
+            found.append(LearnedRows(places, rows))
+        return found
 
     def weighed(self, context: np.ndarray, chunks: Sequence[Chunk]) -> np.ndarray:
         """The context (1, T, C) of one chunk, weighed for each text encoder by itself."""
@@ -112,6 +153,14 @@ class Encoder:
             for (vectors, away), chunk in zip(halves, chunks, strict=False)  # 1.x has one encoder
         ]
         return np.concatenate(weighed, axis=1)[None]
+
+
+def check_embedding(name: str, embedding: Embedding, widths: Sequence[int]) -> None:
+    """Refuse an embedding for other text encoders than those of these widths."""
+    if embedding.widths != tuple(widths):
+        ours = MADE_FOR.get(tuple(widths), f"text encoders of width {tuple(widths)}")
+        must = f"be for {ours} where the prompt names them"
+        raise RequestError("embeddings", must, f"{name!r}, which is for {embedding.made_for}")
 
 
 def tokenizers(parts: Parts) -> list[Tokenizer]:
@@ -135,12 +184,37 @@ def extent(parts: Parts, request: Request) -> tuple[int, int]:
     words = words_of(request, request.plan(parts.model).steps)
     length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
     read = {text for each in words for text in each.read(request.is_guided)}
-    chunks = [
-        chunks_of(text, tokenizer, length, *reading[:2])
-        for text in read
-        for tokenizer in tokenizers(parts)
-    ]
+    chunks = [reading.chunks(text, t, length) for text in read for t in tokenizers(parts)]
     return len(words[0].prompts), max(map(len, chunks))
+
+
+def named(parts: Parts, request: Request) -> Request:
+    """The request of one picture with those of its embeddings that its words name.
+
+    Warns:
+        UserWarning: the words name some that are not there.
+    """
+    if not (
+        request.embeddings or MARKS.search(f"{request.prompt} {request.negative_prompt or ''}")
+    ):
+        return request
+    length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
+    words = words_of(request, request.plan(parts.model).steps)
+    read = sorted({text for each in words for text in each.read(request.is_guided)})
+    tokenizer = parts.tokenizer
+    if not isinstance(tokenizer, Tokenizer):
+        return request
+    names = {
+        place.name
+        for text in read
+        for chunk in reading.chunks(text, tokenizer, length)
+        for place in chunk.learned
+    }
+    if lost := sorted({m for text in read for m in missing(text, request.embeddings, tokenizer)}):
+        warnings.warn(
+            f"Read as words, as no embedding of that name is here: {', '.join(lost)}", stacklevel=2
+        )
+    return replace(request, embeddings={n: request.embeddings[n] for n in sorted(names)})
 
 
 class Told:

@@ -20,7 +20,7 @@ from sfumato.autoencoding import decode, encode_picture
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
-from sfumato.encoding import Encode, Encoded, Told, extent
+from sfumato.encoding import Encode, Encoded, Told, extent, named
 from sfumato.finite import check_finite
 from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.denoiser import Aids
@@ -114,7 +114,8 @@ def stream(
         own = None if noise is None else noise[rows]
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
+            pixels = covered(single, decode(parts, x, single.seamless))
+            yield Picture(pixels, named(parts, single))
 
 
 def begin(

@@ -14,7 +14,7 @@ from sfumato.diffusion.denoisers import compose, guide
 from sfumato.kernels import Tensor, repeating
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
 from sfumato.networks.network import Network
-from sfumato.networks.text_encoder import TextEncoder
+from sfumato.networks.text_encoder import LearnedRows, TextEncoder
 
 
 class State(NamedTuple):
@@ -99,10 +99,17 @@ def evaluate(
 
 
 def encode_text(
-    encoders: list[TextEncoder], tokens: list[Tensor], clip_skip: int = 1
+    encoders: list[TextEncoder],
+    tokens: list[Tensor],
+    learned: list[LearnedRows] | None = None,
+    clip_skip: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """tokens (B, T) for each encoder -> context (B, T, C) and pooled (B, P), both float32."""
-    outputs = [encoder.encode(t, clip_skip) for encoder, t in zip(encoders, tokens, strict=True)]
+    rows = learned or [None] * len(encoders)
+    outputs = [
+        encoder.encode(t, clip_skip, r)
+        for encoder, t, r in zip(encoders, tokens, rows, strict=True)
+    ]
     context = ops.concatenate([ops.cast(c, "float32") for c, _ in outputs], axis=-1)
     return context, ops.cast(outputs[-1][1], "float32")
 

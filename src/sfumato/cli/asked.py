@@ -15,6 +15,7 @@ from sfumato.cli.lines import read_lines, read_piped
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
+from sfumato.request.embeddings import TI_HASHES
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.grids import Axis, cells, checked_axes
 from sfumato.request.pictured import HASHES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sfumato.pictures import Recipe
 
 # What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()}
+HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP", TI_HASHES, *HASHES.values()}
 # Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
 OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards
@@ -17,6 +18,8 @@ from sfumato.request.seed_kinds import Axes, Seed, Size
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sfumato.adapters.embedding import Embedding
 
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
@@ -50,6 +53,9 @@ class Fields(Record):
     )
     wildcards: Mapping[str, tuple[str, ...]] = what(
         {}, Wildcards(), "", "folder of lists to draw words from [none]"
+    )
+    embeddings: Mapping[str, Embedding] = what(
+        {}, Embeddings(), "", "folder of learned words, which the words may name [none]"
     )
     width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items, pictured, seeds
+from sfumato.request import embeddings, items, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -77,7 +77,7 @@ class Request(Fields):
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
-            *(self.seamless, self.decoder),
+            *(self.seamless, self.decoder, bool(self.embeddings)),
         )
 
     @property
@@ -150,6 +150,7 @@ class Request(Fields):
         stated = (
             self.items()
             | pictured.hashes(self)
+            | embeddings.hashes(self.embeddings)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -180,6 +181,7 @@ class Request(Fields):
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
+        embeddings.warn_of_others(request.embeddings, recipe.items)
         return request
 
     @classmethod
