@@ -112,10 +112,11 @@ def stream(
         done += len(group)
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
+        notes = [named(parts, single) for single in group]
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
-        for single, x in zip(group, latents, strict=True):
+        for single, note, x in zip(group, notes, latents, strict=True):
             pixels = covered(single, decode(parts, x, single.seamless))
-            yield Picture(pixels, named(parts, single))
+            yield Picture(pixels, note)
 
 
 def begin(

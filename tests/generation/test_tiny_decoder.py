@@ -35,7 +35,7 @@ def file(folder: Path) -> Path:
 
 def test_pictures_and_previews(folder: Path, file: Path) -> None:
     model = StableDiffusion(32, 32, preset=str(folder), decoder=str(file))
-    made = [*model.stream("a red apple", steps=2, seed=5, count=2)]
+    made = [*model.stream("a red apple", steps=2, seed=5)]
     steps = [each for each in made if isinstance(each, Step)]
     pictures = [each for each in made if isinstance(each, Picture)]
     latents = steps[-1].latents()  # after the last step what is seen is what comes out

@@ -109,7 +109,8 @@ def vectors_in(content: Any) -> tuple[tuple[Any, ...], str]:
         content = content.items if isinstance(content, Parameters) else content
         if not isinstance(content, Mapping):
             raise ValueError("its string_to_param is no dictionary")
-        content = {"*": one for one in content.values()} if len(content) == 1 else content
+        if len(content) == 1:  # by a name that says nothing
+            return tuple(content.values()), ""
     for pair in PAIRS:
         if all(name in content for name in pair):
             return tuple(content[name] for name in pair), ""

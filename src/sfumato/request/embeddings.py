@@ -33,7 +33,8 @@ class Embeddings(Kind):
             return _read(Path(value))
         if not hasattr(value, "keys") or not all(isinstance(name, str) for name in value):
             raise ValueError
-        return {name: _one(value[name]) for name in sorted(value, key=str.lower) if name.strip()}
+        names = sorted(filter(str.strip, value), key=lambda name: (name.lower(), name))
+        return {name: _one(value[name]) for name in names}
 
     def received(self, name: str, value: Any, error: Exception) -> str:
         return f"{name}={value!r} ({error})" if str(error) else f"{name}={value!r}"
@@ -109,18 +110,26 @@ def hashes(embeddings: Mapping[str, Embedding]) -> dict[str, str]:
     return {TI_HASHES: ", ".join(said)} if said else {}
 
 
-def warn_of_others(embeddings: Mapping[str, Embedding], items: Mapping[str, str]) -> None:
-    """Warn of embeddings that a recipe's items state and that are not here."""
-    said = (entry.partition(": ") for entry in items.get(TI_HASHES, "").split(", ") if entry)
+def lost(embeddings: Mapping[str, Embedding], items: Mapping[str, str]) -> list[str]:
+    """The embeddings that a recipe's items state and that are not among these, or are others."""
+    said = (entry.partition(":") for entry in items.get(TI_HASHES, "").split(",") if entry.strip())
     here = {_plain(name): each.digest for name, each in embeddings.items()}
-    lost = [name for name, _, digest in said if not here.get(name, "-").startswith(digest)]
-    if lost:
+    return [
+        name.strip()
+        for name, _, digest in said
+        if not here.get(name.strip(), "-").startswith(digest.strip())
+    ]
+
+
+def warn_of_others(embeddings: Mapping[str, Embedding], items: Mapping[str, str]) -> None:
+    """Warn of embeddings that are not those of a recipe's items."""
+    if embeddings and (names := lost(embeddings, items)):
         warnings.warn(
-            f"The recipe's embeddings are not here, or are others: {', '.join(lost)}. Name their "
-            "folder with `embeddings` (`--embeddings`); otherwise the picture will differ.",
+            f"The embeddings are not those of the recipe: {', '.join(names)}. So the picture will "
+            "differ.",
             stacklevel=3,
         )
 
 
 def _plain(name: str) -> str:
-    return name.replace(":", "").replace(",", "")
+    return name.replace(":", "").replace(",", "").strip()
