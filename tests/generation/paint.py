@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from sfumato import runtime
+from sfumato.adapters.embedding import Embedding
 from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.tiny import TinyImageDecoder
@@ -55,10 +56,12 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["picture with less work"] = model.text_to_image(
         PROMPT, guidance_interval=(0.0, 0.5), feature_reuse=2, token_merging=0.5, **settings
     )
+    widths = model.parts.text_widths
     results["picture of several prompts"] = model.text_to_image(
         "a (red:1.4) apple BREAK [boat:ship:2] AND (night:0.8):0.5",
         NEGATIVE,
         prompt_syntax="a1111",
+        embeddings={"apple": Embedding(tuple(np.ones((2, w), "float32") for w in widths))},
         emphasis="no_norm",  # the mean of these vectors is zero, and no ratio of means says much
         **settings,
     )

@@ -57,7 +57,7 @@ def decoded(text: str) -> bytes:
 def hidden(pixels: np.ndarray) -> bytes | None:
     """The content of the margins of a picture (H, W, 3) uint8; None: there are no margins."""
     inside = (pixels > 0).all(axis=2)  # (H, W): what is not the black frame
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    rows, columns = (np.flatnonzero(inside.sum(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None
     low = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] & 15
