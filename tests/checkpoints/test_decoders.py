@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tiny_model
 from sfumato.checkpoints import CheckpointError, open_model, save_diffusers
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.checkpoints.save import export
+from sfumato.checkpoints.settings import COMPUTED
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
 from sfumato.networks.tiny import TinyImageDecoder, TinyImageEncoder
@@ -106,7 +108,30 @@ def test_settings_of_a_tiny_autoencoder_are_checked(folder: Path, tmp_path: Path
     config = tmp_path / "config.json"
     config.write_text(json.dumps(said))
     assert open_model(folder, decoder=tmp_path).autoencoder_config.scaling_factor == 0.5
-    for key, value in {"act_fn": "silu", "num_decoder_blocks": [3, 3, 3, 3]}.items():
+    blocks = {"num_decoder_blocks": [3, 3, 3, 3], "encoder_block_out_channels": [64] * 4}
+    computed = dict.fromkeys(COMPUTED["tiny"], "another")
+    for key, value in {**computed, **blocks, "_class_name": "AutoencoderKL"}.items():
         config.write_text(json.dumps(said | {key: value}))
         with pytest.raises(CheckpointError, match=f"`{key}` must be"):
             open_model(folder, decoder=tmp_path)
+
+
+def test_the_settings_of_one_kind_are_not_the_others(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    (tmp_path / "vae/config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny"}))
+    with pytest.raises(CheckpointError, match="`_class_name` must be 'AutoencoderKL', as the ten"):
+        open_model(folder, decoder=tmp_path / "vae")
+
+
+def test_a_model_whose_own_autoencoder_is_tiny(folder: Path, tmp_path: Path) -> None:
+    """As SDXS has it; a full one may take its place, scaled as its family's."""
+    shutil.copytree(folder, tmp_path / "model")
+    vae = tmp_path / "model/vae"
+    both = {}
+    for kind in (TinyImageEncoder, TinyImageDecoder):
+        both |= export(tiny_model.drawn(kind(TINY)))
+    write_safetensors(vae / "diffusion_pytorch_model.safetensors", both)
+    (vae / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny"}))
+    assert open_model(tmp_path / "model").autoencoder_config == TINY
+    model = open_model(tmp_path / "model", decoder=folder / "vae")
+    assert model.autoencoder_config == tiny_model.VAE

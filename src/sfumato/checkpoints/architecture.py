@@ -155,6 +155,12 @@ def autoencoder_config(
         CheckpointError: neither half is there.
     """
     settings = settings or {}
+    kind = "AutoencoderTiny" if is_tiny(shapes) else "AutoencoderKL"
+    if (said := settings.get("_class_name", kind)) not in (kind, [kind]):
+        raise CheckpointError(
+            f"`_class_name` must be {kind!r}, as the tensors of the autoencoder have it. "
+            f"Received: _class_name={said!r}"
+        )
     if is_tiny(shapes):
         return _tiny_config(shapes, settings)
     down, up = "encoder.down_blocks.", "decoder.up_blocks."
