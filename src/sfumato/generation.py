@@ -25,7 +25,7 @@ from sfumato.finite import check_finite
 from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.denoiser import Aids
 from sfumato.parts import Parts
-from sfumato.picture import Picture
+from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
@@ -116,7 +116,7 @@ def stream(
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
         for single, note, x in zip(group, notes, latents, strict=True):
             pixels = covered(single, decode(parts, x, single.seamless))
-            yield Picture(pixels, note)
+            yield Picture(pixels, note, flags_of(note, parts.model.preset))
 
 
 def begin(

@@ -64,7 +64,7 @@ def test_the_command_line(
     # Its recipe has the name alone: it is not here, so the picture is the model's own decoder's.
     assert main(["generate", "--from", path, "--model", str(folder), *out[2:]]) == 0
     output = capsys.readouterr()
-    assert "the recipe's autoencoder is not here; name it with --decoder" in output.err
+    assert "VAE small.safetensors" in output.err
     other = load(output.out.split()[0])
     assert np.abs(load(path).astype(int) - other).max() > 10
     wanted = tiny_model.paint(tiny_model.load(folder), prompt_syntax="a1111")

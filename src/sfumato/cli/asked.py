@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.cli.help import UsageError
 from sfumato.cli.lines import read_lines, read_piped
+from sfumato.cli.recipes import load_recipe
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
-from sfumato.request.embeddings import TI_HASHES, lost
+from sfumato.request.embeddings import lost
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.grids import Axis, cells, checked_axes
 from sfumato.request.pictured import HASHES
@@ -24,14 +25,8 @@ if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.pictures import Recipe
 
-# What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP", TI_HASHES, *HASHES.values()}
-# Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
-OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.
 NETWORK = re.compile(r"<\w+:[^<>]+>")
-# Windows logs in to the server of a path such as \\server\folder when it looks there.
-SERVER = re.compile(r"[\\/]{2}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
 
     recipe = None
     if options.source:
-        recipe = _load_recipe(options.source)
+        recipe = load_recipe(options.source)
         prompts = prompts if words or options.prompts else [recipe.prompt]
     changes = [{"prompt": prompt} for prompt in prompts]
     if options.prompts:
@@ -123,24 +118,7 @@ def _pictures(given: dict[str, Any]) -> list[dict[str, Path]]:
 
 
 def _request(recipe: Recipe | None, changes: dict[str, Any]) -> Request:
-    """The request of the arguments, without an autoencoder that is on another machine."""
-    if recipe is None:
-        return Request(**changes)
-    request = Request.from_recipe(recipe, **changes)
-    named = request.decoder
-    if named in (None, "tiny") or "decoder" in changes or _is_path(named):
-        return request
-    warn(f"the recipe's autoencoder is not here; name it with --decoder. Received: {named}")
-    return request.changed(decoder=None)
-
-
-def _is_path(name: str) -> bool:
-    """Whether there is something under this name on this machine."""
-    from sfumato._files import expanded
-
-    with suppress(OSError, ValueError):
-        return not SERVER.match(name) and expanded(name).exists()
-    return False
+    return Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
 
 
 @contextmanager
@@ -154,22 +132,6 @@ def blaming(given: dict[str, Any], recipe: Recipe | None) -> Iterator[None]:
             message = f"the recipe says what cannot be: {error}; {flag} says something else"
             raise ValueError(message) from error
         raise UsageError(f"{flag} must {error.must}. Received: {error.received}") from error
-
-
-def _load_recipe(source: str) -> Recipe:
-    """The recipe of a picture; warns of what in it changes the picture and is not used."""
-    from sfumato.pictures import load_recipe
-
-    recipe = load_recipe(Path(source))
-    if recipe is None:
-        raise ValueError(f"{source} carries no recipe")
-    if unused := [key for key in Request.unread(recipe) if key not in HARMLESS]:
-        warn(f"not used from the recipe of {source}: {', '.join(unused)}")
-    program = recipe.items.get("Version", "")
-    noise = recipe.items.get("RNG", "CPU" if "ComfyUI" in program else "NV")
-    if noise.casefold() not in OUR_NOISE:
-        warn(f"{source} was made from other random numbers; the picture will differ")
-    return recipe
 
 
 def _warn_of_networks(texts: list[str | None]) -> None:
@@ -203,7 +165,8 @@ def _check_is_here(model: str) -> None:
     if presets.find(model):
         return
     with suppress(OSError, ValueError, RuntimeError):
-        if not SERVER.match(model):
+        # Windows logs in to the server of a path such as \\server\folder when it looks there.
+        if not re.match(r"[\\/]{2}", model):
             hub.resolve(model, offline=True)
             return
     raise UsageError(f"the recipe's model is not here; name it with --model. Received: {model}")

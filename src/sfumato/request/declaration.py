@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards
+from sfumato.request.room_kinds import Autoencoder, ModelName, Name, Pixels, Wildcards
 from sfumato.request.seed_kinds import Axes, Seed, Size
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Fields(Record):
         None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
     )
     decoder: str | None = which(
-        *(None, ModelName(), "VAE"),
+        *(None, Autoencoder(), "VAE"),
         "another autoencoder: tiny, a file, folder or Hub repository [the model's]",
     )
 
