@@ -128,7 +128,7 @@ class Encoder:
         """The learned vectors of one chunk for each text encoder; None: there are none."""
         if not any(chunk.learned for chunk in chunks):
             return None
-        widths = self.parts.text_widths
+        widths = text_widths(self.parts)
         found = []
         for encoder, (chunk, width) in enumerate(zip(chunks, widths, strict=True)):
             places = np.zeros((1, self.length, 1), bool)
@@ -161,6 +161,12 @@ def check_embedding(name: str, embedding: Embedding, widths: Sequence[int]) -> N
         ours = MADE_FOR.get(tuple(widths), f"text encoders of width {tuple(widths)}")
         must = f"be for {ours} where the prompt names them"
         raise RequestError("embeddings", must, f"{name!r}, which is for {embedding.made_for}")
+
+
+def text_widths(parts: Parts) -> tuple[int, ...]:
+    """The width of each text encoder."""
+    encoders = (parts.text_encoder, parts.text_encoder_2)
+    return tuple(encoder.config.width for encoder in encoders if encoder is not None)
 
 
 def tokenizers(parts: Parts) -> list[Tokenizer]:

@@ -251,11 +251,6 @@ class Parts:
                 must = f"have shape {shape} for each picture, as the denoiser reads it"
                 raise RequestError(name, must, f"{name} of shape {given.shape}")
 
-    @property
-    def text_widths(self) -> tuple[int, ...]:
-        """The widths of the text encoders."""
-        return tuple(encoder.config.width for encoder in self._encoders())
-
     def _encoders(self) -> list[TextEncoder]:
         encoders = (self.text_encoder, self.text_encoder_2)
         return [encoder for encoder in encoders if encoder is not None]

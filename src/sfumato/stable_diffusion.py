@@ -64,8 +64,7 @@ class StableDiffusion(KerasCVMethods):
         dtype: a dtype or Keras dtype policy such as "mixed_float16"; default: the global policy.
         prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
             pixels in a single file is "v_prediction".
-        decoder: another autoencoder than the model's own: "tiny", a file, a folder or a Hub
-            repository.
+        decoder: another autoencoder: "tiny", a file, a folder or a Hub repository.
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -174,12 +173,8 @@ class StableDiffusion(KerasCVMethods):
             request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
-        own = {
-            "model": self.model.name,
-            "dtype": self._dtype,
-            "quantize": self.quantized,
-            "decoder": self.model.decoder_name,
-        }
+        own = {"model": self.model.name, "decoder": self.model.decoder_name}
+        own |= {"dtype": self._dtype, "quantize": self.quantized}
         self._check_own(request, own)
         defaults = dict(own)
         if request.image is None or request.inpaint_area == "masked":

@@ -15,6 +15,7 @@ from keras import ops
 
 from sfumato import runtime
 from sfumato.adapters.embedding import Embedding
+from sfumato.encoding import text_widths
 from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.layers import timestep_embedding
 from sfumato.networks.tiny import TinyImageDecoder
@@ -56,7 +57,7 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["picture with less work"] = model.text_to_image(
         PROMPT, guidance_interval=(0.0, 0.5), feature_reuse=2, token_merging=0.5, **settings
     )
-    widths = model.parts.text_widths
+    widths = text_widths(model.parts)
     results["picture of several prompts"] = model.text_to_image(
         "a (red:1.4) apple BREAK [boat:ship:2] AND (night:0.8):0.5",
         NEGATIVE,

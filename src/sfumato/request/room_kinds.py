@@ -25,14 +25,14 @@ class ModelName(Kind):
 
 
 class Autoencoder(ModelName):
-    """ "tiny", or the path or the repository of an autoencoder."""
+    """An autoencoder: "tiny", a path or a repository."""
 
     @staticmethod
     def knows(text: str) -> bool:
         """Whether a recipe's name of one means something on this machine."""
         from sfumato._files import expanded
 
-        # Windows logs in to the server of a path such as \\\\server\\folder when it looks there.
+        # Windows logs in to the server of a path such as \\server\folder when it looks there.
         is_server = text[:2] in ("//", "\\\\")
         with suppress(OSError, ValueError):
             return text == "tiny" or (not is_server and expanded(text).exists())
