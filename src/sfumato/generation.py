@@ -134,6 +134,8 @@ def begin(
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
     x, aids, inpainting = start(parts, singles, plan, draw)
+    if first.distilled_guidance is not None:
+        aids = aids._replace(guidance=np.float32(first.distilled_guidance - 1))
     return Loop(first, plan, x, draw, conditioning, aids, inpainting)
 
 

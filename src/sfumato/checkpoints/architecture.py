@@ -65,6 +65,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         context_width=context_width,
         added_width=added_width,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),
+        guidance_embedding=shapes.get("time_embedding.cond_proj.weight", (0,))[-1],
         groups=int(settings.get("norm_num_groups") or 32),
         linear_projection=len(projections[0]) == 2,
     )
@@ -97,6 +98,7 @@ def _unet_blocks(c: UNetConfig) -> Settings:
         "down_block_types": [f"{'CrossAttn' * any(level)}DownBlock2D" for level in c.down],
         "layers_per_block": [len(level) for level in c.down],
         "mid_block_type": mid,
+        "time_cond_proj_dim": c.guidance_embedding or None,
         "up_block_types": [f"{'CrossAttn' * any(level)}UpBlock2D" for level in c.up],
     }
 

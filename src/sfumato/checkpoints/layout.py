@@ -39,6 +39,8 @@ def unet(c: UNetConfig) -> Layout:
     yield from _layer("time_embedding.linear_1", time, first)
     yield from _conv("conv_in", c.in_channels, first)
     yield from _layer("time_embedding.linear_2", time, time)
+    if c.guidance_embedding:
+        yield from _layer("time_embedding.cond_proj", first, c.guidance_embedding, bias=False)
     if c.added_width:
         yield from _layer("add_embedding.linear_1", time, c.added_width)
         yield from _layer("add_embedding.linear_2", time, time)

@@ -25,6 +25,8 @@ from sfumato.presets import Preset, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
+CONSISTENT = replace(CUSTOM, steps=4, guidance=8.0, sampler="lcm")
+"""How a latent consistency model of no preset is used (Luo et al. 2023, arXiv 2310.04378)."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,28 @@ class Model:
         """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
         return self.checkpoint.family
 
+    @cached_property
+    def use(self) -> Preset:
+        """How the model is used: as its preset says, or as its network shows."""
+        return CONSISTENT if self.embeds_guidance and self.preset == CUSTOM else self.preset
+
+    @cached_property
+    def embeds_guidance(self) -> bool:
+        """Whether the U-Net takes the guidance as an input, as latent consistency models do."""
+        has_unet = "unet" in self.checkpoint.parts
+        return has_unet and self.checkpoint.unet_config().guidance_embedding > 0
+
     @property
     def steps(self) -> int:
-        return self.preset.steps
+        return self.use.steps
 
     @property
     def guidance(self) -> float:
-        return self.preset.guidance
+        return self.use.guidance
 
     @property
     def sampler(self) -> str:
-        return self.preset.sampler
+        return self.use.sampler
 
     def schedule_for(self, sampler: str | None) -> str | None:
         """The schedule where none is asked for; None: the sampler's own.

@@ -80,6 +80,8 @@ class UNetConfig:
     """Width of the added conditioning of XL (pooled text, sizes and crop); 0: none."""
     size_embedding: int = 256
     """Width of the sinusoids for each of the ``SIZES`` in the added conditioning."""
+    guidance_embedding: int = 0
+    """Width of the sinusoids of the guidance as an input of the network; 0: it takes none."""
     groups: int = 32
     linear_projection: bool = False
     """Whether files have ``proj_in`` and ``proj_out`` as linear layers, not as 1x1 convolutions."""

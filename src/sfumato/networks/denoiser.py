@@ -45,6 +45,7 @@ class Aids(NamedTuple):
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
     channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+    guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
 
 
 class Prediction(NamedTuple):

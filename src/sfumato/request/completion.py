@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sfumato.request import seeds
 from sfumato.request.checks import check_pictures, check_size, check_words
+from sfumato.request.fields import RequestError
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
 from sfumato.request.room_kinds import Name
@@ -34,6 +35,11 @@ def completed(asked: Request, model: Model) -> Request:
         schedule=schedule,
         strength=strength,
     )
+    if model.embeds_guidance:  # which takes the place of asking twice
+        request = request.with_defaults(distilled_guidance=request.guidance).changed(guidance=1.0)
+    elif request.distilled_guidance is not None:
+        must = "not be given for a model whose network takes no guidance: use `guidance`"
+        raise RequestError.of("distilled_guidance", must, request.distilled_guidance)
     check_size(request, model)
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)

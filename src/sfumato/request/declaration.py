@@ -89,6 +89,10 @@ class Fields(Record):
     guidance: float | None = how(
         None, Number(0), "CFG scale", "how closely to follow the words [the model's]"
     )
+    distilled_guidance: float | None = how(
+        *(None, Number(0), "Distilled CFG Scale"),
+        "guidance as an input of the network, for LCM models [`guidance`]",
+    )
     sampler: Any = how(
         None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
     )
