@@ -73,8 +73,12 @@ def test_a_full_autoencoder(folder: Path, tmp_path: Path) -> None:
         tmp_path / "vae.safetensors",
         export(tiny_model.drawn(ImageDecoder(AutoencoderConfig((32,) * 4, 1)))),
     )
-    model = open_model(folder, decoder=tmp_path / "vae.safetensors")
-    assert model.autoencoder_config.scaling_factor == 0.18215
+    for path in (tmp_path / "vae.safetensors", tmp_path / "alone"):
+        if path.name == "alone":  # as the Hub's client leaves a repository with one file
+            path.mkdir()
+            shutil.copy(tmp_path / "vae.safetensors", path)
+        model = open_model(folder, decoder=path)
+        assert model.autoencoder_config.scaling_factor == 0.18215
 
     config = tmp_path / "vae/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.13025}))

@@ -171,7 +171,7 @@ def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) ->
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"`path` must name a file or folder. Received: path={path}")
-    checkpoint = _open_folder(path, variant) if path.is_dir() else open_files(path, [path])
+    checkpoint = open_folder(path, variant) if path.is_dir() else open_files(path, [path])
     checkpoint.check()
     warn_of_scaling(checkpoint)
     return checkpoint
@@ -194,7 +194,8 @@ def warn_of_scaling(checkpoint: Checkpoint) -> None:
         )
 
 
-def _open_folder(path: Path, variant: str | None) -> Checkpoint:
+def open_folder(path: Path, variant: str | None = None) -> Checkpoint:
+    """The parts in a folder, not checked yet."""
     if folders.is_diffusers(path):
         parts, settings = folders.read_folder(path, variant)
         return _checkpoint(path, _split(parts), settings)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfumato._files import expanded
-from sfumato.checkpoints import folders
-from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint, open_files
+from sfumato.checkpoints.checkpoint import Checkpoint, open_files, open_folder
 from sfumato.checkpoints.hub import Address, cache_folder, download, find_address
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
@@ -116,15 +115,13 @@ def _open(path: Path, family: Family) -> Checkpoint:
     """What is there, of which not all need be an autoencoder."""
     if path.is_file():
         return open_files(path, [path])
-    if folders.is_diffusers(path):
-        return open_checkpoint(path)
     found = [path / f"{_stem(family)}_{half}" for half in ("encoder", "decoder")]
     endings = (".safetensors", ".pth", ".pt")
     files = [
         next((f for e in endings if (f := Path(f"{name}{e}")).is_file()), None) for name in found
     ]
     pair = [file for file in files if file]
-    return open_files(path, pair) if pair else open_checkpoint(path)
+    return open_files(path, pair) if pair else open_folder(path)
 
 
 def _stem(family: Family) -> str:
