@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from sfumato.request import seeds
-from sfumato.request.checks import check_pictures, check_size, check_words
-from sfumato.request.fields import RequestError
+from sfumato.request import larger, seeds
+from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
+from sfumato.request.fields import RequestError, specs
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
 from sfumato.request.room_kinds import Name
@@ -14,6 +15,9 @@ from sfumato.request.room_kinds import Name
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.request.request import Request
+
+TUNED = ("apg", "freeu")
+"""The rules that a family has numbers for."""
 
 
 def completed(asked: Request, model: Model) -> Request:
@@ -34,14 +38,27 @@ def completed(asked: Request, model: Model) -> Request:
         sampler=sampler,
         schedule=schedule,
         strength=strength,
+        **larger.chosen(asked, model.steps),
     )
     if model.embeds_guidance:  # which takes the place of asking twice
         request = request.with_defaults(distilled_guidance=request.guidance).changed(guidance=1.0)
     elif request.distilled_guidance is not None:
         must = "not be given for a model whose network takes no guidance: use `guidance`"
         raise RequestError.of("distilled_guidance", must, request.distilled_guidance)
+    request = replace(request, **{name: tuned(request, name, model) for name in TUNED})
+    check_guidance(request, model)
     check_size(request, model)
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
+    larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
+
+
+def tuned(request: Request, name: str, model: Model) -> dict[str, float] | None:
+    """All numbers of a rule of guidance, the family's where the request is silent; None: off."""
+    given = getattr(request, name)
+    if given is None:
+        return None
+    rule: Any = specs(type(request))[name].kind
+    return dict(zip(rule.numbers, getattr(model.family, name), strict=True)) | given

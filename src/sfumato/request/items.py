@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import product
 
 from sfumato.request.fields import Spec
-from sfumato.request.room_kinds import Autoencoder, Name
+from sfumato.request.room_kinds import Autoencoder, Name, Upscaler
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
@@ -17,8 +17,9 @@ LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip", "VAE"), 
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
     """The texts that items state of the known fields, by name.
 
-    A sampler, a schedule or an autoencoder that is not here is left open. The denoising strength of
-    A1111's second pass ("Hires ...") is not the request's.
+    A sampler, a schedule, an upscaler or an autoencoder that is not here is left open. The
+    denoising strength is that of a second pass ("Hires ...") where there is one. A pass to a size
+    ("Hires resize") is not read.
     """
     said = {key: text for key, text in items.items() if (key, text.casefold()) not in LEFT_OPEN}
     said = {key: text for key, text in said.items() if key not in _unknown(known, items)}
@@ -27,20 +28,22 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
         texts |= {"width": size[1], "height": size[2]}
     if any(key.startswith("Hires") for key in items):
         texts.pop("strength", None)
+    if "upscale" not in texts:
+        texts = {name: text for name, text in texts.items() if not name.startswith("upscale")}
     return texts
 
 
 def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
-    """The items that no known field reads, and names of what is not known here."""
+    """The items that no known field reads, and names that are not known here."""
     keys = {spec.key for spec in known.values()} - _unknown(known, items)
     keys |= {"Size"} if SIZE.fullmatch(items.get("Size", "")) else set()
     return {key: text for key, text in items.items() if key not in keys}
 
 
 def _unknown(known: Mapping[str, Spec], items: Mapping[str, str]) -> set[str]:
-    """The keys of the items that name a sampler, a schedule or an autoencoder not known here."""
+    """The keys of the items that name something not known here, such as another sampler."""
     kinds = ((spec.key, spec.kind) for spec in known.values())
-    names = {key: kind for key, kind in kinds if isinstance(kind, (Autoencoder, Name))}
+    names = {k: kind for k, kind in kinds if isinstance(kind, Autoencoder | Name | Upscaler)}
     return {
         key
         for key in names.keys() & items.keys()
