@@ -1,0 +1,49 @@
+"""The largest request that a server takes, checked before anything is computed from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfumato.request import Request, RequestError
+
+if TYPE_CHECKING:
+    from sfumato.server.settings import Settings
+
+
+def check_limits(request: Request, settings: Settings) -> None:
+    """Refuse what would take too long or too much memory; errors name the field."""
+    most = {
+        "width": settings.max_side,
+        "height": settings.max_side,
+        "steps": settings.max_steps,
+        "count": settings.max_count,
+    }
+    for name, limit in most.items():
+        if (getattr(request, name) or 0) > limit:
+            raise RequestError.of(name, f"be at most {limit} on this server", getattr(request, name))
+    check_pixels("width", request.width or 0, request.height or 0, settings)
+    for name in ("image", "mask"):
+        pixels = getattr(request, name)
+        if pixels is not None:
+            check_pixels(name, pixels.shape[1], pixels.shape[0], settings)
+    for name in ("prompt", "negative_prompt"):
+        length = len(getattr(request, name) or "")
+        if length > settings.max_words:
+            must = f"have at most {settings.max_words} characters on this server"
+            raise RequestError(name, must, f"{length} characters")
+
+
+def check_pixels(name: str, width: int, height: int, settings: Settings) -> None:
+    """Refuse a size of too many pixels."""
+    if width * height > settings.max_pixels:
+        must = f"be of at most {settings.max_pixels} pixels on this server"
+        raise RequestError(name, must, f"{width}x{height}")
+
+
+def limits_of(settings: Settings) -> dict[str, Any]:
+    """The limits as `/v1/capabilities` tells them."""
+    names = ("max_side", "max_pixels", "max_steps", "max_count", "max_words", "queue", "batch")
+    return {name: getattr(settings, name) for name in names} | {
+        "max_body": settings.max_body * 2**20,
+        "deadline": settings.deadline,
+    }
