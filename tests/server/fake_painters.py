@@ -20,6 +20,7 @@ from sfumato.server.models import Models
 from sfumato.server.service import Service
 from sfumato.server.settings import Served, Settings, read_settings
 
+
 @dataclass(frozen=True)
 class FakeStep:
     """As `generation.Step`, whose module loads Keras."""

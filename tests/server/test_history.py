@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from fake_painters import Studio
+
 from sfumato.pictures import load, load_recipe
 from sfumato.request import Request
 from sfumato.server.history import History

@@ -1,4 +1,4 @@
-"""Models of a server: found by name, loaded when needed, gone when idle or when others need room."""
+"""Models of a server: found by name, loaded when needed, gone when idle or in others' way."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from fake_painters import Studio
 
 import tiny_model
-from fake_painters import Studio
 from sfumato.picture import Picture
 from sfumato.request import Request, RequestError
 from sfumato.server.models import Diffusion
 from sfumato.server.settings import Served
-
 
 SIZE = {"width": 32, "height": 32}
 

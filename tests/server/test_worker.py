@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from fake_painters import Studio, pixels_of
+
 from sfumato.finite import NotFiniteError
 from sfumato.pictures import load, load_recipe
 from sfumato.request import Request, RequestError

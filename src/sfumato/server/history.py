@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 )"""
 
 
+Page = tuple[list[dict[str, Any]], int | None]
+
+
 class History:
     """Jobs and pictures of a folder. Any thread may use it.
 
@@ -88,7 +91,9 @@ class History:
             found = self._base.execute("SELECT facts FROM jobs WHERE id = ?", (job,)).fetchone()
         return None if found is None else json.loads(found[0])
 
-    def page(self, count: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
+    def page(
+        self, count: int, before: int | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
         """The facts of jobs, the newest first, and where the next page begins.
 
         Args:

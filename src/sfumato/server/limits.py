@@ -20,7 +20,9 @@ def check_limits(request: Request, settings: Settings) -> None:
     }
     for name, limit in most.items():
         if (getattr(request, name) or 0) > limit:
-            raise RequestError.of(name, f"be at most {limit} on this server", getattr(request, name))
+            raise RequestError.of(
+                name, f"be at most {limit} on this server", getattr(request, name)
+            )
     check_pixels("width", request.width or 0, request.height or 0, settings)
     for name in ("image", "mask"):
         pixels = getattr(request, name)

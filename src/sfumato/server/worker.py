@@ -131,7 +131,9 @@ class Worker(threading.Thread):
             trouble = Trouble.of(error)
         left = [unit for unit in units if unit.is_wanted]
         half = len(left) // 2
-        if trouble.failure.code == "out_of_memory" and self.models.unload_others(units[0].job.model):
+        if trouble.failure.code == "out_of_memory" and self.models.unload_others(
+            units[0].job.model
+        ):
             self._attempt(left)
         elif half:
             self._attempt(left[:half])
@@ -208,4 +210,3 @@ def parts_of(units: Sequence[Unit], most: int) -> Iterator[Sequence[Unit]]:
             size *= 2
         yield units[:size]
         units = units[size:]
-
