@@ -1,4 +1,4 @@
-"""The pictures of algorithm.md, prompts.md and pictures.md, made by the library itself.
+"""The pictures of algorithm.md, prompts.md, pictures.md and comparing.md, by the library itself.
 
     python docs/make_images.py                 with the bundled model
     python docs/make_images.py prompts         those of one page
@@ -242,10 +242,18 @@ def resizes(studio: Studio) -> Figure:
     return gallery([wide, *squares], ["image", *RESIZES])
 
 
+def grid(studio: Studio) -> Figure:
+    """Two fields, and every combination of their values."""
+    values = {"steps": (2, 4, 8, 20), "guidance": (1, 2, 5)}
+    sheet = sfumato.compare(studio.model, PROMPT, values, seed=SEED).sheet()
+    return gallery([sheet], [""], scale=9)
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
     "pictures": (masked, extended, resizes),
+    "comparing": (grid,),
 }
 
 

@@ -18,6 +18,7 @@ from sfumato._backend import choose_backend, import_keras
 
 if TYPE_CHECKING:
     from sfumato import models, visualization
+    from sfumato.comparison import compare
     from sfumato.request import Request
     from sfumato.stable_diffusion import Picture, StableDiffusion, StableDiffusionV2, Step, load
 
@@ -30,6 +31,7 @@ __all__ = [
     "StableDiffusionV2",
     "Step",
     "__version__",
+    "compare",
     "load",
     "models",
     "visualization",
@@ -42,6 +44,7 @@ _HOMES = {
     "StableDiffusion": "stable_diffusion",
     "StableDiffusionV2": "stable_diffusion",
     "Step": "stable_diffusion",
+    "compare": "comparison",
     "load": "stable_diffusion",
     "models": "",
     "visualization": "",

@@ -29,6 +29,7 @@ from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 from sfumato.request.pictured import canvas_of
+from sfumato.request.seeds import start_noise
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -105,7 +106,7 @@ def stream(
         own = None if noise is None else noise[rows]
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x)), single)
+            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
 
 
 def begin(
@@ -138,6 +139,8 @@ def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None =
     def draw(k: int) -> np.ndarray:
         if k == 0 and noise is not None:
             return noise.astype("float32")
+        if k == 0:
+            return np.stack([start_noise(single, shape, c.downsampling) for single in singles])
         return np.stack([latent_noise(single.seed or 0, *shape, offset=k) for single in singles])
 
     return draw
@@ -156,27 +159,31 @@ def start(
     shown = {
         key: canvas_of(s).shown() for key, s in dict(zip(givens, singles, strict=True)).items()
     }
-    encoded = {key: encode_picture(parts, pixels) for key, (pixels, _) in shown.items()}
+    edges = first.seamless
+    encoded = {key: encode_picture(parts, pixels, edges) for key, (pixels, _) in shown.items()}
     latents = np.stack([encoded[key] for key in givens])
     x = latents + draw(0) * plan.sigma[0]
     if not first.paints_part:
         return x, Aids(), None
 
-    masks = np.stack([shown[key][1] for key in givens]).astype("float32") / np.float32(255)
+    covers = [cover for _, cover in (shown[key] for key in givens) if cover is not None]
+    masks = np.stack(covers).astype("float32") / np.float32(255)
+    if parts.model.sees_masks:  # its training knows no half covered pixels
+        masks = np.round(masks)
     B, h, w, _ = latents.shape
     _, H, W = masks.shape
     # A latent is repainted if any of its pixels is.
     mask = masks.reshape(B, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
     if first.strength == 1:  # nothing of the old picture is below the new one
-        x = mask * draw(0) * np.float32(plan.start_scale) + (1 - mask) * x
+        x = draw(0) * np.float32(plan.start_scale)
     if not parts.model.sees_masks:
         return x, Aids(), Inpainting(mask, latents)
 
+    # The network has learned to keep what it is shown: nothing is put back between the steps.
     pixels = np.stack([shown[key][0] for key in givens])
-    hidden = np.where(masks[..., None] > 0.5, np.float32(127.5), pixels)
-    known = np.stack([encode_picture(parts, picture) for picture in hidden])
-    channels = np.concatenate([mask, known], axis=-1)
-    return x, Aids(channels=channels), Inpainting(mask, latents)
+    hidden = np.where(masks[..., None] > 0, np.float32(127.5), pixels)
+    known = np.stack([encode_picture(parts, picture, edges) for picture in hidden])
+    return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
 
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
@@ -196,6 +203,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None)
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
+        if request.seamless:
+            settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
         state, denoised, is_finite, kept = evaluate(

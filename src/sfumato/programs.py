@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide
-from sfumato.kernels import Tensor
+from sfumato.kernels import Tensor, repeating
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
 from sfumato.networks.text_encoder import TextEncoder
@@ -49,6 +49,7 @@ def evaluate(
     conditioning: Conditioning,
     aids: Aids,
     inpainting: Inpainting | None,
+    seamless: str | None = None,
     **ways: Any,
 ) -> Evaluation:
     """Evaluate the network once, and do with its answer what the sampler does.
@@ -63,6 +64,7 @@ def evaluate(
             for B negative ones.
         aids: what helps the network.
         inpainting: what is known of the picture, or None.
+        seamless: the axes along which the picture repeats: "x", "y" or "both".
         ways: settings of the network that are compiled in.
     """
     index, registers = state
@@ -75,7 +77,8 @@ def evaluate(
     matrix = ops.reshape(row[4:], (K, K + 2, 1, 1, 1, 1))
 
     # The network's answer, and what it says of the picture
-    answer, deep = denoiser.predict(x * c_in, timestep, conditioning, aids, **ways)
+    with repeating(seamless):
+        answer, deep = denoiser.predict(x * c_in, timestep, conditioning, aids, **ways)
     y = ops.cast(answer, "float32")
     asked = B if conditioning.shares is None else B * conditioning.shares.shape[0]
     negative = y[asked:] if conditioning.batch > asked else None
@@ -111,9 +114,12 @@ def prepare(
     return denoiser.prepare(context, pooled, sizes)
 
 
-def decode(decoder: ImageDecoder, latents: Tensor) -> tuple[Tensor, Tensor]:
+def decode(
+    decoder: ImageDecoder, latents: Tensor, seamless: str | None = None
+) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
-    x = ops.cast(decoder(latents), "float32")
+    with repeating(seamless):
+        x = ops.cast(decoder(latents), "float32")
     return to_pixels(x), ops.all(ops.isfinite(x))
 
 
@@ -122,6 +128,7 @@ def to_pixels(x: Tensor) -> Tensor:
     return ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
 
 
-def encode_picture(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
+def encode_picture(encoder: ImageEncoder, pixels: Tensor, seamless: str | None = None) -> Tensor:
     """pixels (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
-    return ops.cast(encoder(ops.cast(pixels, "float32") / 127.5 - 1), "float32")
+    with repeating(seamless):
+        return ops.cast(encoder(ops.cast(pixels, "float32") / 127.5 - 1), "float32")

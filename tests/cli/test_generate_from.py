@@ -73,7 +73,7 @@ class TestFrom:
             ({"Steps": "1001"}, "`steps` must be from 1 to 1000. Received: steps=1001"),
             ({"CFG scale": "-1.0"}, "`guidance` must be a number from 0. Received: -1.0"),
             ({"CFG scale": "nan"}, "`guidance` must be a number from 0. Received: nan"),
-            ({"Seed": str(2**64)}, "to 18446744073709551615. Received: 18446744073709551616"),
+            ({"Seed": str(2**64)}, "15, or -1 for any. Received: 18446744073709551616"),
             ({"Seed": "9" * 5000}, "`seed` must be a whole number"),
             ({"Size": "500x8"}, "`width` must be a multiple of 8. Received: width=500"),
             ({"Sampler": "magic"}, "`sampler` must be one of euler"),

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.diffusion import latent_noise, normal, philox
+from sfumato.diffusion.noise import placed, slerp
 
 # Counter, key and result of philox4x32 with 10 rounds, from the file `tests/kat_vectors` of
 # Random123 1.14.0 (github.com/DEShawResearch/random123), the library of Salmon et al. 2011.
@@ -114,3 +116,59 @@ def test_offsets_out_of_range_are_refused() -> None:
 def test_counters_of_another_kind_are_refused(counter: np.ndarray) -> None:
     with pytest.raises(ValueError, match="`counter` must be a uint32 array of shape"):
         philox(counter, 0)
+
+
+# A variation, and the noise of another size
+
+
+@given(st.floats(0, 1), st.integers(0, 99), st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_slerp_against_pytorch(share: float, seed: int, height: int) -> None:
+    """Against A1111's: along the second axis of (C, h, w), in the arithmetic of PyTorch."""
+    a, b = (latent_noise(seed + i, height + 1, 5) for i in (0, 100))
+    low, high = (torch.from_numpy(x).permute(2, 0, 1).double() for x in (a, b))
+    angle = torch.nn.functional.cosine_similarity(low, high, dim=1).acos().unsqueeze(1)
+    expected = torch.sin((1 - share) * angle) * low + torch.sin(share * angle) * high
+    expected = (expected / torch.sin(angle)).permute(1, 2, 0).numpy()
+    found = slerp(a, b, share)
+    assert found.dtype == np.float32
+    size = np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-6 * max(size, 1)
+
+
+def test_slerp_keeps_the_ends_and_the_variance() -> None:
+    a, b = latent_noise(1, 64, 64), latent_noise(2, 64, 64)
+    assert np.array_equal(slerp(a, b, 0), a)
+    assert np.allclose(slerp(a, b, 1), b, atol=1e-6)
+    half = slerp(a, b, 0.5)
+    assert abs(half.std() - 1) < 0.02
+    assert ((a + b) / 2).std() < 0.75
+    assert np.allclose(half, slerp(b, a, 0.5), atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_slerp_of_noise_in_one_line(sign: int) -> None:
+    """There is no circle between such columns; nothing becomes NaN."""
+    a = latent_noise(1, 4, 4)
+    assert np.allclose(slerp(a, np.float32(sign) * a, 1), sign * a)
+    column = latent_noise(1, 1, 8)  # of one number each
+    assert np.isfinite(slerp(column, latent_noise(2, 1, 8), 0.3)).all()
+
+
+SIDE = st.integers(1, 9)
+
+
+@given(SIDE, SIDE, SIDE, SIDE)
+@settings(deadline=None)
+def test_noise_is_placed_in_the_middle(h: int, w: int, n: int, m: int) -> None:
+    """Where both are, an offset apart that is half of the difference; elsewhere the ground."""
+    noise, ground = np.ones((n, m, 1)) * np.arange(1, m + 1)[:, None], np.zeros((h, w, 1))
+    result = placed(noise, ground)
+    assert not ground.any()
+    rows, cols = (result[..., 0] > 0).any(axis=1).sum(), (result[..., 0] > 0).any(axis=0).sum()
+    inside = [own + 2 * min((size - own) // 2, 0) for size, own in ((h, n), (w, m))]
+    assert [rows, cols] == [max(side, 0) * (min(inside) > 0) for side in inside]
+    if min(inside) > 0:
+        margins = np.argwhere(result[..., 0] > 0).min(axis=0)
+        assert [*margins] == [max((h - n) // 2, 0), max((w - m) // 2, 0)]
+        assert result[margins[0], margins[1], 0] == 1 + max(-((w - m) // 2), 0)

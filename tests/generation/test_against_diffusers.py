@@ -165,7 +165,8 @@ def test_feature_reuse_where_guidance_ends(pair: Any) -> None:
         compare(pair, "ddim", callback=cut_off(pair, 1), fewer=fewer)
 
 
-def test_image_to_image(pair: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_image_to_image(pair: Any, strength: float) -> None:
     """From a picture, at a strength: the encoder, the tail of the schedule, the start noise."""
     theirs, ours = pair
     if ours.text_encoder_2 is not None:
@@ -194,7 +195,7 @@ def test_image_to_image(pair: Any, tmp_path: Path) -> None:
             expected = pipeline(
                 PROMPT,
                 image=torch.from_numpy(picture.transpose(2, 0, 1)[None] / 255).float(),
-                strength=0.6,
+                strength=strength,
                 num_inference_steps=10,
                 guidance_scale=5.0,
                 negative_prompt=NEGATIVE,
@@ -205,7 +206,7 @@ def test_image_to_image(pair: Any, tmp_path: Path) -> None:
     got = ours.image_to_image(
         PROMPT,
         picture,
-        0.6,
+        strength,
         NEGATIVE,
         1,
         10,
@@ -216,5 +217,4 @@ def test_image_to_image(pair: Any, tmp_path: Path) -> None:
         verbose=False,
     )
     difference = np.abs(got - np.round(expected * 255).astype("int16"))
-    assert difference.max() <= 2
-    assert np.mean(difference <= 1) >= 0.999
+    assert difference.max() <= 1

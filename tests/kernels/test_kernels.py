@@ -90,3 +90,40 @@ def test_convolution_of_an_enlarged_map(size: tuple[int, int]) -> None:
     expected = ops.convert_to_numpy(ops.conv(enlarged, kernel, padding="same"))
     found = ops.convert_to_numpy(common.conv3x3_by_differences(x, kernel))
     assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("axes", ["x", "y", "both"])
+@pytest.mark.parametrize(("stride", "padding"), [(1, (1, 1)), (2, (1, 1)), (2, (0, 1))])
+@pytest.mark.parametrize("size", [(6, 8), (5, 7), (2, 2)], ids=str)
+def test_a_map_that_repeats(
+    size: tuple[int, int], stride: int, padding: tuple[int, int], axes: str
+) -> None:
+    """Against PyTorch's circular padding."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, *size, 4)).astype("float32")
+    kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
+    bias = random.standard_normal(6).astype("float32")
+
+    map = torch.from_numpy(x).permute(0, 3, 1, 2)
+    for axis, sides in (("y", (0, 0, *padding)), ("x", (*padding, 0, 0))):
+        mode = "circular" if axes in (axis, "both") else "constant"
+        map = torch.nn.functional.pad(map, sides, mode)
+    taps = torch.from_numpy(kernel).permute(3, 2, 0, 1)
+    expected = torch.nn.functional.conv2d(map, taps, torch.from_numpy(bias), stride)
+
+    given = [ops.convert_to_tensor(v) for v in (x, kernel, bias)]
+    with kernels.repeating(axes):
+        found = kernels.conv3x3(*given, stride, padding)
+    assert np.abs(ops.convert_to_numpy(found) - expected.permute(0, 2, 3, 1).numpy()).max() < 1e-5
+
+
+def test_an_enlarged_map_that_repeats() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((1, 3, 4, 4)).astype("float32")
+    kernel = random.standard_normal((3, 3, 4, 6)).astype("float32")
+    given = [ops.convert_to_tensor(v) for v in (x, kernel, np.zeros(6, "float32"))]
+    with kernels.repeating("both"):
+        found = ops.convert_to_numpy(kernels.conv3x3_enlarged(*given))
+    around = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], "wrap").repeat(2, 1).repeat(2, 2)
+    expected = ops.convert_to_numpy(ops.conv(around, kernel, padding="same"))
+    assert np.abs(found - expected[:, 2:-2, 2:-2]).max() < 1e-5

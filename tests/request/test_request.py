@@ -23,13 +23,14 @@ from PIL import Image
 from fake_models import FakeSettings
 from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.asked import read_arguments
-from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler
+from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent_noise
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.pictures.canvas import RESIZES, SIDES
-from sfumato.request import Request, RequestError
+from sfumato.request import Request, RequestError, seeds
 from sfumato.request.checks import RESIZED
+from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
-from sfumato.request.request import EMPHASES
+from sfumato.request.seeds import start_noise
 
 MODEL = FakeSettings()
 IMAGE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
@@ -58,6 +59,9 @@ VALUES = {
     "height": st.integers(8, 99_999),
     "count": st.integers(1, 10**9),
     "seed": st.integers(0, 2**64 - 1),
+    "variation_seed": st.integers(0, 2**64 - 1),
+    "variation_strength": UNIT,
+    "seed_resize": st.tuples(*[st.integers(1, 9999).map(lambda n: 8 * n)] * 2),
     "model": st.sampled_from(["sd1.5", "someone/something", "v1-5, pruned: 'a' \"b\"", "猫"]),
     "dtype": st.sampled_from(["float32", "mixed_bfloat16"]),
     "quantize": st.just("int8"),
@@ -67,6 +71,7 @@ VALUES = {
     "schedule": st.sampled_from([*SCHEDULES]),
     "sampler_options": OPTIONS,
     "guidance_rescale": UNIT,
+    "seamless": st.sampled_from(["x", "y", "both"]),
     "guidance_interval": st.tuples(UNIT, UNIT).filter(lambda pair: pair[0] < pair[1]),
     "feature_reuse": st.integers(1, 10**9),
     "token_merging": st.floats(0, 0.75),
@@ -91,6 +96,9 @@ SAMPLES = {
     "height": (16, "16"),
     "count": (3, "3"),
     "seed": (2**64 - 1, "18446744073709551615"),
+    "variation_seed": (7, "7"),
+    "variation_strength": (0.2, "0.2"),
+    "seed_resize": ((24, 64), "24x64"),
     "model": ("sd1.5", "sd1.5"),
     "dtype": ("mixed_bfloat16", "mixed_bfloat16"),
     "quantize": ("int8", "int8"),
@@ -100,6 +108,7 @@ SAMPLES = {
     "schedule": ("kl_optimal", "KL Optimal"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
     "guidance_rescale": (0.7, "0.7"),
+    "seamless": ("both", "True"),
     "guidance_interval": ((0.2, 0.8), "0.2:0.8"),
     "feature_reuse": (2, "2"),
     "token_merging": (0.5, "0.5"),
@@ -336,7 +345,11 @@ NAN = float("nan")
         ("width", [0, 7, 64.5, "64", True, NAN]),
         ("height", [-8, "64", False, np.array("64"), np.str_("64"), [64]]),
         ("count", [None, 0, 1.5, True, "2", NAN, np.True_, np.array([1]), np.complex64(1)]),
-        ("seed", [-1, 2**64, 1.5, "1", True, np.float32(0.1), 1j, Fraction(1, 2), object()]),
+        ("seed", [-2, 2**64, 1.5, "1", True, np.float32(0.1), 1j, Fraction(1, 2), object()]),
+        ("variation_seed", [-2, 2**64, 1.5, "1", True]),
+        ("variation_strength", [None, -0.1, 1.1, NAN, "1", True]),
+        ("seed_resize", [64, "64x64", (64,), (64, 60), (0, 64), (64, 100_000), (64, "64")]),
+        ("seamless", ["z", 1, 0, ["x", "y"]]),
         ("model", [5]),
         ("dtype", ["float8", 5]),
         ("quantize", ["int4", True]),
@@ -744,6 +757,51 @@ def test_the_last_seed():
     assert [single.seed for single in request.singles()] == [2**64 - 3, 2**64 - 2, 2**64 - 1]
 
 
+@pytest.mark.parametrize("minus_one", [-1, -1.0, np.int32(-1)])
+def test_minus_one_is_any_seed(minus_one):
+    seeds = {"seed": minus_one, "variation_seed": minus_one}
+    assert Request(prompt="a", **seeds) == Request(prompt="a")
+    assert Request.from_json({"prompt": "a", "seed": -1}).seed is None
+    assert 0 <= Request(prompt="a", **seeds).completed(MODEL).seed < 2**32
+
+
+def test_variations_share_the_seed_and_count_up_their_own():
+    asked = Request(prompt="a {b|c|d|e}", seed=5, variation_strength=0.25, count=3)
+    request = replace(asked, variation_seed=7).completed(MODEL)
+    singles = request.singles()
+    assert [(single.seed, single.variation_seed) for single in singles] == [(5, 7), (5, 8), (5, 9)]
+    assert len({single.prompt for single in singles}) == 1
+    assert 0 <= asked.completed(MODEL).variation_seed < 2**32
+    assert replace(asked, variation_strength=0).completed(MODEL).variation_seed is None
+    with pytest.raises(RequestError, match="`variation_seed` must be at most 2..64 - 3 for 3"):
+        replace(asked, variation_seed=2**64 - 2).completed(MODEL)
+
+
+def test_seeds_and_tiles_as_a1111_writes_them():
+    text = "a\nSteps: 20, Seed: 5, Size: 24x16, Variation seed: 7, Variation seed strength: 0.2"
+    recipe = read_text(text + ", Seed resize from: 512x256, Tiling: True")
+    known = {"steps": 20, "seed": 5, "width": 24, "height": 16, "seamless": True}
+    known |= {"variation_seed": 7, "variation_strength": 0.2, "seed_resize": [512, 256]}
+    assert Request.from_recipe(recipe) == Request(prompt="a", **known)
+    assert Request.from_recipe(recipe).recipe().items["Tiling"] == "True"
+    plain = read_text("a\nSteps: 20, Seed: 5, Tiling: False")
+    assert Request.from_recipe(plain) == Request(prompt="a", steps=20, seed=5)
+    assert Request(prompt="a", seamless=False) == Request(prompt="a")
+
+
+def test_the_start_noise_is_that_of_the_smaller_size():
+    """In the middle; around it, and in a narrower picture, the seed's own of that size."""
+    request = Request(prompt="a", seed=5, seed_resize=(16, 40)).completed(MODEL)
+    noise = start_noise(request, (7, 4, 4), 8)
+    assert np.array_equal(noise[1:6, 1:3], latent_noise(5, 5, 2))
+    noise[1:6, 1:3] = latent_noise(5, 7, 4)[1:6, 1:3]
+    assert np.array_equal(noise, latent_noise(5, 7, 4))
+    same = replace(request, seed_resize=None)
+    assert np.array_equal(start_noise(same, (7, 4, 4), 8), latent_noise(5, 7, 4))
+    with pytest.raises(RequestError, match="`seed_resize` must be .* multiples of 16"):
+        seeds.check(replace(request, seed_resize=(16, 24)), 16)
+
+
 def test_a_model_for_inpainting():
     request = Request(prompt="a", image=IMAGE, mask=MASK).completed(FakeSettings(sees_masks=True))
     assert request.strength == 1
@@ -774,11 +832,12 @@ def test_the_plan_is_the_samplers():
 def test_shape_key():
     request = Request(prompt="a").completed(MODEL)
     same = {"prompt": "b", "seed": 9, "steps": 7, "guidance": 2.0, "sampler": "lms", "count": 3}
+    same |= {"variation_seed": 9, "variation_strength": 0.5, "seed_resize": (24, 24)}
     for name, value in same.items():
         assert replace(request, **{name: value}).shape_key == request.shape_key, name
     other = {"width": 24, "height": 24, "dtype": "float16", "quantize": "int8", "guidance": 1.0}
     other |= {"token_merging": 0.5, "feature_reuse": 2, "mask": MASK, "model": "sd1.5"}
-    other |= {"clip_skip": 2}
+    other |= {"clip_skip": 2, "seamless": "x"}
     for name, value in other.items():
         assert replace(request, **{name: value}).shape_key != request.shape_key, name
     hash(request.shape_key)
@@ -788,6 +847,7 @@ def test_batch_key():
     pictured = Request(prompt="a", image=IMAGE, mask=MASK).completed(MODEL)
     same = {"prompt": "b", "negative_prompt": "c", "seed": 9, "count": 3, "image": 255 - IMAGE}
     same |= {"wildcards": {"a": ("b",)}, "template": "{b}", "negative_template": "{c}"}
+    same |= {"variation_seed": 9, "variation_strength": 0.5, "seed_resize": (24, 24)}
     for name, value in same.items():
         assert replace(pictured, **{name: value}).batch_key == pictured.batch_key, name
     other = {name: value for name, (value, _) in SAMPLES.items() if name not in same}

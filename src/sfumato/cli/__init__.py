@@ -1,4 +1,4 @@
-"""The command line: `sfumato generate`, `sfumato models`, `sfumato info`, `sfumato explain`.
+"""The command line: `sfumato generate`, `models`, `info`, `explain` and `gallery`.
 
 Thin: it reads arguments, calls the library and writes what came out. Paths (or JSON lines) go to
 stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.

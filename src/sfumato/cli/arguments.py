@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ def _generate() -> Parser:
     """The command's own options, and one for each field of a request."""
     from sfumato.request import Request
     from sfumato.request.fields import read, specs
+    from sfumato.request.grids import Axis
 
     parser = Parser(
         "generate",
@@ -31,6 +33,8 @@ def _generate() -> Parser:
     what = fields.pop("prompt").group
     prompt_help = "each makes pictures of its own; - reads one a line from stdin"
     add(what, "prompt", metavar="PROMPT", nargs="*", help=prompt_help)
+    lines_help = "prompts, or JSON of these fields, a line each; what OUT has is not made again"
+    add(what, "--prompts", metavar="FILE", help=lines_help)
     add(what, "--from", dest="source", metavar="FILE", help="paint FILE again; options change it")
     size_help = f"WxH, {', '.join(RATIOS)} [the model's]"
     add(what, "--size", type=_typed(read_size), metavar="SIZE", help=size_help)
@@ -42,6 +46,9 @@ def _generate() -> Parser:
     prediction_help = "what MODEL's network predicts, where its files do not say it"
     add("which model", "--prediction", choices=predictions, metavar="KIND", help=prediction_help)
 
+    grid: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    grid_help = "compare values, as in steps=10,20 guidance=3,7; of a prompt: WORD,OTHER,OTHER"
+    add("what comes out", "--grid", type=_typed(Axis.read), metavar="X=A,B", help=grid_help, **grid)
     _add_outputs(parser, _typed(read, "batch", fields["count"]))
     parser.add("what comes out", "-h", "--help", action="help", help="this")
     return parser
@@ -129,7 +136,7 @@ def _explain() -> Parser:
     parser.add(what, "prompt", metavar="PROMPT", nargs="*", help="each by itself")
     parser.add(what, "--json", action="store_true", help="one JSON object per prompt")
     parser.add(what, "-h", "--help", action="help", help="this")
-    parser.set_defaults(size=None, source=None)
+    parser.set_defaults(size=None, source=None, prompts=None, grid=[])
     words = ("negative_prompt", "prompt_syntax", "emphasis", "wildcards", "seed")
     for name in (*words, "model", "steps", "guidance"):
         _add_field(parser, name)
@@ -163,6 +170,22 @@ def _info() -> Parser:
     return parser
 
 
+def _gallery() -> Parser:
+    from sfumato.request import Request
+    from sfumato.request.fields import read, specs
+
+    parser = Parser("gallery", "Write a contact sheet of the pictures in a folder.", "FOLDER ")
+    add = partial(parser.add, "arguments")
+    add("folder", metavar="FOLDER", nargs="*", help="with PNG, JPEG or WebP files")
+    out = {"type": _typed(_file, PICTURES), "default": "gallery.png", "metavar": "FILE"}
+    add("-o", "--out", help="the sheet [gallery.png]", **out)
+    number = _typed(read, "number", specs(Request)["count"])
+    add("--columns", type=number, metavar="N", help="pictures in a row [as in a square]")
+    add("--size", type=number, metavar="N", default=256, help="pixels of a picture, at most [256]")
+    add("-h", "--help", action="help", help="this")
+    return parser
+
+
 class Command(NamedTuple):
     """A command's one-line summary and the maker of its parser."""
 
@@ -175,6 +198,7 @@ COMMANDS = {
     "models": Command("list, fetch, remove and check models", _models),
     "info": Command("print the recipe that a picture carries", _info),
     "explain": Command("show what a model reads of a prompt", _explain),
+    "gallery": Command("write a contact sheet of a folder", _gallery),
 }
 
 OVERVIEW = """\

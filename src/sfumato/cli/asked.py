@@ -1,21 +1,22 @@
-"""From arguments to what is asked for: a request, and the prompts to make it for."""
+"""From arguments to what is asked for: requests, in groups that belong together."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfumato.cli.help import UsageError
+from sfumato.cli.lines import read_lines, read_piped
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
 from sfumato.request.fields import RequestError, specs
+from sfumato.request.grids import Axis, cells, checked_axes
 from sfumato.request.pictured import HASHES
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ NETWORK = re.compile(r"<\w+:[^<>]+>")
 class Asked:
     """All that the arguments of `sfumato generate` say of the pictures."""
 
-    prompts: list[str]
-    request: Request
-    """Of the first prompt, not yet completed."""
+    groups: list[list[Request]]
+    """Of each prompt its request, or those of its grid; not yet completed."""
+    axes: tuple[Axis, ...]
+    """Of the grids; empty: there are none."""
     shape: str | None
     """A word for the size, which only a model can tell."""
     given: dict[str, Any]
@@ -44,30 +46,25 @@ class Asked:
     recipe: Recipe | None
     """Says what they leave open."""
     pictures: list[dict[str, Path]]
-    """The files that each picture begins from, as fields; the first are the request's."""
+    """The files of each later picture to begin from, as fields. One is read when its turn comes."""
 
-    def completed(self, model: Model) -> Request:
-        """The request with nothing left open."""
-        request = self.request
+    @property
+    def request(self) -> Request:
+        """The first of all."""
+        return self.groups[0][0]
+
+    def completed(self, request: Request, model: Model) -> Request:
+        """One of the requests with nothing left open."""
         if self.shape:
             width, height = shaped(self.shape, model.default_size)
             request = request.with_defaults(width=width, height=height)
         with blaming(self.given, self.recipe):
             return request.completed(model)
 
-    def requests(self, model: Model, first: Request) -> Iterator[Request]:
-        """The completed request of each prompt, for each picture to begin from.
-
-        A picture is read when its turn comes.
-        """
-        for number, files in enumerate(self.pictures or [{}]):
-            request = first
-            if number:
-                with blaming(self.given, self.recipe):
-                    request = self.request.changed(**files, seed=first.seed)
-                request = replace(self, request=request).completed(model)
-            for prompt in self.prompts:
-                yield request.changed(prompt=prompt)
+    def later(self, request: Request, files: dict[str, Path]) -> Request:
+        """One of the requests, to begin from the files of a later picture."""
+        with blaming(self.given, self.recipe):
+            return request.changed(**files) if files else request
 
 
 def read_arguments(options: argparse.Namespace) -> Asked:
@@ -78,7 +75,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     given = {name: value for name, value in vars(options).items() if name in specs(Request)}
     words = given.pop("prompt")
     pictures = _pictures(given)
-    prompts = [text for word in words for text in (_piped() if word == "-" else [word])]
+    prompts = [text for word in words for text in (read_piped() if word == "-" else [word])]
     if options.size:
         sides = (None, None) if isinstance(options.size, str) else options.size
         given = dict(zip(("width", "height"), sides, strict=True)) | given
@@ -86,18 +83,23 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     recipe = None
     if options.source:
         recipe = _load_recipe(options.source)
-        prompts = prompts if words else [recipe.prompt]
-    if not prompts:
+        prompts = prompts if words or options.prompts else [recipe.prompt]
+    changes = [{"prompt": prompt} for prompt in prompts]
+    if options.prompts:
+        changes += read_lines(options.prompts, (Request.stated(recipe) if recipe else {}) | given)
+    if not changes:
         raise UsageError('there is nothing to paint; say what: `sfumato generate "a red apple"`')
 
     with blaming(given, recipe):
-        changes: dict[str, Any] = {**given, "prompt": prompts[0]}
-        request = Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
+        groups = [[_request(recipe, given | own)] for own in changes]
+        axes = checked_axes(options.grid)
+        groups = [cells(request, axes) for (request,) in groups]
     if recipe:
-        _check_stated(request, recipe, given, options.source)
-    _warn_of_networks([*prompts, request.negative_prompt or ""])
+        for request, *_ in groups:
+            _check_stated(request, recipe, given, options.source)
+    _warn_of_networks([text for (one, *_) in groups for text in (one.prompt, one.negative_prompt)])
     shape = options.size if isinstance(options.size, str) else None
-    return Asked(prompts, request, shape, given, recipe, pictures)
+    return Asked(groups, axes, shape, given, recipe, pictures[1:])
 
 
 def _pictures(given: dict[str, Any]) -> list[dict[str, Path]]:
@@ -117,13 +119,8 @@ def _pictures(given: dict[str, Any]) -> list[dict[str, Path]]:
     return [{"image": image, "mask": m} for image, m in zip(images, masks, strict=True)]
 
 
-def _piped() -> list[str]:
-    """The prompts in standard input, each on a line."""
-    try:
-        lines = sys.stdin.read().removeprefix("\ufeff").split("\n") if sys.stdin else []
-    except UnicodeError as error:
-        raise UsageError(f"standard input must be text ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+def _request(recipe: Recipe | None, changes: dict[str, Any]) -> Request:
+    return Request.from_recipe(recipe, **changes) if recipe else Request(**changes)
 
 
 @contextmanager
@@ -155,9 +152,9 @@ def _load_recipe(source: str) -> Recipe:
     return recipe
 
 
-def _warn_of_networks(texts: list[str]) -> None:
+def _warn_of_networks(texts: list[str | None]) -> None:
     """Warn of what other programs would not paint as words."""
-    if found := [network for text in texts for network in NETWORK.findall(text)]:
+    if found := [network for text in texts for network in NETWORK.findall(text or "")]:
         warn(f"painted as words, as prompts load no networks here yet: {', '.join(found[:3])}")
 
 

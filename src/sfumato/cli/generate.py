@@ -6,22 +6,26 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfumato._backend import import_keras
-from sfumato.cli.asked import read_arguments
+from sfumato.cli import terminal
+from sfumato.cli.asked import Asked, read_arguments
 from sfumato.cli.film import Film
 from sfumato.cli.info import described
-from sfumato.cli.names import check_writable, claim
+from sfumato.cli.lines import Made, missing
+from sfumato.cli.names import check_writable, claim, is_folder
 from sfumato.cli.progress import Progress
 from sfumato.cli.terminal import Interruption
+from sfumato.request import Request, grids, seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from sfumato.checkpoints import Prediction
     from sfumato.picture import Picture
-    from sfumato.request import Request
     from sfumato.stable_diffusion import StableDiffusion
 
 DEFAULT_MODEL = "mini"
@@ -32,33 +36,123 @@ def run(options: argparse.Namespace) -> int:
     asked = read_arguments(options)
     for place in (options.out, options.preview, options.gif):
         check_writable(place)
-    film = Film(options.preview, options.gif)
-    name = asked.request.model or DEFAULT_MODEL
 
     with Progress(options.quiet) as progress:
-        progress.doing(f"loading {name}")
-        model = open_model(name, asked.request.dtype, prediction=options.prediction)
-        request = asked.completed(model.model)
-        if request.quantize:
-            progress.doing(f"measuring {name} for {request.quantize}")
-            size = (request.height, request.width)
-            model = open_model(name, request.dtype, *size, prediction=options.prediction)
-            model.quantize(request.quantize)
-
-        with Interruption() as interruption:
-            for each in asked.requests(model.model, request):
-                for batch in each.batches(options.batch):
-                    interruption.check()
-                    start = time.perf_counter()
-                    painted = _painted(model, batch, progress, film, interruption)
-                    for picture in painted:
-                        path = _save(picture, options)
-                        film.keep(picture)
-                        seconds = (time.perf_counter() - start) / batch.count
-                        line = _line(path, picture, seconds) if options.json else str(path)
-                        progress.write(line)
-            interruption.check()
+        studio = Studio(options, progress)
+        drawn = seeds.draw()  # every prompt starts from the same
+        groups = studio.groups(asked, drawn)
+        count = sum(request.count for group in groups for request in group)
+        progress.expect(count * (1 + len(asked.pictures)))
+        with Interruption() as studio.interruption:
+            for files in [{}, *asked.pictures]:
+                for group in studio.groups(asked, drawn, files) if files else groups:
+                    paths = [path for request in group for path in studio.paint(request)]
+                    if asked.axes:
+                        sheet = grids.sheet(asked.axes, paths, group[0].prompt)
+                        progress.write(_save_sheet(sheet, group[0].prompt, options))
+            studio.interruption.check()
+    if studio.found and not options.quiet:
+        terminal.complain(f"{studio.found} of the pictures were there already", "green")
     return 0
+
+
+class Studio:
+    """The making of pictures one batch after the other, by the model that each names.
+
+    Args:
+        options: of the command.
+        progress: shows what is going on.
+    """
+
+    def __init__(self, options: argparse.Namespace, progress: Progress) -> None:
+        self.options = options
+        self.progress = progress
+        self.interruption = Interruption()
+        self.film = Film(options.preview, options.gif)
+        self.made = Made(options.out) if options.prompts else None
+        self.found = 0
+        self.models: dict[bool, tuple[Any, StableDiffusion]] = {}
+
+    def groups(
+        self, asked: Asked, drawn: dict[str, int], files: dict[str, Path] | None = None
+    ) -> list[list[Request]]:
+        """All requests with nothing left open, by their models and the seeds that were drawn.
+
+        Args:
+            asked: has the requests.
+            drawn: the seeds.
+            files: the picture to begin from, if it is not the first.
+        """
+
+        def completed(request: Request) -> Request:
+            request = asked.later(request, files or {})
+            request = request.with_defaults(**seeds.chosen(request, drawn))
+            return asked.completed(request, self.plain_model(request).model)
+
+        return [[completed(request) for request in group] for group in asked.groups]
+
+    def plain_model(self, request: Request) -> StableDiffusion:
+        """The model of a request, opened unless it was the last one."""
+        name = request.model or DEFAULT_MODEL
+        return self.opened(False, f"loading {name}", name, request.dtype)
+
+    def model(self, request: Request) -> StableDiffusion:
+        """The model for a completed request, quantised if it asks for that."""
+        if not request.quantize:
+            return self.plain_model(request)
+        name = request.model or DEFAULT_MODEL
+        size = (request.height, request.width)
+        title = f"measuring {name} for {request.quantize}"
+        model = self.opened(True, title, name, request.dtype, *size)
+        if model.quantized != request.quantize:
+            model.quantize(request.quantize)
+        return model
+
+    def opened(self, quantized: bool, title: str, *names: Any) -> StableDiffusion:
+        """The model that was opened last, if it is this one."""
+        if quantized not in self.models or self.models[quantized][0] != names:
+            self.progress.doing(title)
+            model = open_model(*names, prediction=self.options.prediction)
+            self.models[quantized] = (names, model)
+        return self.models[quantized][1]
+
+    def paint(self, request: Request) -> Iterator[Path]:
+        """The files of a completed request, new ones or those that are there already."""
+        size = self.options.batch
+        parts = missing(request, size, self.made) if self.made else request.batches(size)
+        for part in parts:
+            self.interruption.check()
+            if isinstance(part, Request):
+                yield from self.painted(part)
+            else:
+                self.found += 1
+                self.progress.finished()
+                yield part
+
+    def painted(self, batch: Request) -> Iterator[Path]:
+        """The files of a batch, once they are written and named on stdout."""
+        model, start = self.model(batch), time.perf_counter()
+        for picture in self.pictures(model, batch):
+            path = _save(picture, self.options)
+            self.film.keep(picture)
+            seconds = (time.perf_counter() - start) / batch.count
+            self.progress.finished()
+            self.progress.write(_line(path, picture, seconds) if self.options.json else str(path))
+            yield path
+
+    def pictures(self, model: StableDiffusion, batch: Request) -> Iterator[Picture]:
+        """The pictures of a batch; shows each step on the way."""
+        from sfumato.picture import Picture
+
+        self.progress.doing(_title(batch))
+        for event in model.stream(batch):
+            if isinstance(event, Picture):
+                yield event
+                continue
+            self.progress.step(event.step, event.steps, batch.count)
+            self.film.show(event)
+            if event.step < event.steps:  # the last one is done: let it be decoded and saved
+                self.interruption.check()
 
 
 def open_model(
@@ -75,39 +169,32 @@ def open_model(
     return StableDiffusion.from_preset(name, height, width, dtype=dtype, prediction=prediction)
 
 
-def _painted(
-    model: StableDiffusion,
-    request: Request,
-    progress: Progress,
-    film: Film,
-    interruption: Interruption,
-) -> Iterator[Picture]:
-    """The pictures of a batch; shows each step on the way."""
-    from sfumato.picture import Picture
-
-    progress.doing(_title(request))
-    for event in model.stream(request):
-        if isinstance(event, Picture):
-            yield event
-            continue
-        progress.step(event.step, event.steps)
-        film.show(event)
-        if event.step < event.steps:  # the last one is done: let it be decoded and saved
-            interruption.check()
-
-
 def _save(picture: Picture, options: argparse.Namespace) -> Path:
     """Write one picture under a name that nothing has yet."""
     with claim(options.out, picture.request.seed or 0, picture.request.prompt) as path:
         return picture.save(path, recipe=not options.no_metadata)
 
 
+def _save_sheet(sheet: np.ndarray, prompt: str, options: argparse.Namespace) -> str:
+    """Write the contact sheet of a grid; returns its line for stdout."""
+    from sfumato.pictures import save
+
+    out = (
+        options.out if is_folder(options.out) else options.out.with_stem(f"{options.out.stem}-grid")
+    )
+    with claim(out, "grid", prompt) as path:
+        save(path, sheet)
+    return json.dumps({"path": str(path), "grid": True}) if options.json else str(path)
+
+
 def _title(request: Request, width: int = 32) -> str:
     """The title of a picture that is being painted, short enough to leave room for the bar."""
     words = " ".join(request.prompt.split())
     words = words if len(words) <= width else f"{words[: width - 1]}…"
-    last = (request.seed or 0) + request.count - 1
-    return f"{words}, seed {request.seed}" + (f" to {last}" if request.count > 1 else "")
+    name = seeds.counted(request)
+    first = getattr(request, name) or 0
+    last = f" to {first + request.count - 1}" if request.count > 1 else ""
+    return f"{words}, {name.replace('_', ' ')} {first}{last}"
 
 
 def _line(path: Path, picture: Picture, seconds: float) -> str:

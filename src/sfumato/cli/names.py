@@ -52,7 +52,7 @@ def check_writable(out: Path | None) -> None:
 
 
 @contextmanager
-def claim(out: Path, seed: int, prompt: str) -> Iterator[Path]:
+def claim(out: Path, seed: int | str, prompt: str) -> Iterator[Path]:
     """A path for one picture that no other process can have: an empty file keeps the name.
 
     In the folder `out` it is the next number, the seed and the prompt. If `out` names a picture it

@@ -29,6 +29,8 @@ class Progress:
             redirect_stdout=False,  # rich would send stdout, where the paths go, to stderr
         )
         self._task: TaskID = self._rich.add_task("", total=None, count="")
+        self._all = 1
+        self._done = 0
 
     def __enter__(self) -> Progress:
         self._rich.start()
@@ -41,13 +43,32 @@ class Progress:
         if not self._rich.disable:  # older versions of rich write an empty line nevertheless
             self._rich.stop()
 
-    def doing(self, what: str) -> None:
-        """Show `what` with a bar that moves without saying how far."""
-        self._rich.reset(self._task, description=_plain(what), total=None, count="")
+    def expect(self, pictures: int) -> None:
+        """Let the bar run over so many pictures from now on, if there are several."""
+        self._all = pictures
+        if pictures > 1:
+            self._rich.reset(self._task, total=pictures, count=f"0/{pictures}")
 
-    def step(self, step: int, steps: int) -> None:
-        """Show how many steps are done."""
-        self._rich.update(self._task, completed=step, total=steps, count=f"{step}/{steps}")
+    def doing(self, what: str) -> None:
+        """Show `what`; the bar moves without saying how far, unless it is that of all pictures."""
+        if self._all > 1:
+            self._rich.update(self._task, description=_plain(what))
+        else:
+            self._rich.reset(self._task, description=_plain(what), total=None, count="")
+
+    def step(self, step: int, steps: int, pictures: int = 1) -> None:
+        """Show how many steps of these pictures are done."""
+        if self._all > 1:
+            self._rich.update(self._task, completed=self._done + pictures * step / steps)
+        else:
+            self._rich.update(self._task, completed=step, total=steps, count=f"{step}/{steps}")
+
+    def finished(self) -> None:
+        """Count a picture."""
+        self._done += 1
+        if self._all > 1:
+            count = f"{self._done}/{self._all}"
+            self._rich.update(self._task, completed=self._done, count=count)
 
     def write(self, line: str) -> None:
         """One result to stdout, without the bar in between where both share a terminal."""

@@ -88,6 +88,52 @@ def latent_noise(
     return np.ascontiguousarray(normal(seed, (channels, height, width), offset).transpose(1, 2, 0))
 
 
+def slerp(noise: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """Turn the columns of one noise towards those of another on a great circle, as A1111 does.
+
+    Normal noise keeps its variance so; a mean of two would have less. (Shoemake 1985, "Animating
+    rotation with quaternion curves".)
+
+    Args:
+        noise, other: (h, w, C). A column has h numbers.
+        share: of the other, 0..1.
+
+    Returns:
+        float32 (h, w, C).
+    """
+    a, b = noise.astype("float64"), other.astype("float64")
+    lengths = [np.linalg.norm(x, axis=0, keepdims=True) for x in (a, b)]
+    cosine = np.sum(a * b, axis=0, keepdims=True) / (lengths[0] * lengths[1])  # (1, w, C)
+    if cosine.mean() > 0.9995:  # nearly the same: there is no circle between them
+        return (a + share * (b - a)).astype("float32")
+    angle = np.arccos(cosine.clip(-1, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turned = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
+    straight = a + share * (b - a)  # of columns in one line, such as those of one number
+    return np.where(np.isfinite(turned), turned, straight).astype("float32")
+
+
+def placed(noise: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Put noise into the middle of other noise, or its middle where it is larger, as A1111 does.
+
+    Args:
+        noise: (n, m, C).
+        ground: (h, w, C).
+
+    Returns:
+        (h, w, C).
+    """
+    result = ground.copy()
+    into, out = [], []
+    for size, own in zip(ground.shape[:2], noise.shape[:2], strict=True):
+        margin = (size - own) // 2  # negative, rounded down: of the noise, as much from each end
+        length = own + 2 * min(margin, 0)
+        into.append(slice(max(margin, 0), max(margin, 0) + length))
+        out.append(slice(max(-margin, 0), max(-margin, 0) + length))
+    result[into[0], into[1]] = noise[out[0], out[1]]
+    return result
+
+
 def _key_words(key: int, name: str) -> tuple[int, int]:
     key = whole_number(name, key, 0, 2**64 - 1)
     return key & 0xFFFFFFFF, key >> 32

@@ -215,9 +215,9 @@ class KerasCVMethods:
 
     def _drawn(self, seed: int | None, noise: np.ndarray | None) -> int:
         """The seed, or a new one; the draws that follow a given start noise are always the same."""
-        if seed is None:
-            seed = secrets.randbelow(2**32) if noise is None else 0
-        chosen: int = arguments.field("seed", seed)
+        chosen: int | None = None if seed is None else arguments.field("seed", seed)
+        if chosen is None:
+            chosen = secrets.randbelow(2**32) if noise is None else 0
         self._last_seed = chosen
         return chosen
 

@@ -7,7 +7,9 @@ weights have the shapes of Keras' layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +31,23 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     return _backend.attention(q, k, v, causal)
 
 
+_repeats: ContextVar[str | None] = ContextVar("repeats", default=None)
+
+
+@contextmanager
+def repeating(axes: str | None) -> Iterator[None]:
+    """Let maps repeat along "x", "y" or "both": convolutions see the other edge behind an edge.
+
+    It holds for a function while that runs, or is traced. So it is a way of a program, and no
+    network knows of it.
+    """
+    before = _repeats.set(axes)
+    try:
+        yield
+    finally:
+        _repeats.reset(before)
+
+
 def conv3x3(
     x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1, padding: tuple[int, int] = (1, 1)
 ) -> Tensor:
@@ -36,6 +55,8 @@ def conv3x3(
 
     With stride 1 the padding must be (1, 1).
     """
+    if axes := _repeats.get():
+        return common.conv3x3_repeating(x, kernel, bias, stride, padding, axes)
     return _backend.conv3x3(x, kernel, bias, stride, padding)
 
 
@@ -46,6 +67,8 @@ def conv3x3_enlarged(
 
     With a height and a width the enlarged map is cut to that size before.
     """
+    if _repeats.get():
+        return conv3x3(common.enlarged(x, height, width), kernel, bias)
     return _backend.conv3x3_enlarged(x, kernel, bias, height, width)
 
 

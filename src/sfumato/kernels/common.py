@@ -29,6 +29,21 @@ def conv3x3(
     return ops.conv(x, kernel, stride, "valid", "channels_last") + bias
 
 
+def conv3x3_repeating(
+    x: Tensor, kernel: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], axes: str
+) -> Tensor:
+    """``conv3x3`` of a map that repeats along "x", "y" or "both", and ends in zeros elsewhere."""
+    before, after = padding
+    for axis, name in ((1, "y"), (2, "x")):
+        if axes in (name, "both"):
+            n, rest = x.shape[axis], (slice(None),) * axis
+            ends = x[(*rest, slice(n - before, n))], x[(*rest, slice(0, after))]
+            x = ops.concatenate([ends[0], x, ends[1]], axis)
+        else:
+            x = ops.pad(x, [padding if i == axis else (0, 0) for i in range(4)])
+    return ops.conv(x, kernel, stride, "valid", "channels_last") + bias
+
+
 def is_small_and_deep(x: Tensor, most: int) -> bool:
     """Whether a map has up to ``most`` positions and many channels: on a CPU its 3x3 convolution
     of stride 1 is faster by a matmul."""

@@ -155,7 +155,7 @@ def upright(picture: Image.Image, see_through: bool = True) -> np.ndarray:
     if picture.mode == "F":
         raise ValueError("numbers of floating point have no range: make an array of them")
     picture = picture.convert("RGBA")
-    if not see_through and picture.getextrema()[3] != (255, 255):
+    if not see_through and picture.getchannel("A").getextrema() != (255, 255):
         raise ValueError("parts of it are transparent, which says neither black nor white")
     white = Image.new("RGBA", picture.size, "white")
     return np.array(Image.alpha_composite(white, picture).convert("RGB"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
-from sfumato._numbers import LAST_SEED
+from sfumato.request import seeds
 from sfumato.request.checks import check_pictures, check_size, check_words
-from sfumato.request.fields import RequestError
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
 from sfumato.request.room_kinds import Name
@@ -27,7 +25,7 @@ def completed(asked: Request, model: Model) -> Request:
     request = asked.with_defaults(
         width=width,
         height=height,
-        seed=secrets.randbelow(2**32),
+        **seeds.chosen(asked),
         model=model.name or None,
         steps=model.steps,
         guidance=model.guidance,
@@ -37,9 +35,6 @@ def completed(asked: Request, model: Model) -> Request:
     )
     check_size(request, model)
     check_words(request, model)
-    seed = request.seed or 0
-    if seed + request.count - 1 > LAST_SEED:
-        must = f"be at most 2**64 - {request.count} for {request.count} pictures"
-        raise RequestError.of("seed", must, seed)
+    seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
     return request if request.negative_prompt is None else without_idle_words(request, plan)

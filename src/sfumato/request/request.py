@@ -1,46 +1,31 @@
 """The request for pictures: one frozen value, whoever asks.
 
 Python, the command line, HTTP, a recipe in a picture and a row of a table all make a `Request`.
-Each field is declared once, with its type, default, range, help and key in the recipe. What is
-wrong with a request is found here, before anything is loaded.
+Its fields are declared in `declaration.py`. What is wrong with a request is found here, before
+anything is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato._numbers import LAST_SEED
-from sfumato.request import items, pictured
-from sfumato.request.fields import Record, RequestError, declared, read, specs
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards, taken_apart
+from sfumato.request import items, pictured, seeds
+from sfumato.request.declaration import Fields
+from sfumato.request.fields import RequestError, read, specs
+from sfumato.request.room_kinds import taken_apart
 from sfumato.request.words import TEMPLATES, drawn
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from sfumato.checkpoints import Model
     from sfumato.diffusion import Plan
     from sfumato.pictures import Recipe
 
 __all__ = ["Request", "RequestError"]
 
-DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
-EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
-what = partial(declared, group="what to paint")
-which = partial(declared, group="which model")
-how = partial(declared, group="how to paint it")
-less = partial(declared, group="with less work, not quite the same picture")
-begin = partial(declared, group="from a picture")
-noted = partial(declared, group="")  # no choice of the user, and no option on the command line
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Request(Record):
+class Request(Fields):
     """Pictures that are asked for; None leaves a choice to the model.
 
     A value is checked and brought into its own type when the request is made. `completed` chooses
@@ -54,102 +39,6 @@ class Request(Record):
         >>> Request.from_json(request.to_json()) == request
         True
     """
-
-    prompt: str = what(..., Kind(), "", "the words")
-    negative_prompt: str | None = what(
-        None, Kind(), "", "what to keep out of the picture", "--negative"
-    )
-    prompt_syntax: str = what(
-        *("a1111", Choice(("a1111", "plain")), "Prompt syntax"),
-        "the grammar of the words: weights, changes, draws (a1111), or plain [a1111]",
-    )
-    emphasis: str = what(
-        *("original", Label(EMPHASES), "Emphasis"),
-        "how weights act, such as no_norm or comfyui [original]",
-    )
-    clip_skip: int = what(
-        1, Whole(1), "Clip skip", "the layer of the text encoder, counted from the last one [1]"
-    )
-    wildcards: Mapping[str, tuple[str, ...]] = what(
-        {}, Wildcards(), "", "folder of lists to draw words from [none]"
-    )
-    width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
-    height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
-    count: int = what(1, Whole(1), "", "pictures per prompt [1]", "-n")
-    seed: int | None = what(
-        None, Whole(0, LAST_SEED), "Seed", "of the first picture, then N + 1 [any]"
-    )
-
-    model: str | None = which(
-        None, ModelName(), "Model", "preset, folder, file or Hub repository [mini]"
-    )
-    dtype: str | None = which(None, Choice(DTYPES), "Precision", "such as mixed_bfloat16 [float32]")
-    quantize: str | None = which(
-        None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
-    )
-
-    steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
-    guidance: float | None = how(
-        None, Number(0), "CFG scale", "how closely to follow the words [the model's]"
-    )
-    sampler: Any = how(
-        None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
-    )
-    schedule: Any = how(
-        None, Name("schedule"), "Schedule type", "noise levels, such as karras [the model's]"
-    )
-    sampler_options: Mapping[str, Any] = how(
-        {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"
-    )
-    guidance_rescale: float = how(
-        *(0.0, Number(0, 1), "Guidance rescale"),
-        "against overexposure by strong guidance, up to 1 [0]",
-    )
-
-    guidance_interval: tuple[float, float] = less(
-        (0.0, 1.0),
-        Interval(),
-        "Guidance interval",
-        "guide only from this part of the steps to that [0:1]",
-    )
-    feature_reuse: int = less(
-        1, Whole(1), "Feature reuse", "run the deep part of the network every N-th time [1]"
-    )
-    token_merging: float = less(
-        0.0, Number(0, 0.75), "Token merging", "merge this part of the tokens, up to 0.75 [0]"
-    )
-
-    image: np.ndarray | None = begin(None, Pixels(), "", "the picture to begin from")
-    mask: np.ndarray | None = begin(
-        None, Pixels(mask=True), "", "white where to paint the picture again"
-    )
-    strength: float | None = begin(
-        *(None, Number(0, 1, above=True), "Denoising strength"),
-        "part of the steps that is done [0.8, with a mask 1]",
-    )
-    mask_blur: float = begin(
-        0.0, Number(0, 512), "Mask blur", "soften the edge of the mask by X pixels [0]"
-    )
-    inpaint_area: str = begin(
-        *("whole", Label(("whole", "masked"), masked="Only masked"), "Inpaint area"),
-        "masked: paint that part alone, at the full size [whole]",
-    )
-    padding: int = begin(
-        32, Whole(0), "Masked area padding", "pixels around that part, to be seen as well [32]"
-    )
-    extend: Mapping[str, int] = begin(
-        {}, Sides(), "Extend", "paint on at these sides: left=128,top=64 [none]"
-    )
-    resize: str | None = begin(
-        *(None, Choice(("crop", "fill", "stretch")), "Resize"),
-        "to the size asked for: crop, fill or stretch [refuse]",
-    )
-
-    template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")
-    negative_template: str | None = noted(
-        None, Kind(), "Negative Template", "the negative prompt before it was drawn"
-    )
-    image_name: str | None = noted(None, Kind(), "Image", "the name of the picture's file")
 
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str) and self.schedule.casefold() == "automatic":
@@ -188,13 +77,14 @@ class Request(Record):
         return (
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
+            self.seamless,
         )
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
-        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "seed", "count", "image", "mask")
-        return (*self.key(*own), self.image is None, self.mask is None)
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", *seeds.FIELDS, "count")
+        return (*self.key(*own, "image", "mask"), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed, its words drawn by it."""
@@ -203,7 +93,7 @@ class Request(Record):
     def batches(self, size: int) -> Iterator[Request]:
         """A completed request in parts of up to ``size`` pictures, which keep their seeds."""
         for i in range(0, self.count, size):
-            yield replace(self, seed=(self.seed or 0) + i, count=min(size, self.count - i))
+            yield replace(self, **seeds.later(self, i), count=min(size, self.count - i))
 
     def changed(self, **changes: Any) -> Request:
         """The request with these values; the template of a prompt that is replaced goes, too.

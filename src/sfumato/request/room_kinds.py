@@ -66,6 +66,11 @@ class Name(Kind):
     def to_json(self, value: Any) -> str:
         return self.row(value).name
 
+    def from_json(self, value: Any) -> str | None:
+        if not isinstance(value, str):
+            raise ValueError
+        return self.read(value)
+
 
 def taken_apart(label: str) -> tuple[str, str | None]:
     """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
