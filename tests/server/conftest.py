@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_painters import Studio
+from fake_painters import Live, Studio
 
 
 @pytest.fixture
@@ -32,3 +32,24 @@ def studio(open_studio: Callable[..., Studio]) -> Studio:
     made = open_studio()
     made.service.start()
     return made
+
+
+@pytest.fixture
+def open_live(open_studio: Callable[..., Studio]) -> Iterator[Callable[..., Live]]:
+    """Makes a server that listens."""
+    servers: list[Live] = []
+
+    def make(**given: Any) -> Live:
+        servers.append(Live(open_studio(**given)))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        for painter in server.studio.painters.values():
+            painter.gate.set()
+        server.stop()
+
+
+@pytest.fixture
+def live(open_live: Callable[..., Live]) -> Live:
+    return open_live()

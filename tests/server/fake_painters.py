@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import zlib
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+import uvicorn
 
 from fake_models import FakeSettings
 from sfumato.picture import Picture
 from sfumato.request import Request
 from sfumato.server.history import History
 from sfumato.server.models import Models
+from sfumato.server.run import configuration
 from sfumato.server.service import Service
 from sfumato.server.settings import Served, Settings, read_settings
 
@@ -90,7 +94,9 @@ def pixels_of(request: Request) -> np.ndarray:
 
 
 def settings(folder: Path, **given: Any) -> Settings:
-    return read_settings(folder=folder, **{"models": ["fake=mini"], "batch_wait": 0} | given)
+    return read_settings(
+        folder=folder, **{"models": ["fake=mini"], "batch_wait": 0, "port": 0} | given
+    )
 
 
 class Studio:
@@ -112,3 +118,32 @@ class Studio:
         painter = self.models.open(self.settings.default_model)
         assert isinstance(painter, FakePainter)
         return painter
+
+
+class Live:
+    """A server of a studio that listens, in a thread."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._server = uvicorn.Server(configuration(studio.service))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.address, timeout=20)
+
+    def stop(self) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(5)
+
+    def raw(self, request: bytes) -> bytes:
+        """What comes back for these bytes, up to the end of the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        return answer

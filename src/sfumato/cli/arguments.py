@@ -186,6 +186,12 @@ def _gallery() -> Parser:
     return parser
 
 
+def _serve() -> Parser:
+    from sfumato.cli.serve import parser
+
+    return parser()
+
+
 class Command(NamedTuple):
     """A command's one-line summary and the maker of its parser."""
 
@@ -199,6 +205,7 @@ COMMANDS = {
     "info": Command("print the recipe that a picture carries", _info),
     "explain": Command("show what a model reads of a prompt", _explain),
     "gallery": Command("write a contact sheet of a folder", _gallery),
+    "serve": Command("serve pictures over HTTP", _serve),
 }
 
 OVERVIEW = """\

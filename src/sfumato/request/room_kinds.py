@@ -71,6 +71,9 @@ class Name(Kind):
             raise ValueError
         return self.read(value)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "examples": [*self.rows]}  # aliases will do, too
+
 
 def taken_apart(label: str) -> tuple[str, str | None]:
     """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
@@ -121,6 +124,10 @@ class Wildcards(Kind):
             raise ValueError
         return self.check(value)
 
+    def schema(self) -> dict[str, Any]:
+        lines = {"type": "array", "items": {"type": "string"}}
+        return {"type": "object", "additionalProperties": lines}
+
 
 class Pixels(Kind):
     """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
@@ -167,3 +174,6 @@ class Pixels(Kind):
         from sfumato.pictures import pixels
 
         return self.check(pixels.from_data_url(value, self.mask))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "data-url"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import traceback
 from dataclasses import dataclass
 
 from sfumato.request import RequestError
@@ -47,6 +48,21 @@ class Failure:
     def to_json(self) -> dict[str, str]:
         field = {} if self.field is None else {"field": self.field}
         return {"code": self.code, "message": self.message} | field
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An error without its frames, which hold the arrays of what failed."""
+
+    failure: Failure
+    text: str
+    """For the log: what happened where, without the words of a request."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Trouble:
+        said = "" if isinstance(error, RequestError) else f": {error}"
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        return cls(Failure.of(error), f"{type(error).__name__}{said}\n{trace}")
 
 
 def code_of(error: BaseException) -> str:

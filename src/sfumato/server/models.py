@@ -147,6 +147,14 @@ class Models:
                 self._opened[name] = self._open(served)
             return self._opened[name]
 
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a client may want to know of a model; "error" if its files cannot be read."""
+        try:
+            return self.open(name).facts()
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be opened: %s", name, error)
+            return {"error": "unreadable"}
+
     @property
     def loaded(self) -> list[str]:
         """The names of the models that are loaded, the latest used last."""

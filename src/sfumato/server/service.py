@@ -116,6 +116,12 @@ class Service:
         self.queue.remove(job)
         return ended
 
+    def forget(self, name: str) -> None:
+        """Forget a job that has ended, and its pictures."""
+        with self._lock:
+            self._jobs.pop(name, None)
+        self.history.delete(name)
+
     # The end of the service
 
     def drain(self, seconds: float) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sfumato.picture import Picture
 from sfumato.pictures.pixels import to_data_url
-from sfumato.request import Request, RequestError
-from sfumato.server.failures import Failure
+from sfumato.request import Request
+from sfumato.server.failures import Trouble
 from sfumato.server.jobs import DONE, FAILED, Job
 from sfumato.server.models import Models
 from sfumato.server.queue import Queue
@@ -61,21 +60,6 @@ class Unit:
     @property
     def is_wanted(self) -> bool:
         return not (self.is_made or self.job.has_ended)
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """An error without its frames, which hold the arrays of what failed."""
-
-    failure: Failure
-    text: str
-    """For the log: what happened where, without the words of a request."""
-
-    @classmethod
-    def of(cls, error: Exception) -> Trouble:
-        said = "" if isinstance(error, RequestError) else f": {error}"
-        trace = "".join(traceback.format_tb(error.__traceback__))
-        return cls(Failure.of(error), f"{type(error).__name__}{said}\n{trace}")
 
 
 class Worker(threading.Thread):
