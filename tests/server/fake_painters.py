@@ -72,8 +72,8 @@ class FakePainter:
             time.sleep(self.pace)
             self.steps_done += 1
             yield FakeStep(step, steps, np.full((len(requests), 2, 2, 4), step, "float32"))
-        for request in requests:
-            yield Picture(pixels_of(request), request)
+        for single in [single for request in requests for single in request.singles()]:
+            yield Picture(pixels_of(single), single)
 
     def unload(self) -> None:
         self.is_loaded = False

@@ -61,6 +61,8 @@ class Job:
     step: dict[str, Any] | None = None
     """The newest step: "step", "steps", "pictures" (their places), and a "preview" if wanted."""
     wants_previews: bool = False
+    partials: int = 0
+    """Previews on the way that are kept as events of their own."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,6 +90,11 @@ class Job:
             made += len(step["pictures"]) * step["step"] / step["steps"]
         return min(made / self.request.count, 1.0)
 
+    def is_partial(self, step: int, steps: int) -> bool:
+        """Whether the preview of a step is one of the `partials`, which are evenly spread."""
+        parts = self.partials + 1
+        return step < steps and step * parts // steps > (step - 1) * parts // steps
+
     # The worker's
 
     def start(self) -> None:
@@ -101,6 +108,8 @@ class Job:
         """Tell of a step."""
         self.step = step
         self.publish("step", step)
+        if self.is_partial(step["step"], step["steps"]):
+            self.publish("partial", step)
 
     def keep(self, picture: dict[str, Any]) -> None:
         """Tell of a picture that is made."""

@@ -41,6 +41,7 @@ class Service:
         self.metrics = Metrics(self)
         self.worker = Worker(self.queue, self.models, self.history, settings.batch, self.metrics)
         self.is_draining = False
+        self.began = int(time.time())
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -156,15 +156,18 @@ class Worker(threading.Thread):
 
     def _report(self, units: Sequence[Unit], event: Step) -> None:
         """Tell the jobs of a step, with previews where somebody looks at them."""
-        previews = None
-        if any(unit.job.wants_previews for unit in units):
-            previews = event.preview()
+        looked = {
+            unit.job
+            for unit in units
+            if unit.job.wants_previews or unit.job.is_partial(event.step, event.steps)
+        }
+        previews = event.preview() if looked else None
         told: dict[Job, dict[str, Any]] = {}
         for row, unit in enumerate(units):
             step = {"step": event.step, "steps": event.steps, "pictures": [], "previews": []}
             step = told.setdefault(unit.job, step)
             step["pictures"].append(unit.place)
-            if previews is not None and unit.job.wants_previews:
+            if previews is not None and unit.job in looked:
                 step["previews"].append(to_data_url(previews[row]))
         for job, step in told.items():
             job.report(step)
