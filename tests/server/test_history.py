@@ -67,6 +67,19 @@ def test_the_oldest_are_forgotten_with_their_pictures(open_studio: Callable[...,
     assert studio.history.picture(f"{jobs[2]}-0") is not None
 
 
+def test_a_folder_is_for_one_server(studio: Studio):
+    code = f"""
+from pathlib import Path
+from sfumato.server.history import History
+try:
+    History(Path({str(studio.settings.folder)!r}))
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "`folder` must not be in use by another server" in done.stdout
+
+
 def test_names_are_no_paths(studio: Studio):
     name = paint(studio)
     secret = studio.settings.folder / "pictures" / "secret.png"

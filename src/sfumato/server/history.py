@@ -49,6 +49,9 @@ class History:
         folder: made if it is not there; for this process alone.
         most: jobs to remember.
         recipes: whether pictures carry their recipe.
+
+    Raises:
+        ValueError: another process has the folder.
     """
 
     def __init__(self, folder: Path, most: int = 1000, recipes: bool = True) -> None:
@@ -58,10 +61,15 @@ class History:
             for part in (folder / name).glob(".*.part"):  # of a process that was killed
                 part.unlink(missing_ok=True)
         self._lock = threading.Lock()
-        self._base = sqlite3.connect(folder / "jobs.sqlite", check_same_thread=False)
-        with self._lock, self._base:
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute(TABLE)
+        self._base = sqlite3.connect(folder / "jobs.sqlite", timeout=1, check_same_thread=False)
+        try:
+            with self._lock, self._base:
+                self._base.execute("PRAGMA locking_mode = EXCLUSIVE")  # until the process ends
+                self._base.execute("PRAGMA journal_mode = WAL")
+                self._base.execute(TABLE)
+        except sqlite3.OperationalError as error:
+            message = f"`folder` must not be in use by another server. Received: {folder}"
+            raise ValueError(message) from error
         self._end_interrupted()
 
     def close(self) -> None:

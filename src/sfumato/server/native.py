@@ -31,12 +31,7 @@ PING = 15
 """Seconds after which a silent stream says that it is alive."""
 
 PICTURE = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-ASKED = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Request"}}},
-    }
-}
+ASKED = wire.body_of({"$ref": "#/components/schemas/Request"})
 SENT = {"requestBody": {"required": True, "content": PICTURE}}
 
 

@@ -64,11 +64,7 @@ async def given_in(http: HttpRequest) -> dict[str, Any]:
 Given = Annotated[dict[str, Any], Depends(given_in)]
 
 
-def body_of(schema: dict[str, Any], kind: str = "application/json") -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
-
-
-ASKED = body_of(
+ASKED = wire.body_of(
     {
         "type": "object",
         "required": ["prompt"],
@@ -87,7 +83,7 @@ ASKED = body_of(
     }
 )
 PART = {"type": "string", "format": "binary"}
-SENT = body_of(
+SENT = wire.body_of(
     {"type": "object", "properties": {"image": PART, "mask": PART, "prompt": {"type": "string"}}},
     "multipart/form-data",
 )

@@ -44,6 +44,11 @@ class Json(Response):
         return json.dumps(content).encode()
 
 
+def body_of(schema: dict[str, Any], kind: str = "application/json") -> dict[str, Any]:
+    """The description of a body in OpenAPI, for a path that reads it by itself."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
+
+
 async def read_json(http: HttpRequest) -> dict[str, Any]:
     """The object in the body of a request.
 
