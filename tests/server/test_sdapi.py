@@ -192,9 +192,7 @@ def test_the_model_is_chosen_by_options_or_in_the_request(open_live: Callable[..
     # Open WebUI sends back the whole dictionary.
     changed = whole | {"sd_model_checkpoint": "other [6ce0161689]", "unknown": {"a": 1}}
     assert live.client.post(f"{URL}/options", json=changed).json() == {}
-    assert (
-        live.client.get(f"{URL}/options").json()["sd_model_checkpoint"] == "other [6ce0161689]"[:5]
-    )
+    assert live.client.get(f"{URL}/options").json()["sd_model_checkpoint"] == "other"
     post(live, body)
     assert asked(live)["model"] == "other"
     post(live, body | {"override_settings": {"sd_model_checkpoint": "fake"}})
@@ -357,9 +355,7 @@ def test_kobold_lite_paints_again(live: Live):
         assert (asked(live)["strength"], asked(live)["resize"]) == (0.6, "stretch")
 
 
-@pytest.mark.parametrize(
-    ("mode", "way"), [(0, "stretch"), (1, "crop"), (2, "fill"), (3, "stretch")]
-)
+@pytest.mark.parametrize(("mode", "way"), enumerate(["stretch", "crop", "fill", "stretch"]))
 def test_ways_to_resize(live: Live, mode: int, way: str):
     body = {"init_images": [b64(np.zeros((9, 7, 3)))], "resize_mode": mode, "steps": 3}
     post(live, {"prompt": "x", "width": 16, "height": 16} | body, "img2img")
@@ -379,9 +375,7 @@ def test_masks_of_another_size_or_inverted(live: Live):
         "inpaint_full_res": False,
     }
     for inverted in (0, 1):
-        post(
-            live, body | {"inpainting_mask_invert": inverted, "width": 16, "height": 16}, "img2img"
-        )
+        post(live, body | {"inpainting_mask_invert": inverted}, "img2img")
         name = asked(live)["mask"].removeprefix("upload:")
         kept = np.array(Image.open(io.BytesIO(live.client.get(f"/v1/uploads/{name}").content)))
         assert kept.shape == (16, 16)

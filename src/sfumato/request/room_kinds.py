@@ -96,8 +96,10 @@ class Wildcards(Kind):
             value = self._read_folder(Path(value))
         if not hasattr(value, "keys"):
             raise ValueError
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError
         lists = {name: value[name] for name in sorted(value)}
-        if any(isinstance(lines, str) for lines in lists.values()):
+        if not all(isinstance(lines, (list, tuple)) for lines in lists.values()):
             raise ValueError
         found = {name: tuple(lines) for name, lines in lists.items()}
         if not all(isinstance(text, str) for lines in found.values() for text in lines):
