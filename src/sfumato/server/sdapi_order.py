@@ -105,8 +105,8 @@ def _how(given: Mapping[str, Any]) -> dict[str, Any]:
 def _takes_eta(sampler: Any) -> bool:
     """Whether a sampler has A1111's eta; clients send it with all of them."""
     try:
-        return "eta" in SAMPLERS[split_label(sampler)[0]].options
-    except (ValueError, TypeError):
+        return isinstance(sampler, str) and "eta" in SAMPLERS[split_label(sampler)[0]].options
+    except ValueError:
         return False
 
 
@@ -147,7 +147,7 @@ def _place(
     if has_mask and given.get("inpaint_full_res", True):
         return found | {"inpaint_area": "masked", "padding": values.get("padding", 0)}
     mode = given.get("resize_mode", 0)
-    if mode not in RESIZES:
+    if not isinstance(mode, int) or mode not in RESIZES:
         raise RequestError("resize_mode", "be from 0 to 3", repr(mode)[:100])
     return found | {"padding": None, "resize": RESIZES[mode]}
 
