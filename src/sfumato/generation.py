@@ -24,7 +24,7 @@ from sfumato.encoding import Encode, Encoded, Told, extent
 from sfumato.finite import check_finite
 from sfumato.networks.denoiser import Aids
 from sfumato.parts import Parts
-from sfumato.picture import Picture
+from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
@@ -106,7 +106,8 @@ def stream(
         own = None if noise is None else noise[rows]
         latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
+            pixels = covered(single, decode(parts, x, single.seamless))
+            yield Picture(pixels, single, flags_of(single, parts.model.preset))
 
 
 def begin(

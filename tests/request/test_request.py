@@ -517,9 +517,21 @@ def test_a_choice_that_was_left_open_is_left_open(items):
     recipe = Recipe("a", "", items)
     assert Request.from_recipe(recipe) == Request(prompt="a")
     assert Request.unread(recipe) == {}
-    for wrong in ({"Seed": "-2"}, {"Sampler": "x"}, {"Schedule type": "x"}, {"Steps": "-1"}):
+    for wrong in ({"Seed": "-2"}, {"Steps": "-1"}):
         with pytest.raises(RequestError):
             Request.from_recipe(Recipe("a", "", wrong))
+
+
+@pytest.mark.parametrize(
+    "items", [{"Sampler": "DPM fast"}, {"Schedule type": "x"}, {"Sampler": "x", "ENSD": "1"}]
+)
+def test_a_sampler_that_we_do_not_have_is_left_open_and_said(items):
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe) == items
+    known = Recipe("a", "", items | {"Sampler": "DPM2 a Exponential", "Schedule type": "beta"})
+    assert Request.from_recipe(known).sampler == "dpm2_a"
+    assert Request.unread(known) == {k: v for k, v in items.items() if k == "ENSD"}
 
 
 @pytest.mark.parametrize("size", ["8", "8x", "8x16x8", "-8x16", "9" * 5000 + "x8"])

@@ -60,6 +60,14 @@ class Name(Kind):
     def read(self, text: str) -> str | None:
         return text or None  # "DPM++ 2M Karras" names two things: the request takes it apart
 
+    def knows(self, text: str) -> bool:
+        """Whether a text, such as "DPM++ 2M Karras", names a row of the table."""
+        try:
+            self.row(taken_apart(text)[0] if self.table == "sampler" else text)
+        except ValueError:
+            return False
+        return True
+
     def write(self, value: Any) -> str:
         return self.row(value).label
 
