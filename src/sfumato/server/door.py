@@ -8,6 +8,7 @@ rebinding). How much may come in: so many bytes, however they are sent.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -36,6 +37,9 @@ QUIET = (*OPEN, "/metrics")
 """Paths that are asked so often that nobody wants them in the log."""
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
 """The bodies that are read. A form of another page cannot send the first without asking."""
+
+PATIENCE = 30
+"""Seconds for the next part of a body to come."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -185,12 +189,19 @@ class Door:
         return allowed
 
     def _limited(self, receive: Receive) -> Receive:
-        """The body, which fails when it becomes too large, whatever its header said."""
-        total = 0
+        """The body, which fails when it becomes too large or stops coming, whatever was said."""
+        total, is_whole = 0, False
 
         async def limited() -> Message:
-            nonlocal total
-            message = await receive()
+            nonlocal total, is_whole
+            if is_whole:  # the next message is that the client went away
+                return await receive()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    message = await receive()
+            except TimeoutError as error:
+                raise ApiError("too_slow", "The rest of the request did not come.") from error
+            is_whole = not message.get("more_body", False)
             total += len(message.get("body", b""))
             if total > self._most:
                 raise self._too_large()

@@ -133,6 +133,7 @@ class History:
             "width": W,
             "height": H,
             "seed": picture.request.seed,
+            "flags": [*picture.flags],
             "request": request,
             "recipe": write_text(recipe),
         }
