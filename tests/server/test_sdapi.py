@@ -355,7 +355,7 @@ def test_kobold_lite_paints_again(live: Live):
         assert (asked(live)["strength"], asked(live)["resize"]) == (0.6, "stretch")
 
 
-@pytest.mark.parametrize(("mode", "way"), enumerate(["stretch", "crop", "fill", "stretch"]))
+@pytest.mark.parametrize(("mode", "way"), [*enumerate(["stretch", "crop", "fill", "stretch"])])
 def test_ways_to_resize(live: Live, mode: int, way: str):
     body = {"init_images": [b64(np.zeros((9, 7, 3)))], "resize_mode": mode, "steps": 3}
     post(live, {"prompt": "x", "width": 16, "height": 16} | body, "img2img")

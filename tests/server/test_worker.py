@@ -194,7 +194,7 @@ def test_previews_are_made_for_those_who_look(studio: Studio):
     job = studio.service.submit(ask(steps=2))
     job.wants_previews = True
     told: list[dict[str, Any]] = []
-    job.listen(lambda: told.append(job.step) if job.step else None)
+    job.listen(lambda: told.append(job.step) if job.step and job.step not in told else None)
     studio.painter.gate.set()
     assert job.wait(10)
     assert [step["step"] for step in told] == [1, 2]
@@ -243,3 +243,36 @@ def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..
             studio.service.submit(request)
         assert caught.value.name == field
     assert len(studio.service.queue) == 0
+
+
+def test_the_next_picture_is_painted_while_the_last_is_kept(open_studio: Callable[..., Studio]):
+    studio = open_studio(batch=1)
+    keep = studio.history.keep
+    painted: list[int] = []
+
+    def slow(*arguments: Any) -> dict[str, Any]:
+        painted.append(studio.painter.steps_done)
+        time.sleep(0.2)
+        painted.append(studio.painter.steps_done)
+        return keep(*arguments)
+
+    studio.history.keep = slow  # type: ignore[method-assign]
+    jobs = [studio.service.submit(ask(seed=i)) for i in range(2)]
+    studio.service.start()
+    assert all(job.wait(10) for job in jobs)
+    assert painted[0] < painted[1] == 6
+    assert [len(job.pictures) for job in jobs] == [1, 1]
+
+
+def test_a_picture_that_cannot_be_kept_fails_its_request(studio: Studio):
+    def full(*arguments: Any) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    keep, studio.history.keep = studio.history.keep, full  # type: ignore[method-assign]
+    job = studio.service.submit(ask(count=2))
+    assert job.wait(10)
+    assert (job.state, code(job)) == ("failed", "disk_full")
+    studio.history.keep = keep  # type: ignore[method-assign]
+    after = studio.service.submit(ask())
+    assert after.wait(10)
+    assert after.state == "done"

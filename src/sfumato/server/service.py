@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from typing import Any
 
 from sfumato.request import Request
 from sfumato.server.history import History
-from sfumato.server.jobs import Job
+from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.limits import check_limits
 from sfumato.server.metrics import Metrics
 from sfumato.server.models import Models
@@ -78,6 +79,7 @@ class Service:
 
         deadline = time.time() + self.settings.deadline
         job = Job(completed, name, client, deadline, self._asked(request, completed, name))
+        job.record = self._record
         prepare(job)
         with self._lock:
             self._jobs[job.id] = job
@@ -110,6 +112,10 @@ class Service:
         """The jobs that have not ended, in the order of their coming."""
         with self._lock:
             return [job for job in self._jobs.values() if not job.has_ended]
+
+    def running(self) -> list[Job]:
+        """The jobs that are painted."""
+        return [job for job in self.live() if job.state == RUNNING]
 
     def cancel(self, job: Job) -> bool:
         """End a job; whether it had not ended yet."""
@@ -156,15 +162,21 @@ class Service:
         return plain.to_json() | {"model": name} | pictures
 
     def _ended(self, job: Job) -> None:
-        """Note the end of a job, on whatever thread it came."""
+        """Forget old jobs when one has ended, on whatever thread that came."""
         if not job.has_ended:
             return
         self.metrics.ended(job)
-        self.history.update(job)
         with self._lock:
             ended = [name for name, each in self._jobs.items() if each.has_ended]
             for name in ended[:-RECENT]:
                 del self._jobs[name]
+
+    def _record(self, facts: dict[str, Any]) -> None:
+        """Note the end of a job; it has ended whether or not that succeeds."""
+        try:
+            self.history.update(facts)
+        except (OSError, sqlite3.Error) as error:
+            log.error("job %s was not recorded: %s", facts["id"], error)
 
     def _log_words(self, job: Job) -> None:
         if self.settings.log_prompts:
