@@ -225,7 +225,7 @@ def test_draining_ends_what_takes_too_long(studio: Studio):
         time.sleep(0.001)
     studio.service.drain(0.1)
     assert [code(job) for job in jobs] == ["interrupted"] * 2
-    assert not studio.service.worker.is_alive()
+    assert not studio.service.workers[0].is_alive()
 
 
 def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..., Studio]):

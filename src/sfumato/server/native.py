@@ -231,7 +231,7 @@ def capabilities(service: Serving) -> Response:
     """The models, samplers, schedules, limits and fields of this server."""
     default = service.settings.default_model
     models = [
-        {"name": name, "default": name == default, "loaded": name in service.models.loaded}
+        {"name": name, "default": name == default, "loaded": name in service.loaded}
         | service.models.facts(name)
         for name in service.settings.models
     ]

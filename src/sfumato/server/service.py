@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sfumato.request import Request
@@ -15,7 +15,7 @@ from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.limits import check_limits
 from sfumato.server.metrics import Metrics
-from sfumato.server.models import Models
+from sfumato.server.models import Models, devices
 from sfumato.server.queue import ClosedError, Queue
 from sfumato.server.settings import Settings
 from sfumato.server.worker import Worker
@@ -27,27 +27,41 @@ RECENT = 256
 
 
 class Service:
-    """A queue, its worker, the models and the history."""
+    """A queue, the models and a worker for each device, and the history."""
 
     def __init__(
         self,
         settings: Settings,
-        models: Models | None = None,
+        models: Sequence[Models] = (),
         history: History | None = None,
     ) -> None:
         self.settings = settings
-        self.models = models or Models(settings)
+        shelves = models or [Models(settings, device=device) for device in devices()]
+        self.models = shelves[0]  # the names and what files say are the same for all
         self.history = history or History(settings.folder, settings.history, settings.metadata)
         self.queue = Queue(settings.queue, settings.batch_wait)
         self.metrics = Metrics(self)
-        self.worker = Worker(self.queue, self.models, self.history, settings.batch, self.metrics)
+        self.workers = [
+            Worker(self.queue, each, self.history, settings.batch, self.metrics) for each in shelves
+        ]
         self.is_draining = False
         self.began = int(time.time())
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        self.worker.start()
+        for worker in self.workers:
+            worker.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all devices have their thread."""
+        return all(worker.is_alive() for worker in self.workers)
+
+    @property
+    def loaded(self) -> list[str]:
+        """The names of the models that are loaded, for each device."""
+        return [name for worker in self.workers for name in worker.models.loaded]
 
     # Jobs
 
@@ -141,8 +155,9 @@ class Service:
         self.queue.clear("interrupted")
         for job in self.live():
             job.fail("interrupted")
-        if self.worker.is_alive():
-            self.worker.join(5)
+        for worker in self.workers:
+            if worker.is_alive():
+                worker.join(5)
 
     def stop(self) -> None:
         """End at once; requests that are there fail."""

@@ -83,11 +83,12 @@ class Worker(threading.Thread):
         self._room = threading.Semaphore(2 * most)
 
     def run(self) -> None:
-        while (jobs := self.queue.take(self.most, IDLE)) is not None:
-            if jobs:
-                self.paint(jobs)
-            else:
-                self.models.unload_idle()
+        with self.models.on_device():
+            while (jobs := self.queue.take(self.most, IDLE)) is not None:
+                if jobs:
+                    self.paint(jobs)
+                else:
+                    self.models.unload_idle()
         self._keeping.shutdown()
 
     def paint(self, jobs: Sequence[Job]) -> None:
