@@ -363,6 +363,8 @@ def test_health_readiness_and_figures(open_live: Callable[..., Live]):
     ):
         assert line in text
     assert "sfumato_memory_bytes" in text
+    live.client.request("WHATEVER", "/v1/jobs")
+    assert 'method="other",status="405"' in live.client.get("/metrics").text
     live.studio.service.drain(0)
     assert live.client.get("/readyz").status_code == 503
     answer = live.client.post("/v1/jobs", json=ASK)

@@ -38,6 +38,8 @@ QUIET = (*OPEN, "/metrics")
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
 """The bodies that are read. A form of another page cannot send the first without asking."""
 
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+"""Those that are counted by name, as a client may send any word."""
 PATIENCE = 30
 """Seconds for the next part of a body to come."""
 
@@ -88,18 +90,24 @@ class Door:
             self._check(scope, headers)
             await self.app(scope, self._limited(receive), answer)
         except Exception as error:  # noqa: BLE001  nobody shall read a traceback
-            if not isinstance(error, (ApiError, ClientDisconnect)):
+            told = ApiError.of(error)
+            if isinstance(error, ClientDisconnect):
+                told = ApiError("client_closed", "The client went away.")
+            elif told.code == "internal":
                 log.error("request %s: %s", name, Trouble.of(error).text)
             if not status:  # the answer has not begun
-                told = ApiError.of(error)
                 body = json.dumps(told.body(scope["path"], name)).encode()
                 await respond(answer, told.status, body, told.headers)
         finally:
-            seconds = time.perf_counter() - start
-            self.metrics.answered(scope["method"], status)
-            level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
-            facts = (scope["method"], _shown(scope["path"]), status, 1000 * seconds, name)
-            log.log(level, "%s %s %s %.0f ms %s", *facts)
+            self._note(scope, status, time.perf_counter() - start)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answer; never what a query or a body says."""
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.metrics.answered(method, status)
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        facts = (scope["method"], _shown(scope["path"]), status, 1000 * seconds)
+        log.log(level, "%s %s %s %.0f ms %s", *facts, scope["request_id"])
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request before its body is read."""

@@ -70,6 +70,7 @@ def with_url(picture: dict[str, Any], service: Service) -> dict[str, Any]:
 @router.post("/jobs", status_code=202, openapi_extra=ASKED, response_class=Json)
 def ask(values: Values, service: Serving, client: Client) -> Response:
     """Ask for pictures; the answer says where the job is."""
+    service.check_room()
     job = service.submit(wire.request_of(values, service), client)
     facts = told(service.facts(job.id) or job.to_json(), service)
     return Json(facts, 202, {"Location": facts["url"]})

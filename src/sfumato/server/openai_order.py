@@ -73,6 +73,7 @@ class Order:
 
     def submit(self, client: str) -> Job:
         """The job of this order."""
+        self.service.check_room()
 
         def prepare(job: Job) -> None:
             job.partials = self.partials if self.stream else 0

@@ -16,7 +16,7 @@ from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.limits import check_limits
 from sfumato.server.metrics import Metrics
 from sfumato.server.models import Models, devices
-from sfumato.server.queue import ClosedError, Queue
+from sfumato.server.queue import ClosedError, Queue, QueueFullError
 from sfumato.server.settings import Settings
 from sfumato.server.worker import Worker
 
@@ -84,8 +84,7 @@ class Service:
             RequestError: the request cannot be.
             QueueFullError, ClosedError: not now.
         """
-        if self.is_draining:
-            raise ClosedError
+        self.check_room()
         check_limits(request, self.settings)
         name = self.models.find(model or request.model)
         completed = self.models.open(name).completed(request.changed(model=None))
@@ -108,6 +107,17 @@ class Service:
             raise
         self._log_words(job)
         return job
+
+    def check_room(self) -> None:
+        """Refuse early what would find no room, before its pictures are decoded.
+
+        Raises:
+            QueueFullError, ClosedError: not now.
+        """
+        if self.is_draining:
+            raise ClosedError
+        if len(self.queue) >= self.settings.queue:
+            raise QueueFullError
 
     def job(self, name: str) -> Job | None:
         """A job that is on its way, or has ended lately."""
