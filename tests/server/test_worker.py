@@ -237,8 +237,14 @@ def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..
         "prompt": "a" * 21,
         "seed": 2**64 - 1,
         "model": "/etc/passwd",
+        "upscale": 8,
+        "seed_resize": (40_000, 40_000),
+        "extend": {"left": 5_000_000},
+        "upscale_steps": 1000,
     }.items():
-        request = ask(**{field: value} | ({"count": 2} if field == "seed" else {}))
+        others = {"seed": {"count": 2}, "upscale_steps": {"upscale": 1}}
+        others["extend"] = {"image": np.zeros((16, 16, 3), "uint8"), "inpaint_area": "masked"}
+        request = ask(**{field: value} | others.get(field, {}))
         with pytest.raises(RequestError) as caught:
             studio.service.submit(request)
         assert caught.value.name == field

@@ -44,4 +44,4 @@ class Tuned(Options):
         some = {"type": "object", "properties": kinds, "additionalProperties": False}
         n = len(kinds)
         all_ = {"type": "array", "prefixItems": [*kinds.values()], "minItems": n, "maxItems": n}
-        return {"anyOf": [some, all_, {"enum": ["on", "off", True, False]}]}
+        return {"anyOf": [some, all_, {"enum": ["on", "off", True, False, 0, 1]}]}

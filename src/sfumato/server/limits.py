@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request import Request, RequestError
+from sfumato.request.pictured import sides_of
 
 if TYPE_CHECKING:
     from sfumato.server.settings import Settings
@@ -26,6 +27,11 @@ def check_limits(request: Request, settings: Settings) -> None:
     check_pixels("width", request.width or 0, request.height or 0, settings)
     if request.upscale is not None:
         _check_larger(request, request.upscale, settings)
+    if request.seed_resize is not None:
+        check_pixels("seed_resize", *request.seed_resize, settings)
+    if request.image is not None and request.extend:
+        height, width = sides_of(request)
+        check_pixels("extend", width, height, settings)
     for name in ("image", "mask"):
         pixels = getattr(request, name)
         if pixels is not None:
