@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfumato.request import Request, RequestError
 from sfumato.request.adapter_kinds import plain_name
@@ -31,7 +31,7 @@ class Adapters:
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.loras
-        given = {} if settings.embeddings is None else {"embeddings": settings.embeddings}
+        given: dict[str, Any] = {} if settings.embeddings is None else {"embeddings": settings.embeddings}
         self.words: Mapping[str, Embedding] = Request(prompt="", **given).embeddings
 
     @property
