@@ -31,8 +31,8 @@ class Adapters:
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.loras
-        given: dict[str, Any] = {} if settings.embeddings is None else {"embeddings": settings.embeddings}
-        self.words: Mapping[str, Embedding] = Request(prompt="", **given).embeddings
+        given: Any = settings.embeddings or {}
+        self.words: Mapping[str, Embedding] = Request(prompt="", embeddings=given).embeddings
 
     @property
     def loras(self) -> list[str]:
