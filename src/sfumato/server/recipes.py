@@ -1,0 +1,89 @@
+"""Recipes: what a picture or a text says, as a request, and a request in other forms."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from sfumato.pictures import files
+from sfumato.pictures.recipe import Recipe, read_text, write_text
+from sfumato.request import Request, RequestError
+from sfumato.request.wording import command_line, python
+from sfumato.server import wire
+from sfumato.server.errors import ApiError
+from sfumato.server.service import Service
+from sfumato.server.wire import Json
+
+router = APIRouter(prefix="/v1", tags=["native"])
+
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "recipe": {"type": "string", "description": "text, as programs share it"},
+                        "request": {"$ref": "#/components/schemas/Request"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("/recipes", openapi_extra=BODY, response_class=Json)
+async def read_recipe(http: HttpRequest) -> Response:
+    """Read the recipe in a picture or a text, or say a request in other forms. Keeps nothing."""
+    service = http.app.state.service
+    content = await http.body()
+    if http.headers.get("content-type", "").startswith("image/"):
+        facts = await run_in_threadpool(_of_picture, content, service)
+        return Json(facts)
+    values = await run_in_threadpool(wire.parse_json, content)
+    if isinstance(text := values.get("recipe"), str):
+        return Json(await run_in_threadpool(_told, read_text(text)))
+    if isinstance(asked := values.get("request"), dict):
+        request = await run_in_threadpool(wire.request_of, asked, service)
+        return Json(_forms(request) | {"recipe": write_text(request.recipe())})
+    raise ApiError("invalid_request", "The body must have a `recipe` or a `request`.")
+
+
+def _of_picture(content: bytes, service: Service) -> dict[str, Any]:
+    """What the file of a picture tells; it is checked as one that is painted from."""
+    H, W, _ = wire.decoded("file", content, service).shape
+    facts: dict[str, Any] = {"width": W, "height": H}
+    try:
+        recipe = files.load_recipe(io.BytesIO(content), service.settings.max_pixels)
+    except ValueError:  # of a program that is not read
+        return facts | {"request": None, "error": "The recipe of this picture is not read."}
+    return facts | _told(recipe)
+
+
+def _told(recipe: Recipe | None) -> dict[str, Any]:
+    """The request that a recipe states, or why it states none."""
+    if recipe is None:
+        return {"request": None}
+    facts = {"recipe": write_text(recipe), "unread": Request.unread(recipe)}
+    try:
+        request = Request.from_recipe(recipe)
+    except RequestError as error:
+        return facts | {"request": None, "error": str(error)}
+    return facts | _forms(request)
+
+
+def _forms(request: Request) -> dict[str, Any]:
+    plain = request.changed(image=None, mask=None)
+    return {
+        "request": plain.to_json(),
+        "command": command_line(request),
+        "python": python(request),
+    }
