@@ -70,7 +70,12 @@ class Page {
   get actions() {
     return {
       look: (/** @type {string} */ id) => this.look(id),
-      cancel: (/** @type {Job} */ job) => this.feed.cancel(job).catch((error) => this.complain(error)),
+      cancel: (/** @type {Job} */ job) => {
+        if (this.shown.key === `job ${job.id}`) this.view = job.id; // it stays in view
+        if (isLive(job)) return this.feed.cancel(job).catch((error) => this.complain(error));
+        this.mine.delete(job.id); // a failure that was seen
+        return this.render();
+      },
       forget: (/** @type {Job} */ job) => {
         this.look("");
         this.feed.forget(job).catch((error) => this.complain(error));
@@ -156,12 +161,15 @@ class Page {
     byId("connection").textContent = trouble;
     const jobs = [...this.feed.jobs.values()];
     const live = this.feed.live;
-    const newest = live.find((each) => this.mine.has(each.id)) ?? live[0] ?? jobs.find((each) => each.pictures.length);
+    const isOwnFailure = (/** @type {Job} */ each) => each.state === "failed" && this.mine.has(each.id);
+    const ended = jobs.find((each) => each.pictures.length || isOwnFailure(each));
+    const newest = live.find((each) => this.mine.has(each.id)) ?? live[0] ?? ended;
     const view = this.view || newest?.id || "";
     const job = this.feed.jobs.get(view.split("-")[0]);
     const picture = this.pictureOf(view, job);
 
-    showQueue(live.filter((each) => each !== job || picture), this.actions.cancel, this.actions.look);
+    const waiting = [...jobs.filter(isOwnFailure), ...live].filter((each) => each !== job || picture);
+    showQueue(waiting, this.actions.cancel, this.actions.look);
     this.gallery.render(jobs.flatMap((each) => each.pictures), picture?.id ?? "");
     byId("older").hidden = this.feed.next === null;
     this.comparison ??= kept() ?? undefined;

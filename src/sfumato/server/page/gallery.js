@@ -2,6 +2,7 @@
 
 import { show } from "./api.js";
 import { button, byId, fill, h } from "./dom.js";
+import { isLive } from "./feed.js";
 import { framed, stateOf } from "./stage.js";
 
 /**
@@ -72,7 +73,7 @@ export class Gallery {
 }
 
 /**
- * Show the jobs that have not ended, each with a way to cancel it.
+ * Show the jobs that have not ended, or failed unseen, each with a way to be rid of it.
  *
  * @param {Job[]} jobs
  * @param {(job: Job) => void} cancel
@@ -88,7 +89,8 @@ export function showQueue(jobs, cancel, look) {
   const rows = jobs.map((job) => {
     const words = job.request.prompt || "without words";
     const name = h("button", { type: "button", class: "words", onclick: () => look(job.id) }, words);
-    const stop = button("Cancel", () => cancel(job), { "aria-label": `Cancel: ${words}`, "data-job": job.id });
+    const verb = isLive(job) ? "Cancel" : "Dismiss";
+    const stop = button(verb, () => cancel(job), { "aria-label": `${verb}: ${words}`, "data-job": job.id });
     return h("li", {}, name, h("span", { class: "facts" }, stateOf(job)), stop);
   });
   fill(place, h("h2", { class: "unseen" }, "Queue"), h("ul", {}, ...rows));

@@ -22,7 +22,8 @@ async function loaded(source) {
  *
  * @param {string} image the name of the picture
  * @param {string | undefined} mask that of the mask to go on with
- * @returns {Promise<Blob | null>} a PNG, white where it was painted; null: given up
+ * @returns {Promise<Blob | null | undefined>} a PNG, white where it was painted; null: nothing is;
+ *   undefined: given up
  */
 export async function paintMask(image, mask) {
   const picture = await loaded(await sourceOf(image));
@@ -37,8 +38,8 @@ export async function paintMask(image, mask) {
   if (mask) brush.take(await loaded(await sourceOf(mask)));
 
   return new Promise((done) => {
-    /** @type {Promise<Blob | null>} */
-    let result = Promise.resolve(null);
+    /** @type {Promise<Blob | null> | undefined} */
+    let result;
     const made = dialog(
       "Paint over the part that shall change",
       (close) => {

@@ -61,9 +61,9 @@ export function followStart(draft, composer) {
 export async function brush(draft) {
   const { image, mask } = draft.values;
   const painted = await paintMask(image, mask);
-  if (!painted) return;
-  const { id } = await send("v1/uploads?mask=true", painted);
-  draft.change({ mask: id });
+  if (painted === undefined) return;
+  const sent = painted && (await send("v1/uploads?mask=true", painted));
+  draft.change({ mask: sent?.id ?? null });
 }
 
 /** @param {import("./draft.js").Draft} draft */
