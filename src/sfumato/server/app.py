@@ -34,7 +34,6 @@ def make_app(service: Service) -> ASGIApp:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         openapi_url="/openapi.json",
-        root_path=service.settings.root_path,
         lifespan=_lifespan,
         default_response_class=Json,
         redirect_slashes=False,

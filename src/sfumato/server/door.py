@@ -67,6 +67,7 @@ class Door:
         start = time.perf_counter()
         headers = Headers(scope=scope)
         scope["request_id"] = name = secrets.token_hex(8)
+        scope["root_path"] = self.settings.root_path  # a proxy may strip it or not
         status = 0
 
         async def answer(message: Message) -> None:

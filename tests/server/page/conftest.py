@@ -103,6 +103,13 @@ def paint(page: Page, words: str) -> None:
     page.get_by_role("button", name="Paint", exact=True).click()
 
 
+def painted(page: Page, words: str) -> None:
+    """Paint, and wait for the picture."""
+    paint(page, words)
+    expect(page.locator("#stage .prompt")).to_have_text(words)
+    expect(page.get_by_role("button", name="Again with changes")).to_be_visible()
+
+
 def with_capabilities(page: Page, change: Callable[[dict[str, Any]], Any]) -> None:
     """Let the page read other capabilities than the server's at its next load."""
 

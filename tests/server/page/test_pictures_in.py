@@ -12,7 +12,7 @@ from fake_painters import Live
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
-from conftest import paint, with_capabilities
+from conftest import paint, painted, ready, with_capabilities
 from sfumato.pictures import files
 from sfumato.request import Request as Asked
 
@@ -80,7 +80,7 @@ def test_a_picture_is_begun_from(page: Page, server: Live):
         {"name": "plain.png", "mimeType": "image/png", "buffer": png()}
     )
     expect(page.get_by_label("The picture to begin from").first).to_be_visible()
-    page.get_by_label("Strength").fill("0.5")
+    page.get_by_label("Strength", exact=True).fill("0.5")
     page.get_by_label("What to paint").fill("from a picture")
     asked = sent(page)
     assert asked["strength"] == 0.5
@@ -99,7 +99,7 @@ def test_what_is_no_picture_is_refused_in_words(page: Page):
 
 
 def test_the_brush_paints_a_mask(page: Page, server: Live):
-    paint(page, "to be changed")
+    painted(page, "to be changed")
     page.get_by_role("button", name="Paint over a part").click()
     canvas = page.locator("dialog canvas")
     box = canvas.bounding_box()
@@ -126,7 +126,7 @@ def test_the_brush_paints_a_mask(page: Page, server: Live):
 
 
 def test_the_brush_works_with_the_keyboard(page: Page, server: Live):
-    paint(page, "to be changed, too")
+    painted(page, "to be changed, too")
     page.get_by_role("button", name="Paint over a part").click()
     canvas = page.locator("dialog canvas")
     expect(canvas).to_be_focused()
@@ -170,10 +170,10 @@ def test_a_comparison_is_a_table_from_one_seed(page: Page, server: Live):
 
 def test_the_command_and_the_script_can_be_copied(page: Page, server: Live):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    paint(page, "it's an apple")
+    painted(page, "it's an apple")
     page.locator(".recipe summary").click()
     page.get_by_role("button", name="Copy: Command line").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Copied")).to_be_attached()
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith("sfumato generate 'it'\"'\"'s an apple' --width 16")
     page.get_by_role("button", name="Copy: Python").click()
@@ -196,6 +196,7 @@ def test_fields_that_the_page_does_not_know_appear_by_themselves(page: Page):
 
     with_capabilities(page, add)
     page.reload()
+    ready(page)
     page.locator("#more").click()
     page.get_by_text("What is new").click()
     page.get_by_label("Glow").fill("0.25")

@@ -62,7 +62,7 @@ export function makeAxes(schema) {
  * @param {Record<string, any>} schema
  */
 export function valuesOf(name, text, schema) {
-  const words = [...text.matchAll(/"([^"]*)"|[^,]+/g)].map((found) => (found[1] ?? found[0]).trim());
+  const words = [...text.matchAll(/\s*"([^"]*)"\s*|[^,]+/g)].map((found) => (found[1] ?? found[0]).trim());
   const isNumber = kindOf(schema[name]).type !== "string";
   return words.filter(Boolean).map((word) => (isNumber ? asNumber(word) : word));
 }

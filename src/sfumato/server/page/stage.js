@@ -190,7 +190,7 @@ function form(title, text) {
   return h(
     "section",
     {},
-    h("div", { class: "title" }, h("h3", {}, title), press),
+    h("div", { class: "title" }, h("h2", {}, title), press),
     h("pre", { tabindex: 0, role: "region", "aria-label": title }, h("code", {}, text)),
   );
 }
