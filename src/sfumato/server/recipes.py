@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sfumato.pictures import files
-from sfumato.pictures.recipe import Recipe, read_text, write_text
+from sfumato.pictures.recipe import VERSION, Recipe, read_text, write_text
 from sfumato.request import Request, RequestError
 from sfumato.request.wording import command_line, python
 from sfumato.server import wire
@@ -20,6 +20,9 @@ from sfumato.server.service import Service
 from sfumato.server.wire import Json
 
 router = APIRouter(prefix="/v1", tags=["native"])
+
+OUR_NOISE = ("RNG", "NV")
+"""The item that says where noise comes from, when it is where ours comes from."""
 
 BODY = {
     "requestBody": {
@@ -72,7 +75,9 @@ def _told(recipe: Recipe | None) -> dict[str, Any]:
     """The request that a recipe states, or why it states none."""
     if recipe is None:
         return {"request": None}
-    facts = {"recipe": write_text(recipe), "unread": Request.unread(recipe)}
+    unread = {k: v for k, v in Request.unread(recipe).items() if (k, v) != OUR_NOISE}
+    unread.pop(VERSION, None)
+    facts = {"recipe": write_text(recipe), "unread": unread}
     try:
         request = Request.from_recipe(recipe)
     except RequestError as error:

@@ -134,7 +134,7 @@ def test_the_token_is_asked_for(
         page.keyboard.press("Enter")
     ready(page)
     painted(page, "behind a token")
-    page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('#stage img').naturalWidth > 0")
     assert page.locator("#stage img").get_attribute("src", timeout=1000).startswith("blob:")
     page.reload()
     ready(page)  # the tab keeps it
@@ -176,7 +176,7 @@ def test_it_works_under_a_sub_path(
     try:
         page = ready(window.open(proxy.address))
         painted(page, "deep down")
-        page.wait_for_function("document.querySelector('#stage img').naturalWidth > 0")
+        page.wait_for_function("() => document.querySelector('#stage img').naturalWidth > 0")
         page.reload()
         expect(page.locator("#tiles img")).to_have_count(1)
     finally:

@@ -177,7 +177,7 @@ def test_the_command_and_the_script_can_be_copied(page: Page, server: Live):
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith("sfumato generate 'it'\"'\"'s an apple' --width 16")
     page.get_by_role("button", name="Copy: Python").click()
-    page.wait_for_function("navigator.clipboard.readText().then((t) => t.includes('import sfumato'))")
+    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.includes('import sfumato'))")
 
 
 def test_fields_that_the_page_does_not_know_appear_by_themselves(page: Page):

@@ -84,7 +84,7 @@ export async function call(path, given = {}) {
 }
 
 /**
- * What JSON says; whole numbers that a number of JavaScript cannot hold, such as seeds, are BigInts.
+ * What JSON says; whole numbers beyond those of JavaScript, such as seeds, are BigInts.
  *
  * @param {string} text
  */
@@ -93,7 +93,9 @@ export const parse = (text) =>
     text,
     /** @type {any} */ (
       (/** @type {string} */ _, /** @type {any} */ value, /** @type {any} */ context) =>
-        typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) &&
+        typeof value === "number" &&
+        Number.isInteger(value) &&
+        !Number.isSafeInteger(value) &&
         /^-?\d+$/.test(context?.source ?? "")
           ? BigInt(context.source)
           : value

@@ -13,13 +13,22 @@ import { brush, followStart } from "./start.js";
 
 /** @typedef {import("./api.js").Job} Job */
 
-const EXAMPLES = ["a red apple", "pixel art of a mushroom", "a yellow umbrella on a blue background"];
+const EXAMPLES = [
+  "a red apple",
+  "pixel art of a mushroom",
+  "a yellow umbrella on a blue background",
+];
 const COMPARISON = "comparison";
 
 whenTokenIsNeeded(
   () =>
     new Promise((done) => {
-      const token = h("input", { type: "password", id: "token", autocomplete: "current-password", required: true });
+      const token = h("input", {
+        type: "password",
+        id: "token",
+        autocomplete: "current-password",
+        required: true,
+      });
       const stays = h("input", { type: "checkbox" });
       const made = dialog("This server asks for a token", (close) => [
         h(
@@ -57,13 +66,15 @@ class Page {
     this.gallery = new Gallery((id) => this.look(id));
     /** The jobs that this tab asked for, which the large view follows before others. */
     this.mine = new Set();
-    /** What the large view shows: the id of a job or a picture, the comparison, or "": the newest. */
-    this.view = decodeURIComponent(location.hash.slice(1));
+    /** What the large view shows: a job's or picture's id, the comparison, or "": the newest. */
+    this.view = location.hash.slice(1);
     /** What fits the large view to later facts, and what it was made for. */
     this.shown = { key: "", update: (/** @type {any} */ _) => {} };
-    byId("older").addEventListener("click", () => this.feed.older().catch((error) => this.complain(error)));
+    byId("older").addEventListener("click", () =>
+      this.feed.older().catch((error) => this.complain(error)),
+    );
     byId("comparison").addEventListener("click", () => this.look(COMPARISON));
-    window.addEventListener("hashchange", () => this.look(decodeURIComponent(location.hash.slice(1))));
+    window.addEventListener("hashchange", () => this.look(location.hash.slice(1)));
     this.feed.start().then(() => this.look(this.view));
   }
 
@@ -128,9 +139,17 @@ class Page {
   recall(values) {
     const known = this.composer.schema;
     const { template, negative_template, ...rest } = values;
-    const drawn = { ...rest, prompt: template ?? rest.prompt, negative_prompt: negative_template ?? rest.negative_prompt };
+    const drawn = {
+      ...rest,
+      prompt: template ?? rest.prompt,
+      negative_prompt: negative_template ?? rest.negative_prompt,
+    };
+    const { models } = this.composer.facts;
+    const isHere = models.some((/** @type {any} */ model) => model.name === rest.model);
+    if (!isHere) delete drawn.model;
     this.draft.replace(Object.fromEntries(Object.entries(drawn).filter(([name]) => name in known)));
-    this.composer.complain("");
+    const isOther = rest.model && !isHere;
+    this.composer.complain(isOther ? `Its model is not served here: ${rest.model}` : "");
     this.axes.clear();
     byId("prompt").focus();
     byId("composer").scrollIntoView({ block: "nearest" });
@@ -161,26 +180,44 @@ class Page {
     byId("connection").textContent = trouble;
     const jobs = [...this.feed.jobs.values()];
     const live = this.feed.live;
-    const isOwnFailure = (/** @type {Job} */ each) => each.state === "failed" && this.mine.has(each.id);
+    const isOwnFailure = (/** @type {Job} */ each) =>
+      each.state === "failed" && this.mine.has(each.id);
     const ended = jobs.find((each) => each.pictures.length || isOwnFailure(each));
     const newest = live.find((each) => this.mine.has(each.id)) ?? live[0] ?? ended;
     const view = this.view || newest?.id || "";
     const job = this.feed.jobs.get(view.split("-")[0]);
     const picture = this.pictureOf(view, job);
 
-    const waiting = [...jobs.filter(isOwnFailure), ...live].filter((each) => each !== job || picture);
+    const waiting = [...jobs.filter(isOwnFailure), ...live].filter(
+      (each) => each !== job || picture,
+    );
     showQueue(waiting, this.actions.cancel, this.actions.look);
-    this.gallery.render(jobs.flatMap((each) => each.pictures), picture?.id ?? "");
+    this.gallery.render(
+      jobs.flatMap((each) => each.pictures),
+      picture?.id ?? "",
+    );
     byId("older").hidden = this.feed.next === null;
     this.comparison ??= kept() ?? undefined;
     byId("comparison").hidden = !this.comparison || view === COMPARISON;
 
     const stage = byId("stage");
-    const key = view === COMPARISON ? view : picture ? `picture ${picture.id}` : job ? `job ${job.id}` : "none";
+    const key =
+      view === COMPARISON
+        ? view
+        : picture
+          ? `picture ${picture.id}`
+          : job
+            ? `job ${job.id}`
+            : "none";
     if (key !== this.shown.key) {
       this.shown = { key, update: () => {} };
       if (view === COMPARISON && this.comparison) {
-        this.shown.update = showComparison(stage, this.comparison, (id) => this.feed.jobs.get(id), this.actions);
+        this.shown.update = showComparison(
+          stage,
+          this.comparison,
+          (id) => this.feed.jobs.get(id),
+          this.actions,
+        );
       } else if (picture && job) showPicture(stage, picture, job, this.actions);
       else if (job) this.shown.update = showJob(stage, job, this.actions);
       else this.welcome(stage);
@@ -223,5 +260,6 @@ try {
   const facts = await json("v1/capabilities");
   new Page(facts);
 } catch (error) {
-  byId("trouble").textContent = error instanceof ApiError ? error.message : "The server does not answer.";
+  byId("trouble").textContent =
+    error instanceof ApiError ? error.message : "The server does not answer.";
 }

@@ -3,7 +3,8 @@
 import { ApiError, post, show } from "./api.js";
 import { button, fill, h } from "./dom.js";
 import { isLive } from "./feed.js";
-import { asNumber, kindOf, titleOf } from "./fields.js";
+import { asNumber } from "./controls.js";
+import { kindOf, titleOf } from "./fields.js";
 import { framed, stateOf } from "./stage.js";
 
 /**
@@ -25,24 +26,49 @@ export function makeAxes(schema) {
   const isAxis = (/** @type {string} */ name) => {
     const { type } = kindOf(schema[name]);
     const isPicture = kindOf(schema[name]).format === "data-url";
-    return schema[name]["x-group"] && ["string", "integer", "number"].includes(type) && !isPicture && name !== "count";
+    return (
+      schema[name]["x-group"] &&
+      ["string", "integer", "number"].includes(type) &&
+      !isPicture &&
+      name !== "count"
+    );
   };
   const names = Object.keys(schema).filter(isAxis);
   const rows = ["Columns", "Rows"].map((title) => {
-    const choose = h("select", { "aria-label": `${title}: what differs` }, h("option", { value: "" }, "–"));
+    const choose = h(
+      "select",
+      { "aria-label": `${title}: what differs` },
+      h("option", { value: "" }, "–"),
+    );
     choose.append(...names.map((name) => h("option", { value: name }, titleOf(name))));
-    const values = h("input", { type: "text", "aria-label": `${title}: the values`, placeholder: "10, 20, 30" });
+    const values = h("input", {
+      type: "text",
+      "aria-label": `${title}: the values`,
+      placeholder: "10, 20, 30",
+    });
     choose.addEventListener("change", () => {
       const isWords = WORDS.includes(choose.value);
       values.placeholder = isWords ? "a part of the words, other words, …" : "10, 20, 30";
     });
-    return { choose, values, line: h("div", { class: "field" }, h("span", {}, title), h("div", { class: "pair" }, choose, values)) };
+    return {
+      choose,
+      values,
+      line: h(
+        "div",
+        { class: "field wide axis" },
+        h("span", {}, title),
+        h("div", { class: "pair" }, choose, values),
+      ),
+    };
   });
   const clear = () => rows.forEach(({ choose, values }) => (choose.value = values.value = ""));
   const axes = () =>
     rows
       .filter(({ choose, values }) => choose.value && values.value.trim())
-      .map(({ choose, values }) => ({ name: choose.value, values: valuesOf(choose.value, values.value, schema) }));
+      .map(({ choose, values }) => ({
+        name: choose.value,
+        values: valuesOf(choose.value, values.value, schema),
+      }));
   const help = "Paints one picture for each combination, all from the same seed.";
   const element = h(
     "details",
@@ -62,7 +88,9 @@ export function makeAxes(schema) {
  * @param {Record<string, any>} schema
  */
 export function valuesOf(name, text, schema) {
-  const words = [...text.matchAll(/\s*"([^"]*)"\s*|[^,]+/g)].map((found) => (found[1] ?? found[0]).trim());
+  const words = [...text.matchAll(/\s*"([^"]*)"\s*|[^,]+/g)].map((found) =>
+    (found[1] ?? found[0]).trim(),
+  );
   const isNumber = kindOf(schema[name]).type !== "string";
   return words.filter(Boolean).map((word) => (isNumber ? asNumber(word) : word));
 }
@@ -78,16 +106,20 @@ export function cellsOf(request, axes) {
   /** @type {import("./api.js").Values[]} */
   let cells = [{ ...request, count: 1, seed }];
   for (const { name, values } of [...axes].reverse()) {
-    cells = cells.flatMap((cell) => values.map((value) => ({ ...cell, [name]: changed(cell[name], value, name, values[0]) })));
+    cells = cells.flatMap((cell) =>
+      values.map((value) => ({ ...cell, [name]: changed(cell[name], value, name, values[0]) })),
+    );
   }
-  if (cells.length > MOST) throw new Error(`A comparison has at most ${MOST} pictures, and this has ${cells.length}.`);
+  if (cells.length > MOST)
+    throw new Error(`A comparison has at most ${MOST} pictures, and this has ${cells.length}.`);
   return cells;
 }
 
 /** @type {(before: any, value: any, name: string, part: any) => any} */
 function changed(before, value, name, part) {
   if (!WORDS.includes(name)) return value;
-  if (!String(before ?? "").includes(part)) throw new Error(`“${part}” must be a part of the ${name.replace("_", " ")}.`);
+  if (!String(before ?? "").includes(part))
+    throw new Error(`“${part}” must be a part of the ${name.replace("_", " ")}.`);
   return String(before).replaceAll(part, () => value);
 }
 
@@ -116,7 +148,11 @@ export async function askForAll(comparison, cells, asked) {
 }
 
 /** @param {Comparison} comparison */
-export const keep = (comparison) => sessionStorage.setItem(PLACE, JSON.stringify(comparison, (_, each) => (typeof each === "bigint" ? String(each) : each)));
+export const keep = (comparison) =>
+  sessionStorage.setItem(
+    PLACE,
+    JSON.stringify(comparison, (_, each) => (typeof each === "bigint" ? String(each) : each)),
+  );
 
 /** @returns {Comparison | null} */
 export function kept() {
@@ -141,7 +177,11 @@ export function showComparison(place, comparison, find, actions) {
   const cells = rows.values.flatMap(() =>
     columns.values.map(() => {
       const img = h("img", { alt: "" });
-      const press = h("button", { type: "button", disabled: true, onclick: () => img.dataset.id && actions.look(img.dataset.id) });
+      const press = h("button", {
+        type: "button",
+        disabled: true,
+        onclick: () => img.dataset.id && actions.look(img.dataset.id),
+      });
       framed(width, height, press).append(img, h("span", { class: "facts" }));
       return { img, press };
     }),
@@ -149,13 +189,23 @@ export function showComparison(place, comparison, find, actions) {
   const titles = columns.values.map((value) => h("th", { scope: "col" }, String(value)));
   const body = rows.values.map((value, r) => {
     const own = cells.slice(r * columns.values.length, (r + 1) * columns.values.length);
-    return h("tr", {}, rows.name && h("th", { scope: "row" }, String(value)), ...own.map(({ press }) => h("td", {}, press)));
+    return h(
+      "tr",
+      {},
+      rows.name && h("th", { scope: "row" }, String(value)),
+      ...own.map(({ press }) => h("td", {}, press)),
+    );
   });
-  const title = [columns, rows].map(({ name }) => name && titleOf(name)).filter(Boolean).join(" × ");
-  const stop = button("Cancel all", () => comparison.jobs.forEach((id) => {
-    const job = id && find(id);
-    if (job && isLive(job)) actions.cancel(job);
-  }));
+  const title = [columns, rows]
+    .map(({ name }) => name && titleOf(name))
+    .filter(Boolean)
+    .join(" × ");
+  const stop = button("Cancel all", () =>
+    comparison.jobs.forEach((id) => {
+      const job = id && find(id);
+      if (job && isLive(job)) actions.cancel(job);
+    }),
+  );
   fill(
     place,
     h("div", { class: "title" }, h("h2", {}, `Comparison: ${title}`), stop),
@@ -163,7 +213,12 @@ export function showComparison(place, comparison, find, actions) {
     h(
       "div",
       { class: "wide-table", tabindex: 0, role: "region", "aria-label": title },
-      h("table", {}, h("thead", {}, h("tr", {}, rows.name && h("td"), ...titles)), h("tbody", {}, ...body)),
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, rows.name && h("td"), ...titles)),
+        h("tbody", {}, ...body),
+      ),
     ),
   );
 

@@ -84,14 +84,19 @@ export class Composer {
   render() {
     const { values } = this.draft;
     this.prompt.value = values.prompt ?? "";
-    const models = this.facts.models.map((/** @type {any} */ model) => h("option", { value: model.name }, model.name));
+    const models = this.facts.models.map((/** @type {any} */ model) =>
+      h("option", { value: model.name }, model.name),
+    );
     fill(this.model, ...models);
     this.model.value = this.own.name;
 
     const most = this.facts.limits.max_count;
     const counts = new Set([...COUNTS.filter((count) => count <= most), values.count ?? 1]);
     const told = (/** @type {number} */ count) => (count === 1 ? "1 picture" : `${count} pictures`);
-    fill(this.count, ...[...counts].sort((a, b) => a - b).map((each) => h("option", { value: each }, told(each))));
+    fill(
+      this.count,
+      ...[...counts].sort((a, b) => a - b).map((each) => h("option", { value: each }, told(each))),
+    );
     this.count.value = String(values.count ?? 1);
 
     const names = [...Object.keys(SHAPES), "own"];
@@ -104,20 +109,33 @@ export class Composer {
 
   renderFields() {
     this.fields.clear();
-    const names = Object.keys(this.schema).filter((name) => !OWN.includes(name) && this.schema[name]["x-group"]);
-    const isOfPicture = (/** @type {string} */ name) => this.schema[name]["x-group"] === FROM_PICTURE;
+    const names = Object.keys(this.schema).filter(
+      (name) => !OWN.includes(name) && this.schema[name]["x-group"],
+    );
+    const isOfPicture = (/** @type {string} */ name) =>
+      this.schema[name]["x-group"] === FROM_PICTURE;
     const rest = names.filter((name) => !USUAL.includes(name) && !isOfPicture(name));
     const groups = [...new Set(rest.map((name) => this.schema[name]["x-group"]))];
-    const open = new Set([...document.querySelectorAll("#options details[open]")].map((each) => each.id));
+    const open = new Set(
+      [...document.querySelectorAll("#options details[open]")].map((each) => each.id),
+    );
     const folds = groups.map((group, i) => {
       const id = `group-${i}`;
       const fields = rest.filter((name) => this.schema[name]["x-group"] === group);
-      const content = h("div", { class: "fields" }, ...fields.map((name) => this.field(name).element));
+      const content = h(
+        "div",
+        { class: "fields" },
+        ...fields.map((name) => this.field(name).element),
+      );
       return h("details", { id, open: open.has(id) }, h("summary", {}, titleOf(group)), content);
     });
     fill(
       byId("options"),
-      h("div", { class: "fields" }, ...USUAL.filter((name) => names.includes(name)).map((n) => this.field(n).element)),
+      h(
+        "div",
+        { class: "fields" },
+        ...USUAL.filter((name) => names.includes(name)).map((n) => this.field(n).element),
+      ),
       ...folds,
       ...this.folds,
       button("Reset the options", () => this.reset(), { id: "reset" }),
@@ -136,12 +154,13 @@ export class Composer {
     const known = this.fields.get(name);
     if (known) return known;
     const listed = this.facts[name.endsWith("s") ? name : `${name}s`];
-    const rows = Array.isArray(listed) ? listed.map((row) => (typeof row === "string" ? { name: row } : row)) : undefined;
+    const rows = Array.isArray(listed)
+      ? listed.map((row) => (typeof row === "string" ? { name: row } : row))
+      : undefined;
     const size = name === "width" || name === "height" ? this.own.size : undefined;
     const own = this.own[name] ?? size;
     const more = { rows, open: own === undefined || own === null ? undefined : String(own) };
     const made = makeField(name, this.schema[name], (value) => this.draft.set(name, value), more);
-    if (name === "negative_prompt") made.element.classList.add("wide");
     made.set(this.draft.values[name]);
     this.fields.set(name, made);
     return made;
@@ -151,7 +170,9 @@ export class Composer {
   note() {
     const { values } = this.draft;
     const isOption = (/** @type {string} */ name) =>
-      !OWN.includes(name) && this.schema[name]?.["x-group"] && this.schema[name]["x-group"] !== FROM_PICTURE;
+      !OWN.includes(name) &&
+      this.schema[name]?.["x-group"] &&
+      this.schema[name]["x-group"] !== FROM_PICTURE;
     const set = Object.keys(values).filter(isOption).length;
     byId("more").textContent = set ? `Options (${set})` : "Options";
     byId("reset").hidden = !set;

@@ -1,4 +1,4 @@
-/** The request that is being written: plain values, kept in the tab, so that a reload keeps them. */
+/** The request that is being written: plain values, kept in the tab over a reload. */
 
 import { parse, written } from "./api.js";
 
@@ -51,7 +51,9 @@ export class Draft {
    * @param {import("./api.js").Values} values
    */
   replace(values) {
-    const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
+    const given = Object.entries(values).filter(
+      ([, value]) => value !== undefined && value !== null,
+    );
     this.values = Object.fromEntries(given);
     this.keep(null);
   }

@@ -1,4 +1,4 @@
-/** Pictures that come in: dropped, pasted or chosen. Their recipe is recalled, or they are begun from. */
+/** Pictures that come in, dropped, pasted or chosen: to recall their recipe or to begin from. */
 
 import { ApiError, send } from "./api.js";
 import { button, byId, dialog, h } from "./dom.js";
@@ -9,7 +9,7 @@ const KINDS = ["image/png", "image/jpeg", "image/webp"];
  * Take pictures that come in, wherever they are dropped.
  *
  * @param {import("./composer.js").Composer} composer
- * @param {{recall: (values: import("./api.js").Values) => void, begin: (name: string, brush: boolean) => void}} actions
+ * @param {import("./stage.js").Actions} actions
  */
 export function takePictures(composer, actions) {
   const choose = byId("file");
@@ -48,21 +48,24 @@ export function takePictures(composer, actions) {
   async function take(file) {
     if (!file) return;
     composer.complain("");
-    if (!KINDS.includes(file.type)) return composer.complain("A picture must be PNG, JPEG or WebP.");
+    if (!KINDS.includes(file.type))
+      return composer.complain("A picture must be PNG, JPEG or WebP.");
     try {
       const told = await send("v1/recipes", file);
       if (told.request) return ask(file, told, actions, composer);
       if (told.error) composer.complain(told.error);
       return await begin(file, actions, false);
     } catch (error) {
-      return composer.complain(error instanceof ApiError ? error.message : "The server does not answer.");
+      return composer.complain(
+        error instanceof ApiError ? error.message : "The server does not answer.",
+      );
     }
   }
 }
 
 /**
  * @param {File} file
- * @param {{begin: (name: string, brush: boolean) => void}} actions
+ * @param {import("./stage.js").Actions} actions
  * @param {boolean} brush
  */
 async function begin(file, actions, brush) {
@@ -75,7 +78,7 @@ async function begin(file, actions, brush) {
  *
  * @param {File} file
  * @param {any} told
- * @param {{recall: (values: any) => void, begin: (name: string, brush: boolean) => void}} actions
+ * @param {import("./stage.js").Actions} actions
  * @param {import("./composer.js").Composer} composer
  */
 function ask(file, told, actions, composer) {
@@ -97,9 +100,19 @@ function ask(file, told, actions, composer) {
       h(
         "div",
         { class: "bar" },
-        button("Recall the recipe", run(() => actions.recall(told.request)), { class: "main", autofocus: true }),
-        button("Begin from it", run(() => begin(file, actions, false))),
-        button("Paint over a part", run(() => begin(file, actions, true))),
+        button(
+          "Recall the recipe",
+          run(() => actions.recall(told.request)),
+          { class: "main", autofocus: true },
+        ),
+        button(
+          "Begin from it",
+          run(() => begin(file, actions, false)),
+        ),
+        button(
+          "Paint over a part",
+          run(() => begin(file, actions, true)),
+        ),
         button("Cancel", close),
       ),
     ];

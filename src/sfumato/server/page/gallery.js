@@ -17,7 +17,9 @@ export class Gallery {
     /** @type {Map<string, HTMLLIElement>} */
     this.tiles = new Map();
     this.list = byId("tiles");
-    this.list.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.pressed(event));
+    this.list.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) =>
+      this.pressed(event),
+    );
   }
 
   /**
@@ -36,7 +38,8 @@ export class Gallery {
     }
     pictures.forEach((picture, i) => {
       const tile = this.tiles.get(picture.id) ?? this.tile(picture);
-      if (this.list.children[i] !== tile) this.list.insertBefore(tile, this.list.children[i] ?? null);
+      if (this.list.children[i] !== tile)
+        this.list.insertBefore(tile, this.list.children[i] ?? null);
       const press = /** @type {HTMLButtonElement} */ (tile.firstElementChild);
       const isCurrent = picture.id === current;
       // One stop for the tab key, arrows within.
@@ -88,14 +91,23 @@ export function showQueue(jobs, cancel, look) {
   const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset.job;
   const rows = jobs.map((job) => {
     const words = job.request.prompt || "without words";
-    const name = h("button", { type: "button", class: "words", onclick: () => look(job.id) }, words);
+    const name = h(
+      "button",
+      { type: "button", class: "words", onclick: () => look(job.id) },
+      words,
+    );
     const verb = isLive(job) ? "Cancel" : "Dismiss";
-    const stop = button(verb, () => cancel(job), { "aria-label": `${verb}: ${words}`, "data-job": job.id });
+    const stop = button(verb, () => cancel(job), {
+      "aria-label": `${verb}: ${words}`,
+      "data-job": job.id,
+    });
     return h("li", {}, name, h("span", { class: "facts" }, stateOf(job)), stop);
   });
   fill(place, h("h2", { class: "unseen" }, "Queue"), h("ul", {}, ...rows));
   if (focused) {
-    const stops = [.../** @type {NodeListOf<HTMLElement>} */ (place.querySelectorAll("[data-job]"))];
+    const stops = [
+      .../** @type {NodeListOf<HTMLElement>} */ (place.querySelectorAll("[data-job]")),
+    ];
     (stops.find((each) => each.dataset.job === focused) ?? stops[0])?.focus();
   }
 }

@@ -43,17 +43,36 @@ export async function paintMask(image, mask) {
     const made = dialog(
       "Paint over the part that shall change",
       (close) => {
-        const size = h("input", { type: "range", min: 1, max: 50, value: 12, "aria-label": "Brush size" });
+        const size = h("input", {
+          type: "range",
+          min: 1,
+          max: 50,
+          value: 12,
+          "aria-label": "Brush size",
+        });
         size.addEventListener("input", () => brush.resize(Number(size.value)));
         brush.resize(12);
-        const erase = h("input", { type: "checkbox", onchange: () => (brush.erases = erase.checked) });
+        const erase = h("input", {
+          type: "checkbox",
+          onchange: () => (brush.erases = erase.checked),
+        });
         brush.toggled = () => (erase.checked = brush.erases);
-        const use = button("Use this mask", () => {
-          result = brush.blob();
-          close();
-        }, { class: "main" });
+        const use = button(
+          "Use this mask",
+          () => {
+            result = brush.blob();
+            close();
+          },
+          { class: "main" },
+        );
         return [
-          h("div", { class: "easel" }, h("img", { src: picture.src, alt: "The picture" }), canvas, brush.ring),
+          h(
+            "div",
+            { class: "easel" },
+            h("img", { src: picture.src, alt: "The picture" }),
+            canvas,
+            brush.ring,
+          ),
           h(
             "div",
             { class: "bar" },
@@ -80,7 +99,9 @@ class Brush {
   constructor(canvas) {
     this.canvas = canvas;
     this.ring = h("span", { class: "ring", "aria-hidden": "true" });
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+    this.context = /** @type {CanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { willReadFrequently: true })
+    );
     /** @type {ImageData[]} */
     this.before = [];
     this.radius = 1;
@@ -100,7 +121,8 @@ class Brush {
       this.move(event);
       if (this.last) this.stroke();
     });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (this.last = null));
+    for (const end of ["pointerup", "pointercancel"])
+      canvas.addEventListener(end, () => (this.last = null));
     canvas.addEventListener("keydown", (event) => this.pressed(event));
   }
 

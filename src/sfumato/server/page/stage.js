@@ -9,8 +9,14 @@ import { titleOf } from "./fields.js";
  * @typedef {import("./api.js").Job} Job
  * @typedef {import("./api.js").Picture} Picture
  * @typedef {import("./api.js").Values} Values
- * @typedef {{again: (values: Values, isNew: boolean) => void, begin: (name: string, brush: boolean) => void,
- *   cancel: (job: Job) => void, forget: (job: Job) => void, look: (id: string) => void}} Actions
+ * @typedef {{
+ *   look: (id: string) => void,
+ *   cancel: (job: Job) => void,
+ *   forget: (job: Job) => void,
+ *   again: (values: Values, isNew: boolean) => void,
+ *   recall: (values: Values) => void,
+ *   begin: (name: string, brushes: boolean) => void,
+ * }} Actions
  */
 
 /**
@@ -55,7 +61,12 @@ export function showJob(place, job, actions) {
   const images = Array.from({ length: count }, () => h("img", { alt: "" }));
   const frames = images.map((img, i) => {
     const look = () => img.dataset.id && actions.look(img.dataset.id);
-    const outer = h("button", { type: "button", onclick: look, disabled: true, "aria-label": `Picture ${i + 1}` });
+    const outer = h("button", {
+      type: "button",
+      onclick: look,
+      disabled: true,
+      "aria-label": `Picture ${i + 1}`,
+    });
     const made = framed(width, height, outer);
     made.append(img);
     return made;
@@ -69,7 +80,8 @@ export function showJob(place, job, actions) {
   const columns = count === 4 ? 2 : Math.min(count, count <= 9 ? 3 : 4);
   const all = h("div", { class: "frames" }, ...frames);
   const sizes = { ratio: width / height, columns, rows: Math.ceil(count / columns) };
-  for (const [name, value] of Object.entries(sizes)) all.style.setProperty(`--${name}`, String(value));
+  for (const [name, value] of Object.entries(sizes))
+    all.style.setProperty(`--${name}`, String(value));
   fill(place, all, bar, h("p", { class: "prompt" }, prompt), wrong, row);
 
   const update = (/** @type {Job} */ now) => {
@@ -104,7 +116,8 @@ export function showJob(place, job, actions) {
  * @param {Job} job
  */
 export function stateOf(job) {
-  if (job.state === "queued") return job.position ? `Waiting, ${job.position} before it` : "Waiting";
+  if (job.state === "queued")
+    return job.position ? `Waiting, ${job.position} before it` : "Waiting";
   if (job.state === "running") {
     if (job.step) return `Step ${job.step.step} of ${job.step.steps}`;
     return job.progress ? `${Math.round(100 * job.progress)} %` : "Beginning";
@@ -126,8 +139,15 @@ export function showPicture(place, picture, job, actions) {
   const img = h("img", { alt: request.prompt || "A picture without words" });
   const made = framed(picture.width, picture.height);
   made.append(show(img, picture.id));
-  const save = h("a", { class: "button quiet", download: `${picture.seed}-${picture.id}.png` }, "Download");
-  sourceOf(picture.id).then((source) => save.setAttribute("href", source), () => {});
+  const save = h(
+    "a",
+    { class: "button quiet", download: `${picture.seed}-${picture.id}.png` },
+    "Download",
+  );
+  sourceOf(picture.id).then(
+    (source) => save.setAttribute("href", source),
+    () => {},
+  );
   const several = job.pictures.length > 1;
   fill(
     place,
@@ -159,17 +179,32 @@ function recipe(picture, job, actions) {
     .filter(([name]) => name !== "prompt")
     .map(([name, value]) => h("div", {}, h("dt", {}, titleOf(name)), h("dd", {}, inWords(value))));
   const forms = h("div", { class: "forms" });
-  const forget = button(several(job), () => {
-    if (forget.dataset.sure) return actions.forget(job);
-    forget.dataset.sure = "yes";
-    forget.textContent = "Sure? It cannot be undone";
-    return undefined;
-  }, { class: "quiet danger" });
-  const made = h("details", { class: "recipe" }, h("summary", {}, "Recipe"), h("dl", {}, ...items), forms, forget);
+  const forget = button(
+    several(job),
+    () => {
+      if (forget.dataset.sure) return actions.forget(job);
+      forget.dataset.sure = "yes";
+      forget.textContent = "Sure? It cannot be undone";
+      return undefined;
+    },
+    { class: "quiet danger" },
+  );
+  const made = h(
+    "details",
+    { class: "recipe" },
+    h("summary", {}, "Recipe"),
+    h("dl", {}, ...items),
+    forms,
+    forget,
+  );
   made.addEventListener("toggle", async () => {
     if (!made.open || forms.children.length) return;
     const told = await post("v1/recipes", { request: picture.request }).catch(() => ({}));
-    const texts = { "Command line": told.command, Python: told.python, "For other programs": picture.recipe };
+    const texts = {
+      "Command line": told.command,
+      Python: told.python,
+      "For other programs": picture.recipe,
+    };
     fill(forms, ...Object.entries(texts).map(([title, text]) => text && form(title, text)));
   });
   return made;
@@ -199,5 +234,7 @@ function form(title, text) {
 const inWords = (value) => {
   if (Array.isArray(value)) return value.map(inWords).join(", ");
   if (value === null || typeof value !== "object") return String(value);
-  return Object.entries(value).map(([name, each]) => `${name} ${inWords(each)}`).join(", ");
+  return Object.entries(value)
+    .map(([name, each]) => `${name} ${inWords(each)}`)
+    .join(", ");
 };

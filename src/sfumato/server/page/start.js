@@ -20,11 +20,20 @@ export function followStart(draft, composer) {
     if (!image) return fill(place);
 
     const names = Object.entries(composer.schema)
-      .filter(([name, each]) => each["x-group"] === FROM_PICTURE && !["image", "mask"].includes(name))
+      .filter(
+        ([name, each]) => each["x-group"] === FROM_PICTURE && !["image", "mask"].includes(name),
+      )
       .map(([name]) => name);
     const [first, ...rest] = names.sort((a) => (a === "strength" ? -1 : 0));
-    const seen = h("div", { class: "seen" }, show(h("img", { alt: "The picture to begin from" }), image));
-    if (mask) seen.append(show(h("img", { alt: "The part to paint again, in white", class: "mask" }), mask));
+    const seen = h(
+      "div",
+      { class: "seen" },
+      show(h("img", { alt: "The picture to begin from" }), image),
+    );
+    if (mask)
+      seen.append(
+        show(h("img", { alt: "The part to paint again, in white", class: "mask" }), mask),
+      );
     fill(
       place,
       seen,
@@ -68,6 +77,13 @@ export async function brush(draft) {
 
 /** @param {import("./draft.js").Draft} draft */
 function remove(draft) {
-  draft.change({ image: null, mask: null, image_name: null, strength: null, extend: null, resize: null });
+  draft.change({
+    image: null,
+    mask: null,
+    image_name: null,
+    strength: null,
+    extend: null,
+    resize: null,
+  });
   byId("begin").focus();
 }
