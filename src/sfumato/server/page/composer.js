@@ -176,8 +176,8 @@ export class Composer {
     const set = Object.keys(values).filter(isOption).length;
     byId("more").textContent = set ? `Options (${set})` : "Options";
     byId("reset").hidden = !set;
-    byId("own-size").hidden = this.shape.value !== "own" || Boolean(values.image);
-    this.shape.parentElement.hidden = Boolean(values.image);
+    byId("own-size").hidden = this.shape.value !== "own" || !this.draft.hasSize;
+    this.shape.parentElement.hidden = !this.draft.hasSize;
     this.prompt.style.height = "auto";
     this.prompt.style.height = `${this.prompt.scrollHeight}px`;
   }

@@ -58,11 +58,16 @@ export class Draft {
     this.keep(null);
   }
 
+  /** Whether the size may be chosen: a picture to begin from mostly has its own. */
+  get hasSize() {
+    const { image, resize, inpaint_area: area } = this.values;
+    return !image || Boolean(resize) || area === "masked";
+  }
+
   /** The request to send: without a size that the picture to begin from would contradict. */
   request() {
     const { width, height, ...rest } = this.values;
-    const isFree = !rest.image || rest.resize || rest.inpaint_area === "masked";
-    const size = isFree ? { ...(width && { width }), ...(height && { height }) } : {};
+    const size = this.hasSize ? { ...(width && { width }), ...(height && { height }) } : {};
     return { prompt: "", ...rest, ...size };
   }
 
