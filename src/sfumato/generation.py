@@ -7,7 +7,7 @@ and animations are loops over it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -17,17 +17,20 @@ import numpy as np
 from keras import ops
 
 from sfumato.autoencoding import decode, encode_picture
+from sfumato.diffusion.interpolation import interpolated
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.encoding import Encode, Encoded, Told, extent
 from sfumato.finite import check_finite
-from sfumato.networks.denoiser import Aids
+from sfumato.networks.denoiser import Aids, Projection
 from sfumato.parts import Parts
-from sfumato.picture import Picture
+from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
+from sfumato.presets.upscalers import LATENTS
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
+from sfumato.request.larger import second
 from sfumato.request.pictured import canvas_of
 from sfumato.request.seeds import start_noise
 
@@ -69,6 +72,8 @@ class Loop(NamedTuple):
     conditioning: Told
     aids: Aids
     inpainting: Inpainting | None
+    before: int = 0
+    """Steps of an earlier pass, which count."""
 
 
 def stream(
@@ -104,9 +109,15 @@ def stream(
         done += len(group)
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
-        latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
+        loop = begin(parts, group, given, own, encoder)
+        latents = yield from denoise(parts, loop)
+        if group[0].upscale is not None:
+            larger, x = enlarge(parts, group, latents)
+            again = begin(parts, larger, given, None, encoder, x)
+            latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
         for single, x in zip(group, latents, strict=True):
-            yield Picture(covered(single, decode(parts, x, single.seamless)), single)
+            pixels = covered(single, decode(parts, x, single.seamless))
+            yield Picture(pixels, single, flags_of(single, parts.model.preset))
 
 
 def begin(
@@ -115,16 +126,32 @@ def begin(
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
     encoder: Encode | None = None,
+    latents: np.ndarray | None = None,
 ) -> Loop:
-    """Do everything that comes before the loop; the arguments are those of ``stream``."""
+    """Do everything that comes before the loop; the arguments are those of ``stream``.
+
+    Args:
+        latents: (B, h, w, C), to begin from in place of a picture.
+    """
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
-    x, aids, inpainting = start(parts, singles, plan, draw)
+    if latents is None:
+        x, aids, inpainting = start(parts, singles, plan, draw)
+    else:
+        x, aids, inpainting = latents + draw(0) * plan.sigma[0], Aids(), None
+    apg = numbers(first.apg)
+    projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
+    aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
     return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+
+
+def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
+    """The numbers of a rule of guidance, float32; None: it is off."""
+    return None if rule is None else np.array([*rule.values()], "float32")
 
 
 def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
@@ -186,36 +213,57 @@ def start(
     return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
 
 
+def enlarge(
+    parts: Parts, singles: Sequence[Request], latents: np.ndarray
+) -> tuple[list[Request], np.ndarray | None]:
+    """The requests of the second pass: with the enlarged pictures, or enlarged latents for them."""
+    from sfumato.upscaling import enlarged
+
+    first, grain = singles[0], parts.model.autoencoder_config.downsampling
+    later = second(first, grain)
+    assert later.height
+    assert later.width
+    if mode := LATENTS.get(upscaler := first.upscaler or ""):
+        size = later.height // grain, later.width // grain
+        return [second(s, grain) for s in singles], interpolated(latents, size, mode)
+    size = later.height, later.width
+    pictures = (decode(parts, x, first.seamless) for x in latents)
+    images = [enlarged(pixels, size, upscaler) for pixels in pictures]
+    return [second(s, grain, x) for s, x in zip(singles, images, strict=True)], None
+
+
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting = loop
+    request, plan, x, draw, conditioning, aids, inpainting, _ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
-    guidance = np.array([request.guidance, request.guidance_rescale], "float32")
+    scales = (request.guidance, request.guidance_rescale, request.pag_scale)
+    guidance = np.array(scales, "float32")
     silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
 
     reuse, merging = request.feature_reuse, request.token_merging
     ways = evaluations(plan, request.is_guided, request.guidance_interval, reuse)
     evaluate, deep = parts.evaluate, None  # looked at once, not at every step
+    projection = aids.projection
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
-        given = aids._replace(deep=deep if way.shallow else None)
+        given = aids._replace(deep=deep if way.shallow else None, projection=projection)
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = evaluate(
+        state, denoised, is_finite, kept, projection = evaluate(
             state, table, noise, guidance, told, given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
         if len(waiting) > AHEAD:
-            yield from report(plan, parts, *waiting.popleft())
+            yield from report(loop, parts, *waiting.popleft())
     for sent in waiting:
-        yield from report(plan, parts, *sent)
+        yield from report(loop, parts, *sent)
     return ops.convert_to_numpy(state.registers)[0]
 
 
@@ -227,14 +275,16 @@ def first_state(plan: Plan, x: np.ndarray) -> State:
 
 
 def report(
-    plan: Plan, parts: Parts, evaluation: int, denoised: Any, is_finite: Any
+    loop: Loop, parts: Parts, evaluation: int, denoised: Any, is_finite: Any
 ) -> Iterator[Step]:
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
-    step = int(plan.step[evaluation]) + 1
-    what = f"The latents of step {step} of {plan.steps} are"
+    plan = loop.plan
+    step = loop.before + int(plan.step[evaluation]) + 1
+    steps = loop.before + plan.steps + (loop.request.upscale_steps or 0)
+    what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
-        yield Step(step, plan.steps, denoised, parts.model.preview_factors)
+        yield Step(step, steps, denoised, parts.model.preview_factors)
 
 
 def covered(request: Request, pixels: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ class FakeModel:
     on_step: Any = None  # called with each step
     has_previews: bool = True
     prediction: str | None = None
+    flags: tuple[str, ...] = ()  # of each picture
 
     def quantize(self, mode):
         self.quantized = mode
@@ -53,7 +54,7 @@ class FakeModel:
             yield event
         for single in request.singles():
             shape = (request.height, request.width, 3)
-            yield Picture(np.full(shape, single.seed % 256, np.uint8), single)
+            yield Picture(np.full(shape, single.seed % 256, np.uint8), single, self.flags)
 
 
 @pytest.fixture

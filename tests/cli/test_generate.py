@@ -310,6 +310,15 @@ def test_json_lines(sfumato, model):
     assert (first["seed"], first["prompt"]) == (3, "a [b]")
 
 
+def test_what_a_user_should_know_is_said_once(sfumato, model):
+    model.flags = ("mini has not learnt: zebra",)
+    done = sfumato("generate", "a zebra", "-n", "2")
+    assert (done.code, len(done.lines)) == (0, 2)
+    assert done.err == "sfumato: warning: mini has not learnt: zebra\n"
+    entry = json.loads(sfumato("generate", "a zebra", "--json").out)
+    assert entry["flags"] == ["mini has not learnt: zebra"]
+
+
 def test_json_of_a_picture_from_a_picture_leaves_the_given_one_out(sfumato, model):
     save("picture.png", np.zeros((24, 32, 3), np.uint8))
     entry = json.loads(sfumato("generate", "a", "--image", "picture.png", "--json").out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,7 +77,6 @@ class TestFrom:
             ({"Seed": str(2**64)}, "15, or -1 for any. Received: 18446744073709551616"),
             ({"Seed": "9" * 5000}, "`seed` must be a whole number"),
             ({"Size": "500x8"}, "`width` must be a multiple of 8. Received: width=500"),
-            ({"Sampler": "magic"}, "`sampler` must be one of euler"),
             ({"Precision": "float8"}, "`dtype` must be one of float32"),
             ({"Quantization": "int4"}, "`quantize` must be one of int8. Received: int4"),
             ({"Feature reuse": "-2"}, "a whole number from 1. Received: -2"),
@@ -124,12 +124,26 @@ class TestFrom:
         asked = [(request.sampler, request.schedule) for request in model.requests]
         assert asked == [("dpm2_a", "exponential"), ("dpm2_a", "beta")]
 
-    def test_a_second_pass_is_left_out_with_a_warning(self, sfumato, model):
-        hires = {"Hires upscale": "2", "Hires upscaler": "Latent", "Denoising strength": "0.7"}
+    def test_a_second_pass(self, sfumato, model):
+        hires = {"Hires upscale": "2", "Hires upscaler": "Latent", "Denoising strength": "0.6"}
         painted("1.png", **hires)
         done = sfumato("generate", "--from", "1.png")
-        assert (done.code, model.requests[0].strength) == (0, None)
-        assert "not used from the recipe of 1.png: Hires upscale, Hires upscaler\n" in done.err
+        (asked,) = model.requests
+        assert (done.code, done.err, asked.strength) == (0, "", None)
+        assert (asked.upscale, asked.upscaler, asked.upscale_strength) == (2, "latent", 0.6)
+
+    def test_an_upscaler_of_another_program(self, sfumato, model):
+        painted("1.png", **{"Hires upscale": "2", "Hires upscaler": "4x-UltraSharp"})
+        done = sfumato("generate", "--from", "1.png")
+        assert (done.code, model.requests[0].upscaler) == (0, "latent")
+        assert "not used from the recipe of 1.png: Hires upscaler 4x-UltraSharp\n" in done.err
+        assert sfumato("generate", "--from", "1.png", "--upscaler", "esrgan").code == 0
+        assert model.requests[1].upscaler == "esrgan"
+
+    def test_a_second_pass_is_none_of_a_given_picture(self, sfumato, model):
+        painted("1.png", **{"Steps": "4", "Hires upscale": "2", "Denoising strength": "0.6"})
+        assert sfumato("generate", "--from", "1.png", "--image", "1.png").code == 0
+        assert model.requests[0].upscale is None
 
     def test_a_picture_of_another_program(self, sfumato, model):
         stated = {"Steps": "20", "Sampler": "Euler a", "Schedule type": "Automatic", "Seed": "1"}
@@ -140,7 +154,7 @@ class TestFrom:
         (request,) = model.requests
         assert (request.schedule, request.width, request.height) == ("uniform", 8, 16)
         assert done.err.splitlines() == [
-            "sfumato: warning: not used from the recipe of 1.png: ENSD",
+            "sfumato: warning: not used from the recipe of 1.png: ENSD 31337",
             "sfumato: warning: 1.png was made from other random numbers; the picture will differ",
         ]
 
@@ -163,19 +177,17 @@ class TestFrom:
         assert ("made from other random numbers" not in done.err) == ours
 
     @pytest.mark.parametrize(
-        ("name", "flag"),
-        [("euler_cfg_pp", "--sampler"), ("DPM fast", "--sampler"), ("x", "--schedule")],
+        ("key", "name"),
+        [("Sampler", "euler_cfg_pp"), ("Sampler", "DPM fast"), ("Schedule type", "x")],
     )
-    def test_a_name_that_is_not_known_names_the_way_out(self, sfumato, model, name, flag):
-        key = {"--sampler": "Sampler", "--schedule": "Schedule type"}[flag]
+    def test_a_name_that_is_not_known_is_named(self, sfumato, model, key, name):
         painted("1.png", **{key: name})
         done = sfumato("generate", "--from", "1.png")
-        assert (done.code, model.requests) == (1, [])
-        assert "the recipe says what cannot be" in done.err
-        assert name in done.err
-        assert done.err.endswith(f"; {flag} says something else\n")
-        value = {"--sampler": "euler", "--schedule": "beta"}[flag]
-        assert sfumato("generate", "--from", "1.png", flag, value).code == 0
+        assert done.code == 0
+        warning = f"not used from the recipe of 1.png: {key} {name}"
+        assert done.err == f"sfumato: warning: {warning}\n"
+        (request,) = model.requests
+        assert (request.sampler, request.schedule) == ("dpmpp_2m", "sgm_uniform")  # the model's
 
     def test_a_prompt_with_networks_of_another_program(self, sfumato, model):
         prompt = "a cat <lora:sharp:0.8>, (red:1.3) <hypernet:soft:1>"
@@ -190,13 +202,27 @@ class TestFrom:
             assert sfumato("generate", plain).err == ""
 
     def test_a_recipe_in_another_form(self, sfumato, model):
+        said = {"prompt": "a (cat:1.2)", "steps": 3, "seed": 5, "sampler": "heunpp2", "cfgscale": 2}
+        said |= {"scheduler": "simple", "refinermethod": "PostApply", "swarm_version": "0.9.3.1"}
         chunks = PngInfo()
-        chunks.add_text("parameters", '{"sui_image_params": {"prompt": "a cat"}}')
+        chunks.add_text("parameters", json.dumps({"sui_image_params": said}))
+        Image.new("RGB", (8, 8)).save("1.png", pnginfo=chunks)
+        done = sfumato("generate", "--from", "1.png")
+        unused, noise = done.err.splitlines()
+        assert unused.endswith("recipe of 1.png: Sampler heunpp2, refinermethod PostApply")
+        assert noise.endswith("1.png was made from other random numbers; the picture will differ")
+        (request,) = model.requests
+        assert (request.prompt, request.seed, request.guidance) == ("a (cat:1.2)", 5, 2)
+        assert (request.schedule, request.emphasis) == ("simple", "comfyui")
+
+    def test_a_recipe_in_a_form_that_is_not_read(self, sfumato, model):
+        chunks = PngInfo()
+        chunks.add_text("parameters", '{"sui_image_params": {"prompt": "a cat"')
         Image.new("RGB", (8, 8)).save("1.png", pnginfo=chunks)
         for command in (("info",), ("generate", "--from")):
             done = sfumato(*command, "1.png")
             assert (done.code, done.out, model.requests) == (1, "", [])
-            assert "carries a recipe of SwarmUI, which is not read: 1.png" in done.err
+            assert "carries a recipe of SwarmUI, which is not read (" in done.err
 
     def test_no_recipe(self, sfumato, model):
         save("1.png", np.zeros((8, 8, 3), "uint8"))

@@ -41,11 +41,26 @@ def test_as_json(sfumato, picture):
 
 
 def test_as_json_where_it_is_no_request(sfumato, tmp_path):
-    items = {"Steps": "2", "Sampler": "Magic", "Seed": "3"}
+    items = {"Steps": "-2", "Sampler": "Euler", "Seed": "3"}
     save(tmp_path / "a.png", np.zeros((16, 8, 3), "uint8"), Recipe("a", "b", items))
     entry = json.loads(sfumato("info", "--json", "a.png").out)
-    assert entry.pop("error").startswith("`sampler` must be one of euler")
+    assert entry.pop("error").startswith("`steps` must be a whole number from 1")
     assert entry == {"path": "a.png", "prompt": "a", "negative_prompt": "b", "other": items}
+
+
+def test_whose_a_picture_is_and_what_cannot_be_followed(sfumato, tmp_path):
+    items = ITEMS | {"Sampler": "DPM fast", "RNG": "CPU", "Version": "v1.10.1"}
+    recipe = Recipe("a", "", items)
+    save(tmp_path / "a.png", np.zeros((8, 8, 3), "uint8"), recipe)
+    done = sfumato("info", "a.png")
+    assert (done.code, done.out) == (0, write_text(recipe) + "\n")
+    message = "a.png was made by A1111; cannot be followed: Sampler DPM fast, ENSD 31337"
+    assert done.err == f"sfumato: {message}\n"
+    entry = json.loads(sfumato("info", "--json", "a.png").out)
+    assert (entry["program"], entry["steps"]) == ("A1111", 2)
+    assert entry["other"]["Sampler"] == "DPM fast"
+    assert "sampler" not in entry
+    assert "error" not in entry
 
 
 def test_several_files_are_told_apart(sfumato, picture):

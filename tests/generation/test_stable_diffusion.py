@@ -329,7 +329,7 @@ NOISE = np.zeros((8, 6, 4))
         ({"prompt": 7}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"batch_size": 0}, "batch_size"),
-        ({"seed": -1}, "seed"),
+        ({"seed": -2}, "seed"),
         ({"sampler": "best"}, "sampler"),
         ({"schedule": "best"}, "schedule"),
         ({"seed": 1, "diffusion_noise": NOISE}, "diffusion_noise"),

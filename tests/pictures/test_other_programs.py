@@ -20,7 +20,6 @@ TEXT = "a cat\nSteps: 1, CFG scale: 3, Seed: 2"
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 GRAPH = json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 5}}})
 SWARM = json.dumps({"sui_image_params": {"prompt": "a cat", "seed": 5, "steps": 20}}, indent=2)
-FOOOCUS = json.dumps({"prompt": "a cat", "metadata_scheme": "fooocus", "version": "Fooocus v2.5"})
 RUINED = json.dumps({"Prompt": "a cat", "steps": 30, "software": "RuinedFooocus"})
 SPACE = json.dumps({"prompt": "a cat", "num_inference_steps": 25, "seed": 5})
 CIVITAI = json.dumps({"resource-stack": {"class_type": "Loader"}, "extraMetadata": "{}"})
@@ -116,14 +115,12 @@ def test_an_empty_chunk_is_no_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("program", "texts"),
     [
-        ("SwarmUI", {"parameters": SWARM}),
         ("SwarmUI", {"parameters": SWARM[:-9]}),  # cut off
+        ("SwarmUI", {"parameters": '{"sui_image_params": {}}'}),
         ("RuinedFooocus", {"parameters": RUINED}),
-        ("Fooocus", {"parameters": FOOOCUS, "fooocus_scheme": "fooocus"}),
-        ("InvokeAI", {"invokeai_metadata": '{"positive_prompt": "a cat"}'}),
-        ("InvokeAI", {"sd-metadata": "{}", "Dream": '"a cat" -s 50'}),
-        ("NovelAI", {"Software": "NovelAI", "Description": "a cat", "Comment": '{"steps": 28}'}),
-        ("ComfyUI", {"prompt": GRAPH, "workflow": '{"nodes": []}'}),
+        ("InvokeAI", {"sd-metadata": "{}", "Dream": "a cat"}),
+        ("NovelAI", {"Software": "NovelAI", "Description": "a cat"}),
+        ("ComfyUI", {"prompt": GRAPH, "workflow": '{"nodes": []}'}),  # neither words nor steps
         ("ComfyUI", {"workflow": '{"nodes": []}'}),
         ("Easy Diffusion", {"prompt": "a cat", "seed": "5", "negative_prompt": ""}),
         ("Midjourney", {"Description": "a cat --v 6 Job ID: 1-2-3", "Author": "x"}),
@@ -133,7 +130,7 @@ def test_an_empty_chunk_is_no_recipe(tmp_path):
 )
 def test_a_form_that_is_not_read_names_its_program(tmp_path, program, texts):
     with pytest.raises(
-        ValueError, match=f"carries a recipe of {program}, which is not read: .*a.p"
+        ValueError, match=rf"carries a recipe of {program}, which is not read( \(.*\))?: .*a.p"
     ):
         load_recipe(png(tmp_path / "a.png", **texts))
 
@@ -141,8 +138,6 @@ def test_a_form_that_is_not_read_names_its_program(tmp_path, program, texts):
 @pytest.mark.parametrize(
     ("program", "comment", "tags"),
     [
-        ("SwarmUI", b"UNICODE\0" + SWARM.encode("utf-16-be"), {}),
-        ("Fooocus", None, {"Software": "Fooocus v2.5.5", "UserComment": FOOOCUS}),
         ("Civitai", b"UNICODE\0" + CIVITAI.encode("utf-16-be"), {}),
         ("ComfyUI", None, {"Make": 'workflow:{"nodes": []}', "Model": f"prompt:{GRAPH}"}),
     ],

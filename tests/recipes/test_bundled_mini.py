@@ -52,9 +52,13 @@ ROOM = Path(presets.__file__).parent
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def pictures(request: pytest.FixtureRequest) -> np.ndarray:
+def model(request: pytest.FixtureRequest) -> StableDiffusion:
+    return StableDiffusion.from_preset(request.param)
+
+
+@pytest.fixture(scope="module")
+def pictures(model: StableDiffusion) -> np.ndarray:
     """A model's pictures of all prompts."""
-    model = StableDiffusion.from_preset(request.param)
     drawn = [
         model.text_to_image(prompt, seed=seed, verbose=False)[0]
         for seed, (prompt, *_) in enumerate(PROMPTS)
@@ -78,6 +82,12 @@ def test_a_prompt_is_drawn(seed: int, pictures: np.ndarray):
     assert seen_background(pictures[seed]) == background
     assert seen_colour(pictures[seed]) == colour
     assert rank(pictures[seed], thing, style_of(prompt)) < 5
+
+
+def test_a_picture_says_which_words_were_not_learnt(model: StableDiffusion):
+    (picture,) = model.generate("a (zebra:1.5) and two red cats", steps=4, seed=0)
+    name = model.model.name
+    assert picture.flags == (f"{name} has not learnt: zebra (docs/mini.md lists what it draws)",)
 
 
 def style_of(prompt: str) -> str:

@@ -26,7 +26,8 @@ from sfumato.cli.asked import read_arguments
 from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent_noise
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.pictures.canvas import RESIZES, SIDES
-from sfumato.request import Request, RequestError, seeds
+from sfumato.presets.families import find_family
+from sfumato.request import Request, RequestError, larger, seeds
 from sfumato.request.checks import RESIZED
 from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
@@ -71,6 +72,9 @@ VALUES = {
     "schedule": st.sampled_from([*SCHEDULES]),
     "sampler_options": OPTIONS,
     "guidance_rescale": UNIT,
+    "pag_scale": st.floats(0, 1e300),
+    "apg": st.dictionaries(st.sampled_from(["eta", "momentum"]), st.floats(-1, 1)),
+    "freeu": st.dictionaries(st.sampled_from(["s1", "s2", "b1", "b2"]), st.floats(0, 1e300)),
     "seamless": st.sampled_from(["x", "y", "both"]),
     "guidance_interval": st.tuples(UNIT, UNIT).filter(lambda pair: pair[0] < pair[1]),
     "feature_reuse": st.integers(1, 10**9),
@@ -83,6 +87,10 @@ VALUES = {
     "padding": st.integers(0, 10**9),
     "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
     "resize": st.sampled_from(RESIZES),
+    "upscale": st.floats(1, 8),
+    "upscale_steps": st.integers(1, 10**6),
+    "upscale_strength": st.floats(0, 1, exclude_min=True),
+    "upscaler": st.sampled_from(["latent", "latent_nearest_exact", "esrgan", "lanczos"]),
     "image_name": TEXTS.filter(bool),
 }
 # A value of each field that is not its default, and the same as it stands on a command line.
@@ -108,6 +116,9 @@ SAMPLES = {
     "schedule": ("kl_optimal", "KL Optimal"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
     "guidance_rescale": (0.7, "0.7"),
+    "pag_scale": (3.0, "3"),
+    "apg": ({"eta": 0.5, "momentum": -0.75}, "momentum=-0.75,eta=0.5"),
+    "freeu": ({}, "on"),
     "seamless": ("both", "True"),
     "guidance_interval": ((0.2, 0.8), "0.2:0.8"),
     "feature_reuse": (2, "2"),
@@ -120,6 +131,10 @@ SAMPLES = {
     "padding": (16, "16"),
     "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
     "resize": ("crop", "crop"),
+    "upscale": (1.5, "1.5"),
+    "upscale_steps": (7, "7"),
+    "upscale_strength": (0.45, "0.45"),
+    "upscaler": ("latent_bicubic", "Latent (bicubic)"),
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
@@ -130,6 +145,9 @@ LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}}
 @st.composite
 def requests(draw):
     names = draw(st.sets(st.sampled_from([*VALUES])))
+    # One item of a recipe stands for the strength of one pass or of the second.
+    names -= {"strength"} if "upscale" in names else {"upscale_strength", "upscaler"}
+    names -= set() if "upscale" in names else {"upscale_steps"}
     return Request(**{name: draw(VALUES[name]) for name in names | {"prompt"}})
 
 
@@ -169,6 +187,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     flag = f"--{name.replace('_', '-')}"
     assert from_command_line("a", flag, text) == asked
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    if name in ("upscale_steps", "upscale_strength", "upscaler"):
+        asked = replace(asked, upscale=2)
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
         assert Request.from_recipe(read_text(write_text(asked.recipe()))) == asked
 
@@ -183,8 +203,10 @@ def test_all_fields_are_the_same_from_all_ways(files):
     # A recipe does not hold how many pictures there were, nor pictures.
     recipe = read_text(write_text(asked.recipe()))
     others = {name: values[name] for name in NOT_IN_A_RECIPE}
-    assert Request.from_recipe(recipe) == replace(asked, **LEFT_OUT)
-    assert Request.from_recipe(recipe, **others, width=24, height=16) == asked
+    assert Request.from_recipe(recipe) == replace(asked, strength=None, **LEFT_OUT)
+    others["strength"] = values["strength"]  # and a picture has no second pass
+    one_pass = replace(asked, **dict.fromkeys(larger.FIELDS))
+    assert Request.from_recipe(recipe, **others, width=24, height=16) == one_pass
 
 
 @given(requests())
@@ -361,6 +383,9 @@ NAN = float("nan")
         ("sampler_options", [{"eta": np.array([1, 2])}, {"eta": []}, {"": 1}, {"eta": ""}]),
         ("sampler_options", [{"eta": NAN}, {"eta": "a,b"}, {"eta": "nan"}, [("eta", 1)]]),
         ("guidance_rescale", [None, -0.1, 1.1, NAN, "1", True]),
+        ("pag_scale", [None, -1, NAN, "3"]),
+        ("apg", ["yes", 5, {"eta": NAN}, {"eta": "a"}, {"momentum": 2}, {"b1": 1}, (0, 1)]),
+        ("freeu", ["yes", 5, {"b1": -1}, {"eta": 1}, (1, 1, 1), MASK]),
         ("guidance_interval", [None, (0.8, 0.2), (0.5, 0.5), (0, 1, 1), "01", (0, NAN), (0, "1")]),
         ("feature_reuse", [None, 0, 1.5, True]),
         ("token_merging", [None, -0.1, 0.8, NAN]),
@@ -384,6 +409,35 @@ def test_what_cannot_be_is_refused_by_name(name, values):
         assert refused.value.name == name
         assert str(refused.value).startswith(f"`{name}` must ")
         assert isinstance(refused.value, ValueError)
+
+
+def test_rules_of_guidance():
+    model = FakeSettings(family=find_family(2048, sizes=True))
+    for on in (True, "on", {}):
+        done = Request(prompt="a", freeu=on, apg=on).completed(model)
+        assert done.freeu == {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}
+        assert done.apg == {"eta": 0, "momentum": -0.5, "norm_threshold": 15}
+        assert done.completed(FakeSettings(family=find_family())) == done
+    for off in (False, "off", None):
+        assert Request(prompt="a", freeu=off, apg=off) == Request(prompt="a")
+    some = Request(prompt="a", freeu=(0.9, 0.2, 1.1, 1.2), apg={"momentum": 0}).completed(model)
+    assert [*some.freeu.items()] == [("s1", 0.9), ("s2", 0.2), ("b1", 1.1), ("b2", 1.2)]
+    assert [*some.apg.values()] == [0, 0, 15]
+
+    keys = {
+        Request(prompt="a", **rule).completed(model).shape_key
+        for rule in (
+            {},
+            {"freeu": "on"},
+            {"freeu": (1, 1, 1, 1)},
+            {"apg": "on"},
+            {"apg": (1, 0, 0)},
+        )
+    }
+    assert len(keys) == 3
+    bare = SimpleNamespace(unet_config=lambda: SimpleNamespace(mid=(0, 0)))
+    with pytest.raises(RequestError, match="`pag_scale` must be 0 for a model without attention"):
+        Request(prompt="a", pag_scale=3).completed(FakeSettings(checkpoint=bare))
 
 
 def test_errors_can_be_pickled():
@@ -500,7 +554,9 @@ def test_a_second_pass_is_another_request():
     assert Request.from_recipe(Recipe("a", "", items)).strength == 0.5
     hires = Recipe("a", "", items | {"Hires upscale": "2"})
     assert Request.from_recipe(hires).strength is None
-    assert Request.unread(hires) == {"Hires upscale": "2"}
+    assert Request.from_recipe(hires).upscale == 2
+    assert Request.from_recipe(hires).upscale_strength == 0.5
+    assert Request.unread(hires) == {}
 
 
 @pytest.mark.parametrize(
@@ -517,9 +573,21 @@ def test_a_choice_that_was_left_open_is_left_open(items):
     recipe = Recipe("a", "", items)
     assert Request.from_recipe(recipe) == Request(prompt="a")
     assert Request.unread(recipe) == {}
-    for wrong in ({"Seed": "-2"}, {"Sampler": "x"}, {"Schedule type": "x"}, {"Steps": "-1"}):
+    for wrong in ({"Seed": "-2"}, {"Steps": "-1"}):
         with pytest.raises(RequestError):
             Request.from_recipe(Recipe("a", "", wrong))
+
+
+@pytest.mark.parametrize(
+    "items", [{"Sampler": "DPM fast"}, {"Schedule type": "x"}, {"Sampler": "x", "ENSD": "1"}]
+)
+def test_a_sampler_that_we_do_not_have_is_left_open_and_said(items):
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe) == items
+    known = Recipe("a", "", items | {"Sampler": "DPM2 a Exponential", "Schedule type": "beta"})
+    assert Request.from_recipe(known).sampler == "dpm2_a"
+    assert Request.unread(known) == {k: v for k, v in items.items() if k == "ENSD"}
 
 
 @pytest.mark.parametrize("size", ["8", "8x", "8x16x8", "-8x16", "9" * 5000 + "x8"])

@@ -102,12 +102,13 @@ def settings(folder: Path, **given: Any) -> Settings:
 class Studio:
     """A service with fake painters."""
 
-    def __init__(self, folder: Path, **given: Any) -> None:
+    def __init__(self, folder: Path, devices: int = 1, **given: Any) -> None:
         self.settings = settings(folder, **given)
         self.painters: dict[str, FakePainter] = {}
-        self.models = Models(self.settings, self._open, lambda: 2.0**40)
+        shelves = [Models(self.settings, self._open, lambda: 2.0**40) for _ in range(devices)]
+        self.models = shelves[0]
         self.history = History(self.settings.folder, self.settings.history)
-        self.service = Service(self.settings, self.models, self.history)
+        self.service = Service(self.settings, shelves, self.history)
 
     def _open(self, served: Served) -> FakePainter:
         return self.painters.setdefault(served.source, FakePainter(served))

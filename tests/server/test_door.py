@@ -210,6 +210,14 @@ def test_large_bodies_are_refused_however_they_are_sent(open_live: Callable[...,
     assert live.client.post("/v1/uploads", files=files).status_code == 413
 
 
+def test_a_body_that_stops_coming_is_given_up(live: Live, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sfumato.server.door.PATIENCE", 0.1)
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    answer = live.raw(head + b'Content-Length: 100\r\nConnection: close\r\n\r\n{"prompt":')
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"too_slow" in answer
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -355,6 +363,8 @@ def test_health_readiness_and_figures(open_live: Callable[..., Live]):
     ):
         assert line in text
     assert "sfumato_memory_bytes" in text
+    live.client.request("WHATEVER", "/v1/jobs")
+    assert 'method="other",status="405"' in live.client.get("/metrics").text
     live.studio.service.drain(0)
     assert live.client.get("/readyz").status_code == 503
     answer = live.client.post("/v1/jobs", json=ASK)

@@ -230,6 +230,21 @@ def test_failures_have_their_status_in_the_job(live: Live):
     assert "secret" not in json.dumps(job)
 
 
+def test_the_recipe_of_a_picture_is_read(live: Live):
+    job = done(live, ask(live, guidance=3))
+    content = live.client.get(job["pictures"][0]["url"]).content
+    answer = live.client.post(
+        "/v1/recipes", content=content, headers={"content-type": "image/png"}
+    ).json()
+    assert answer["recipe"].startswith("a red apple\nSteps: 3")
+    assert (answer["request"]["guidance"], answer["request"]["seed"]) == (3.0, 5)
+    assert answer["unread"].keys() <= {"RNG", "Version"}
+    again = done(live, ask(live, **answer["request"]))
+    assert live.client.get(again["pictures"][0]["url"]).content == content
+    answer = live.client.post("/v1/recipes", files={"file": ("x.png", png(), "image/png")})
+    assert answer.status_code == 404
+
+
 def test_capabilities_say_all_that_a_page_needs(live: Live):
     found = live.client.get("/v1/capabilities").json()
     assert [model["name"] for model in found["models"]] == ["fake"]

@@ -304,6 +304,29 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "Kobold Lite": (KOBOLD, {"sampler": "euler_a", "sampler_options": {"eta": 0}}),
     "the shortest": ({"prompt": "x"}, {"steps": 50}),
+    "a second pass": (
+        {
+            "prompt": "x",
+            "steps": 8,
+            "width": 16,
+            "height": 16,
+            "enable_hr": True,
+            "hr_scale": 1.5,
+            "hr_upscaler": "Latent (bicubic)",
+            "hr_second_pass_steps": 5,
+            "denoising_strength": 0.6,
+        },
+        {
+            "upscale": 1.5,
+            "upscaler": "latent_bicubic",
+            "upscale_steps": 5,
+            "upscale_strength": 0.6,
+        },
+    ),
+    "a second pass of few words": (
+        {"prompt": "x", "steps": 8, "enable_hr": True, "hr_second_pass_steps": 0},
+        {"upscale": 2.0, "upscaler": "latent", "upscale_steps": 8, "upscale_strength": 0.75},
+    ),
     "all that A1111 has": (
         {
             "prompt": "x",
@@ -355,7 +378,7 @@ def test_kobold_lite_paints_again(live: Live):
         assert (asked(live)["strength"], asked(live)["resize"]) == (0.6, "stretch")
 
 
-@pytest.mark.parametrize(("mode", "way"), enumerate(["stretch", "crop", "fill", "stretch"]))
+@pytest.mark.parametrize(("mode", "way"), [*enumerate(["stretch", "crop", "fill", "stretch"])])
 def test_ways_to_resize(live: Live, mode: int, way: str):
     body = {"init_images": [b64(np.zeros((9, 7, 3)))], "resize_mode": mode, "steps": 3}
     post(live, {"prompt": "x", "width": 16, "height": 16} | body, "img2img")
@@ -390,6 +413,8 @@ def test_masks_of_another_size_or_inverted(live: Live):
         ("txt2img", {"prompt": "x", "sampler_name": "none such"}),
         ("txt2img", {"prompt": "x", "steps": "many"}),
         ("txt2img", {"prompt": "x", "batch_size": "2"}),
+        ("txt2img", {"prompt": "x", "enable_hr": True, "hr_scale": 100}),
+        ("txt2img", {"prompt": "x", "enable_hr": True, "hr_upscaler": "/etc/passwd"}),
         ("txt2img", {"prompt": "x", "batch_size": 1000}),
         ("txt2img", {"prompt": "x", "override_settings": {"sd_model_checkpoint": 5}}),
         ("txt2img", {"prompt": "x", "override_settings": {"sd_model_checkpoint": "/etc/passwd"}}),

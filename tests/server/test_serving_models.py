@@ -54,7 +54,7 @@ def test_models_are_loaded_when_painted_with_and_leave_when_idle(
     service, models = studio.service, studio.models
     service.submit(Request(prompt="x", steps=1), model="a")
     assert (models.loaded, studio.painter.loads) == ([], 0)  # completed without being loaded
-    service.worker.paint(service.queue.take(1, 0) or [])
+    service.workers[0].paint(service.queue.take(1, 0) or [])
     assert (models.loaded, studio.painter.is_loaded) == (["a"], True)
     models.unload_idle()
     assert (models.loaded, studio.painter.is_loaded) == ([], False)

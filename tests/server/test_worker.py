@@ -194,7 +194,7 @@ def test_previews_are_made_for_those_who_look(studio: Studio):
     job = studio.service.submit(ask(steps=2))
     job.wants_previews = True
     told: list[dict[str, Any]] = []
-    job.listen(lambda: told.append(job.step) if job.step else None)
+    job.listen(lambda: told.append(job.step) if job.step and job.step not in told else None)
     studio.painter.gate.set()
     assert job.wait(10)
     assert [step["step"] for step in told] == [1, 2]
@@ -225,7 +225,7 @@ def test_draining_ends_what_takes_too_long(studio: Studio):
         time.sleep(0.001)
     studio.service.drain(0.1)
     assert [code(job) for job in jobs] == ["interrupted"] * 2
-    assert not studio.service.worker.is_alive()
+    assert not studio.service.workers[0].is_alive()
 
 
 def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..., Studio]):
@@ -237,9 +237,48 @@ def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..
         "prompt": "a" * 21,
         "seed": 2**64 - 1,
         "model": "/etc/passwd",
+        "upscale": 8,
+        "seed_resize": (40_000, 40_000),
+        "extend": {"left": 5_000_000},
+        "upscale_steps": 1000,
     }.items():
-        request = ask(**{field: value} | ({"count": 2} if field == "seed" else {}))
+        others = {"seed": {"count": 2}, "upscale_steps": {"upscale": 1}}
+        others["extend"] = {"image": np.zeros((16, 16, 3), "uint8"), "inpaint_area": "masked"}
+        request = ask(**{field: value} | others.get(field, {}))
         with pytest.raises(RequestError) as caught:
             studio.service.submit(request)
         assert caught.value.name == field
     assert len(studio.service.queue) == 0
+
+
+def test_the_next_picture_is_painted_while_the_last_is_kept(open_studio: Callable[..., Studio]):
+    studio = open_studio(batch=1)
+    keep = studio.history.keep
+    painted: list[int] = []
+
+    def slow(*arguments: Any) -> dict[str, Any]:
+        painted.append(studio.painter.steps_done)
+        time.sleep(0.2)
+        painted.append(studio.painter.steps_done)
+        return keep(*arguments)
+
+    studio.history.keep = slow  # type: ignore[method-assign]
+    jobs = [studio.service.submit(ask(seed=i)) for i in range(2)]
+    studio.service.start()
+    assert all(job.wait(10) for job in jobs)
+    assert painted[0] < painted[1] == 6
+    assert [len(job.pictures) for job in jobs] == [1, 1]
+
+
+def test_a_picture_that_cannot_be_kept_fails_its_request(studio: Studio):
+    def full(*arguments: Any) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    keep, studio.history.keep = studio.history.keep, full  # type: ignore[method-assign]
+    job = studio.service.submit(ask(count=2))
+    assert job.wait(10)
+    assert (job.state, code(job)) == ("failed", "disk_full")
+    studio.history.keep = keep  # type: ignore[method-assign]
+    after = studio.service.submit(ask())
+    assert after.wait(10)
+    assert after.state == "done"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.cli.help import UsageError
 from sfumato.cli.lines import read_lines, read_piped
+from sfumato.cli.recipes import load_recipe
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.pictures import Recipe
 
-# What a recipe may say beyond the fields of a request without changing our picture.
-HARMLESS = {"RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()}
-# Names of our random numbers: A1111's, those of a GPU under A1111, of stable-diffusion.cpp.
-OUR_NOISE = {"nv", "gpu", "cuda"}
 # How prompts of A1111 ask for a network: <lora:name:1>.
 NETWORK = re.compile(r"<\w+:[^<>]+>")
 
@@ -82,7 +79,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
 
     recipe = None
     if options.source:
-        recipe = _load_recipe(options.source)
+        recipe = load_recipe(options.source)
         prompts = prompts if words or options.prompts else [recipe.prompt]
     changes = [{"prompt": prompt} for prompt in prompts]
     if options.prompts:
@@ -134,22 +131,6 @@ def blaming(given: dict[str, Any], recipe: Recipe | None) -> Iterator[None]:
             message = f"the recipe says what cannot be: {error}; {flag} says something else"
             raise ValueError(message) from error
         raise UsageError(f"{flag} must {error.must}. Received: {error.received}") from error
-
-
-def _load_recipe(source: str) -> Recipe:
-    """The recipe of a picture; warns of what in it changes the picture and is not used."""
-    from sfumato.pictures import load_recipe
-
-    recipe = load_recipe(Path(source))
-    if recipe is None:
-        raise ValueError(f"{source} carries no recipe")
-    if unused := [key for key in Request.unread(recipe) if key not in HARMLESS]:
-        warn(f"not used from the recipe of {source}: {', '.join(unused)}")
-    program = recipe.items.get("Version", "")
-    noise = recipe.items.get("RNG", "CPU" if "ComfyUI" in program else "NV")
-    if noise.casefold() not in OUR_NOISE:
-        warn(f"{source} was made from other random numbers; the picture will differ")
-    return recipe
 
 
 def _warn_of_networks(texts: list[str | None]) -> None:

@@ -71,6 +71,7 @@ class Studio:
         self.film = Film(options.preview, options.gif)
         self.made = Made(options.out) if options.prompts else None
         self.found = 0
+        self.flags: set[str] = set()
         self.models: dict[bool, tuple[Any, StableDiffusion]] = {}
 
     def groups(
@@ -134,11 +135,19 @@ class Studio:
         model, start = self.model(batch), time.perf_counter()
         for picture in self.pictures(model, batch):
             path = _save(picture, self.options)
+            self.warn_of(picture)
             self.film.keep(picture)
             seconds = (time.perf_counter() - start) / batch.count
             self.progress.finished()
             self.progress.write(_line(path, picture, seconds) if self.options.json else str(path))
             yield path
+
+    def warn_of(self, picture: Picture) -> None:
+        """Say what a user should know of a picture, each thing once."""
+        for flag in picture.flags:
+            if flag not in self.flags:
+                self.flags.add(flag)
+                terminal.warn(flag)
 
     def pictures(self, model: StableDiffusion, batch: Request) -> Iterator[Picture]:
         """The pictures of a batch; shows each step on the way."""
@@ -199,5 +208,6 @@ def _title(request: Request, width: int = 32) -> str:
 
 def _line(path: Path, picture: Picture, seconds: float) -> str:
     """One picture as a JSON object."""
-    entry = {"path": str(path), "seconds": round(seconds, 3)}
+    entry: dict[str, Any] = {"path": str(path), "seconds": round(seconds, 3)}
+    entry |= {"flags": [*picture.flags]} if picture.flags else {}
     return json.dumps(entry | described(picture.request.recipe()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.cli import terminal
 from sfumato.cli.help import UsageError
+from sfumato.cli.recipes import unfollowed
 
 if TYPE_CHECKING:
     from sfumato.pictures import Recipe
@@ -25,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
 def described(recipe: Recipe) -> dict[str, Any]:
     """A recipe in JSON's types: the request that it states, and under "other" all other items.
 
-    Where it states no request, "error" says why, and all items are under "other".
+    Where it states no request, "error" says why, and all items are under "other". "program" is
+    another program that made the picture.
     """
     from sfumato.request import Request, RequestError
 
@@ -34,7 +36,8 @@ def described(recipe: Recipe) -> dict[str, Any]:
     except RequestError as error:
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt}
         fields, other = {**prompts, "error": str(error)}, dict(recipe.items)
-    return fields | ({"other": other} if other else {})
+    program = {"program": recipe.program} if recipe.program not in (None, "Sfumato") else {}
+    return fields | ({"other": other} if other else {}) | program
 
 
 def _show(name: str, as_json: bool, with_name: bool) -> int:
@@ -56,4 +59,8 @@ def _show(name: str, as_json: bool, with_name: bool) -> int:
     if with_name:
         terminal.write(shown(name))
     terminal.write(shown(write_text(recipe)))
+    if recipe.program not in (None, "Sfumato"):
+        unused = unfollowed(recipe)
+        ending = f"; cannot be followed: {', '.join(unused)}" if unused else ""
+        terminal.complain(f"{name} was made by {recipe.program}{ending}", "yellow")
     return 0

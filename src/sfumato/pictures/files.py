@@ -21,18 +21,14 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from sfumato._files import replacing
 from sfumato._numbers import MAX_PIXELS, as_number, whole_number
-from sfumato.pictures.others import program_of
 from sfumato.pictures.recipe import Recipe, read_text, write_text
+from sfumato.pictures.texts import COMMENT, SOFTWARE, UNICODE, as_meant, texts_of
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 READ = (*FORMATS, "avif")
 """The endings of files that can be read."""
 
-_SOFTWARE = "Sfumato"
 _EXIF_LIMIT = 65_533  # bytes in a segment of a JPEG file
-_COMMENT = ExifTags.Base.UserComment
-_UNICODE = b"UNICODE\0"
-_CODES = (_UNICODE, b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)
 
 
 def encode(
@@ -192,18 +188,21 @@ def load_recipe(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no PNG, JPEG or WebP picture, is damaged, has too many pixels, or carries
-            a recipe in a form that is not read; names the program whose form it is.
+            a recipe in a form that cannot be read; names the program whose form it is.
     """
+    from sfumato.pictures.others import read_texts, renamed
+
     with opened(path, max_pixels) as picture:
         if picture.format == "PNG" and "parameters" not in picture.info:
             picture.load()  # reads the chunks behind the pixels, too
-        texts = _texts(picture)
+        texts = texts_of(picture)
     for place in ("parameters", "UserComment"):
         if recipe := read_text(texts.get(place, "")):
-            return recipe
-    if program := program_of(texts):
-        raise ValueError(f"The picture carries a recipe of {program}, which is not read: {path}")
-    return None
+            return renamed(recipe)
+    try:
+        return read_texts(texts)
+    except ValueError as error:
+        raise ValueError(f"The picture {error}: {path}") from error
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -231,59 +230,15 @@ def _metadata(kind: str, text: str) -> dict[str, Any]:
         add("parameters", text)
         return {"pnginfo": chunks}
     exif = Image.Exif()
-    exif[ExifTags.Base.Software] = _SOFTWARE
-    comment = _UNICODE + text.encode("utf-16-be")
-    exif.get_ifd(ExifTags.IFD.Exif)[_COMMENT] = comment
+    exif[ExifTags.Base.Software] = SOFTWARE
+    comment = UNICODE + text.encode("utf-16-be")
+    exif.get_ifd(ExifTags.IFD.Exif)[COMMENT] = comment
     size = len(exif.tobytes())
     if kind == "JPEG" and size > _EXIF_LIMIT:
         message = f"The recipe was left out: a JPEG holds {_EXIF_LIMIT} bytes. Received: {size}"
         warnings.warn(message, stacklevel=4)
         return {}
     return {"exif": exif}
-
-
-def _texts(picture: Image.Image) -> dict[str, str]:
-    """All texts that a file carries, by the name of their chunk or tag."""
-    exif = picture.getexif()
-    tags = {ExifTags.TAGS.get(tag, str(tag)): value for tag, value in exif.items()}
-    named = [*tags.items(), *picture.info.items()]
-    texts = {str(name): as_meant(text) for name, text in named if isinstance(text, str)}
-    # stable-diffusion.cpp has the chunk of a PNG as the comment of a JPEG.
-    comment = picture.info.get("comment")
-    name, _, text = comment.partition(b"\0") if isinstance(comment, bytes) else (b"", b"", b"")
-    if name == b"parameters":
-        texts["parameters"] = as_meant(text.strip(b"\0").decode("latin-1"))
-    # Fooocus has the comment among the tags of the picture, where it does not belong.
-    places = (exif.get_ifd(ExifTags.IFD.Exif), exif)
-    comments = [_comment(place[_COMMENT], exif) for place in places if place.get(_COMMENT)]
-    return texts | {"UserComment": next(filter(None, comments), "")}
-
-
-def _comment(comment: Any, exif: Image.Exif) -> str:
-    """The text of a user's comment, which begins with the code of its characters or does not."""
-    if isinstance(comment, str):  # as Pillow reads a tag that says that it is ASCII
-        comment = comment.encode("latin-1", "replace")
-    if not isinstance(comment, bytes):
-        return ""
-    code, content = comment[:8], comment[8:]
-    if code == _UNICODE and exif.get(ExifTags.Base.Software) == _SOFTWARE:
-        return content.decode("utf-16-be", "replace")
-    if code == _UNICODE and b"\0" in content:  # otherwise it is UTF-8, whatever the code says
-        # The standard leaves the byte order open: the one in which more of the text is ASCII.
-        texts = [content.decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
-        return max(texts, key=lambda text: sum(map(str.isascii, text))).removeprefix("\ufeff")
-    content = content if code in _CODES else comment
-    return as_meant(content.strip(b"\0 ").decode("latin-1"))
-
-
-def as_meant(text: str) -> str:
-    """Text that was read as Latin-1, as its standard says, but is UTF-8, as many write it."""
-    if isinstance(text, PngImagePlugin.iTXt):  # this says that it is UTF-8
-        return str(text)
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
 
 
 @contextmanager
@@ -309,6 +264,10 @@ def opened(
         except Image.UnidentifiedImageError as error:
             message = f"`path` must be a PNG, JPEG or WebP picture. Received: {path}"
             raise ValueError(message) from error
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):  # Pillow's limits
+                raise
+            raise ValueError(f"The picture has texts that are too long: {path}") from error
         except (OSError, SyntaxError, EOFError, KeyError, TypeError, struct.error) as error:
             raise ValueError(f"The picture is damaged: {path} ({error})") from error
 

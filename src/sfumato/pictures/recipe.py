@@ -34,6 +34,11 @@ _ORDER = (
 )
 _RANK = {key: i for i, key in enumerate(_ORDER)} | {VERSION: len(_ORDER) + 1}
 
+# The programs that write this text, or whose recipes we put into it, and how their version begins.
+_NAMED = ("Sfumato", "ComfyUI", "Fooocus", "InvokeAI", "NovelAI", "SD.Next", "SwarmUI")
+_PROGRAMS = {name: re.escape(name) for name in (*_NAMED, "stable-diffusion.cpp")}
+_PROGRAMS |= {"Forge": r"f\d|forge|neo|classic", "A1111": r"v?1\.\d"}
+
 # Keys are of 100 characters at most and never tried shorter (`}+`), so reading takes linear time.
 _KEY = r"\w[\w \-/]{1,99}+"
 _ITEM = re.compile(rf'({_KEY})(?::\s*("(?:\\.|[^\\"])*"|[^,]*))?(?:,|$)')
@@ -68,6 +73,12 @@ class Recipe:
                 raise ValueError(f"`items` must not have this key. Received: {key!r}")
             if not isinstance(value, str):
                 raise ValueError(f"`items` must be text by key. Received: {key!r}: {value!r}")
+
+    @property
+    def program(self) -> str | None:
+        """The program that made the picture, by the version that it wrote; None: not known."""
+        stated = f"{self.items.get('App', '')} {self.items.get(VERSION, '')}".strip()
+        return next((name for name, mark in _PROGRAMS.items() if re.match(mark, stated)), None)
 
 
 def write_text(recipe: Recipe) -> str:

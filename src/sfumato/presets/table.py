@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sfumato._files import expanded
@@ -75,11 +76,21 @@ class Preset:
     """The bundled preset whose networks complete this one's."""
     preview_factors: Factors | None = None
     """Latents to colours, where the autoencoder is not the family's."""
+    page: str = ""
+    """The page of the documentation that lists what a bundled model draws."""
 
     @property
     def folder(self) -> Path | None:
         """The folder of a bundled model; None for a model of the Hub."""
         return None if self.repository else Path(__file__).parent / self.name
+
+    @cached_property
+    def known_words(self) -> frozenset[str] | None:
+        """All words that a bundled model has learnt, in lower case; None: nobody listed them."""
+        if not self.page or not self.folder:
+            return None
+        file = self.folder.with_name(self.shares or self.name) / "words.txt"
+        return frozenset(file.read_text("utf-8").split())
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -123,6 +134,7 @@ _ROWS = (
         schedule="trailing",
         license="Apache-2.0",
         preview_factors=_MINI_FACTORS,
+        page="docs/mini.md",
     ),
     Preset(
         "mini-turbo",
@@ -137,6 +149,7 @@ _ROWS = (
         variant="",
         license="Apache-2.0",
         preview_factors=_MINI_FACTORS,
+        page="docs/mini.md",
     ),
     Preset(
         "sd1.4",

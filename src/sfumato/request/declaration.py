@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request.fields import Record, declared
+from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards
+from sfumato.request.room_kinds import ModelName, Name, Pixels, Upscaler, Wildcards
 from sfumato.request.seed_kinds import Axes, Seed, Size
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+larger = partial(declared, group="larger, by a second pass")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
 
@@ -92,6 +94,18 @@ class Fields(Record):
         *(0.0, Number(0, 1), "Guidance rescale"),
         "against overexposure by strong guidance, up to 1 [0]",
     )
+    pag_scale: float = how(
+        *(0.0, Number(0), "PAG scale"),
+        "strength of perturbed attention, such as 3 [0]",
+    )
+    apg: Mapping[str, float] | None = how(
+        *(None, Tuned(eta=Number(-10, 10), momentum=Number(-1, 1), norm_threshold=Number(0))),
+        *("APG", "projected guidance: on, or eta=0,momentum=-0.5,norm_threshold=15 [off]"),
+    )
+    freeu: Mapping[str, float] | None = how(
+        *(None, Tuned(s1=Number(0), s2=Number(0), b1=Number(0), b2=Number(0)), "FreeU"),
+        "clearer shapes: on, or s1=0.9,s2=0.2,b1=1.3,b2=1.4 [off]",
+    )
     seamless: str | None = how(
         *(None, Axes(("x", "y", "both")), "Tiling"),
         "x, y or both: a tile whose edges fit together [none]",
@@ -132,6 +146,21 @@ class Fields(Record):
     resize: str | None = begin(
         *(None, Choice(("crop", "fill", "stretch")), "Resize"),
         "to the size asked for: crop, fill or stretch [refuse]",
+    )
+
+    upscale: float | None = larger(
+        None, Number(1, 8), "Hires upscale", "how many times larger, from 1 to 8 [one pass]"
+    )
+    upscale_steps: int | None = larger(
+        None, Whole(1), "Hires steps", "steps of the second pass [as the first]"
+    )
+    upscale_strength: float | None = larger(
+        *(None, Number(0, 1, above=True), "Denoising strength"),
+        "how much the second pass changes, up to 1 [0.7]",
+    )
+    upscaler: str | None = larger(
+        *(None, Upscaler(), "Hires upscaler"),
+        "before it: latent, esrgan, lanczos, ... or a network's FILE [latent]",
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")

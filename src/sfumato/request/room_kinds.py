@@ -60,6 +60,14 @@ class Name(Kind):
     def read(self, text: str) -> str | None:
         return text or None  # "DPM++ 2M Karras" names two things: the request takes it apart
 
+    def knows(self, text: str) -> bool:
+        """Whether a text, such as "DPM++ 2M Karras", names a row of the table."""
+        try:
+            self.row(taken_apart(text)[0] if self.table == "sampler" else text)
+        except ValueError:
+            return False
+        return True
+
     def write(self, value: Any) -> str:
         return self.row(value).label
 
@@ -83,6 +91,49 @@ def taken_apart(label: str) -> tuple[str, str | None]:
         return split_label(label)
     except ValueError:
         return label, None  # the check of the field says what it must be
+
+
+class Upscaler(Kind):
+    """The name of an upscaler, A1111's or ours, or the file of a network."""
+
+    metavar = "NAME"
+
+    @property
+    def must(self) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.must(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        from sfumato.presets import upscalers
+
+        return (*upscalers.LATENTS, *upscalers.PICTURES)
+
+    def check(self, value: Any) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.find(value, self.names)
+
+    def knows(self, text: str) -> bool:
+        """Whether a text is a name; a stranger's is never that of a file."""
+        try:
+            return self.check(text) in self.names
+        except ValueError:
+            return False
+
+    def write(self, value: str) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.label(value)
+
+    def from_json(self, value: Any) -> str:
+        if not self.knows(value):
+            raise ValueError
+        return self.check(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "examples": [*self.names]}
 
 
 class Wildcards(Kind):

@@ -63,13 +63,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", tags=["health"])
     def health() -> Response:
         """Whether the process works."""
-        alive = service.worker.is_alive()
+        alive = service.is_alive
         return Json({"status": "ok" if alive else "broken"}, 200 if alive else 503)
 
     @app.get("/readyz", tags=["health"])
     def ready() -> Response:
         """Whether the server takes requests."""
-        is_ready = service.worker.is_alive() and not service.is_draining
+        is_ready = service.is_alive and not service.is_draining
         return Json({"status": "ready" if is_ready else "draining"}, 200 if is_ready else 503)
 
     if service.settings.metrics:

@@ -8,6 +8,7 @@ rebinding). How much may come in: so many bytes, however they are sent.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -38,6 +39,11 @@ QUIET = (*OPEN, "/metrics")
 """Paths that are asked so often that nobody wants them in the log."""
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
 """The bodies that are read. A form of another page cannot send the first without asking."""
+
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+"""Those that are counted by name, as a client may send any word."""
+PATIENCE = 30
+"""Seconds for the next part of a body to come."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -87,18 +93,24 @@ class Door:
             self._check(scope, headers)
             await self.app(scope, self._limited(receive), answer)
         except Exception as error:  # noqa: BLE001  nobody shall read a traceback
-            if not isinstance(error, (ApiError, ClientDisconnect)):
+            told = ApiError.of(error)
+            if isinstance(error, ClientDisconnect):
+                told = ApiError("client_closed", "The client went away.")
+            elif told.code == "internal":
                 log.error("request %s: %s", name, Trouble.of(error).text)
             if not status:  # the answer has not begun
-                told = ApiError.of(error)
                 body = json.dumps(told.body(scope["path"], name)).encode()
                 await respond(answer, told.status, body, told.headers)
         finally:
-            seconds = time.perf_counter() - start
-            self.metrics.answered(scope["method"], status)
-            level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
-            facts = (scope["method"], _shown(scope["path"]), status, 1000 * seconds, name)
-            log.log(level, "%s %s %s %.0f ms %s", *facts)
+            self._note(scope, status, time.perf_counter() - start)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answer; never what a query or a body says."""
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.metrics.answered(method, status)
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        facts = (scope["method"], _shown(scope["path"]), status, 1000 * seconds)
+        log.log(level, "%s %s %s %.0f ms %s", *facts, scope["request_id"])
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request before its body is read."""
@@ -193,12 +205,19 @@ class Door:
         return allowed
 
     def _limited(self, receive: Receive) -> Receive:
-        """The body, which fails when it becomes too large, whatever its header said."""
-        total = 0
+        """The body, which fails when it becomes too large or stops coming, whatever was said."""
+        total, is_whole = 0, False
 
         async def limited() -> Message:
-            nonlocal total
-            message = await receive()
+            nonlocal total, is_whole
+            if is_whole:  # the next message is that the client went away
+                return await receive()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    message = await receive()
+            except TimeoutError as error:
+                raise ApiError("too_slow", "The rest of the request did not come.") from error
+            is_whole = not message.get("more_body", False)
             total += len(message.get("body", b""))
             if total > self._most:
                 raise self._too_large()

@@ -29,6 +29,7 @@ STATUS = {
     "out_of_memory": 507,
     "queue_full": 429,
     "too_large": 413,
+    "too_slow": 408,
     "unauthorized": 401,
     "unsupported_media_type": 415,
 }

@@ -84,10 +84,10 @@ class History:
             row = (job.id, job.state, _text(job.to_json()))
             self._base.execute("INSERT INTO jobs (id, state, facts) VALUES (?, ?, ?)", row)
 
-    def update(self, job: Job) -> None:
+    def update(self, facts: dict[str, Any]) -> None:
         """Note how a job stands."""
         with self._lock, self._base:
-            row = (job.state, _text(job.to_json()), job.id)
+            row = (facts["state"], _text(facts), facts["id"])
             self._base.execute("UPDATE jobs SET state = ?, facts = ? WHERE id = ?", row)
         self._forget()
 
@@ -133,6 +133,7 @@ class History:
             "width": W,
             "height": H,
             "seed": picture.request.seed,
+            "flags": [*picture.flags],
             "request": request,
             "recipe": write_text(recipe),
         }

@@ -60,6 +60,8 @@ class Job:
     finished: float | None = None
     step: dict[str, Any] | None = None
     """The newest step: "step", "steps", "pictures" (their places), and a "preview" if wanted."""
+    record: Callable[[dict[str, Any]], None] = lambda facts: None
+    """Keeps the facts of the job when it ends."""
     wants_previews: bool = False
     partials: int = 0
     """Previews on the way that are kept as events of their own."""
@@ -68,6 +70,7 @@ class Job:
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._count = 0
+        self._is_ending = False
         self._listeners: set[Callable[[], None]] = set()
         self.publish(QUEUED, {})
 
@@ -85,10 +88,11 @@ class Job:
         """The part that is done, 0 to 1."""
         if self.state == DONE:
             return 1.0
-        made, step = len(self.pictures), self.step
-        if step:
-            made += len(step["pictures"]) * step["step"] / step["steps"]
-        return min(made / self.request.count, 1.0)
+        made = {picture["place"] for picture in self.pictures}
+        done = float(len(made))
+        if step := self.step:
+            done += len({*step["pictures"]} - made) * step["step"] / step["steps"]
+        return done / self.request.count
 
     def is_partial(self, step: int, steps: int) -> bool:
         """Whether the preview of a step is one of the `partials`, which are evenly spread."""
@@ -99,7 +103,7 @@ class Job:
 
     def start(self) -> None:
         with self._lock:
-            if self.state != QUEUED:
+            if self.state != QUEUED or self._is_ending:
                 return
             self.state, self.started = RUNNING, time.time()
         self.publish("started", {})
@@ -114,10 +118,9 @@ class Job:
     def keep(self, picture: dict[str, Any]) -> None:
         """Tell of a picture that is made."""
         with self._lock:
-            if self.has_ended:
+            if self._is_ending:
                 return
             self.pictures.append(picture)
-            self.step = None
         self.publish("picture", picture)
 
     # The end
@@ -125,10 +128,12 @@ class Job:
     def end(self, state: str, failure: Failure | None = None) -> bool:
         """End the job, unless it has ended; whether this was its end."""
         with self._lock:
-            if self.has_ended:
+            if self._is_ending:
                 return False
-            self.failure, self.finished, self.step = failure, time.time(), None
-            self.state = state
+            self._is_ending = True
+        self.failure, self.finished, self.step = failure, time.time(), None
+        self.record(self.to_json() | {"state": state})  # before anybody is told
+        self.state = state
         self.publish(state, {} if failure is None else {"error": failure.to_json()})
         return True
 

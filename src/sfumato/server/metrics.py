@@ -44,8 +44,8 @@ class Metrics:
         )
         live = {
             "sfumato_queue_depth": ("Requests that wait.", lambda: len(service.queue)),
-            "sfumato_running": ("Requests that are painted.", lambda: len(service.worker.running)),
-            "sfumato_models_loaded": ("Models loaded.", lambda: len(service.models.loaded)),
+            "sfumato_running": ("Requests that are painted.", lambda: len(service.running())),
+            "sfumato_models_loaded": ("Models loaded.", lambda: len(service.loaded)),
             "sfumato_memory_bytes": (
                 "Memory of the process.",
                 lambda: psutil.Process().memory_info().rss,

@@ -11,6 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,6 +104,7 @@ class Models:
         settings: name them, and say how many may stay for how long.
         open_model: opens one.
         free: bytes that the device has left.
+        device: of JAX, where there are several; None: the only one.
     """
 
     def __init__(
@@ -109,8 +112,10 @@ class Models:
         settings: Settings,
         open_model: Callable[[Served], Painter] = Diffusion,
         free: Callable[[], float] | None = None,
+        device: Any = None,
     ) -> None:
-        self.settings, self._open, self._free = settings, open_model, free or free_bytes
+        self.settings, self._open, self.device = settings, open_model, device
+        self._free = free or partial(free_bytes, device)
         self._opened: dict[str, Painter] = {}
         self._locks = {name: threading.Lock() for name in settings.models}
         self._used: dict[str, float] = {}  # of those loaded, the time; the latest is last
@@ -154,6 +159,14 @@ class Models:
         except (OSError, ValueError) as error:
             log.warning("%s cannot be opened: %s", name, error)
             return {"error": "unreadable"}
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Let this thread compute on the device."""
+        if self.device is None:
+            return nullcontext()
+        import jax
+
+        return jax.default_device(self.device)
 
     @property
     def loaded(self) -> list[str]:
@@ -209,15 +222,27 @@ class Models:
         return taken + needed <= self.settings.memory * GIB
 
 
-def free_bytes() -> float:
-    """Bytes that the device has left for models."""
+def devices() -> list[Any]:
+    """The devices that each have models of their own; None stands for the only one."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return [None]
+    import jax
+
+    found = jax.local_devices()
+    return [*found] if len(found) > 1 else [None]
+
+
+def free_bytes(device: Any = None) -> float:
+    """Bytes that a device has left for models; None: the only one."""
     import keras
     import psutil
 
     if keras.backend.backend() == "jax":
         import jax
 
-        if figures := jax.local_devices()[0].memory_stats():
+        if figures := (device or jax.local_devices()[0]).memory_stats():
             return figures["bytes_limit"] - figures["bytes_in_use"]
     if keras.backend.backend() == "torch":
         import torch

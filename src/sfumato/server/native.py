@@ -5,6 +5,7 @@ A job is a `Request` as JSON; its schema is made from the fields' declarations.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from sfumato import __version__, diffusion
+from sfumato.pictures import files
+from sfumato.pictures.recipe import write_text
 from sfumato.request import Request
 from sfumato.server import wire
 from sfumato.server.errors import not_found
@@ -67,6 +70,7 @@ def with_url(picture: dict[str, Any], service: Service) -> dict[str, Any]:
 @router.post("/jobs", status_code=202, openapi_extra=ASKED, response_class=Json)
 def ask(values: Values, service: Serving, client: Client) -> Response:
     """Ask for pictures; the answer says where the job is."""
+    service.check_room()
     job = service.submit(wire.request_of(values, service), client)
     facts = told(service.facts(job.id) or job.to_json(), service)
     return Json(facts, 202, {"Location": facts["url"]})
@@ -160,6 +164,28 @@ def show_recipe(name: str, service: Serving) -> Response:
     raise not_found("picture")
 
 
+@router.post("/recipes", openapi_extra=SENT, response_class=Json)
+async def read_recipe(http: HttpRequest, service: Serving) -> Response:
+    """Read what a picture was made from, by any program whose recipes are known."""
+    content = await _content(http)
+    return await run_in_threadpool(_recipe, content, service)
+
+
+def _recipe(content: bytes, service: Service) -> Response:
+    """The text, the request, and the items that no field reads."""
+    wire.decoded("file", content, service)
+    try:
+        recipe = files.load_recipe(io.BytesIO(content))
+    except ValueError:  # in a form that cannot be read
+        recipe = None
+    if recipe is None:
+        raise not_found("recipe in this picture")
+    request = Request.from_recipe(recipe).to_json()
+    return Json(
+        {"recipe": write_text(recipe), "request": request, "unread": Request.unread(recipe)}
+    )
+
+
 @router.post("/uploads", status_code=201, openapi_extra=SENT, response_class=Json)
 async def upload(http: HttpRequest, service: Serving, mask: bool = False) -> Response:
     """Send a picture, or a mask, as the body or as `file` of a form, for requests to name."""
@@ -206,7 +232,7 @@ def capabilities(service: Serving) -> Response:
     """The models, samplers, schedules, limits and fields of this server."""
     default = service.settings.default_model
     models = [
-        {"name": name, "default": name == default, "loaded": name in service.models.loaded}
+        {"name": name, "default": name == default, "loaded": name in service.loaded}
         | service.models.facts(name)
         for name in service.settings.models
     ]

@@ -180,7 +180,10 @@ class Answer:
                 self.service.cancel(self.job)
 
     def _about(self) -> dict[str, Any]:
-        size = f"{self.job.request.width}x{self.job.request.height}"
+        made = self.job.pictures  # larger than the request says after a second pass
+        request = self.job.request
+        sides = made[0] if made else {"width": request.width, "height": request.height}
+        size = f"{sides['width']}x{sides['height']}"
         known = {"background": "opaque", "output_format": self.order.format, "size": size}
         return known | {"quality": "auto"}
 

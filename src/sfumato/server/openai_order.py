@@ -73,6 +73,7 @@ class Order:
 
     def submit(self, client: str) -> Job:
         """The job of this order."""
+        self.service.check_room()
 
         def prepare(job: Job) -> None:
             job.partials = self.partials if self.stream else 0
@@ -145,9 +146,9 @@ class Order:
 
     def _content(self, name: str, sent: Any) -> bytes:
         """The file of a picture: a form's, or a data URL in JSON."""
-        sent = sent if isinstance(sent, list) else [sent]
-        if len(sent) != 1 or sent[0] is None:
-            raise RequestError(name, "be one picture", f"{len(sent) if sent[0] else 0} of them")
+        sent = sent if isinstance(sent, list) else [] if sent is None else [sent]
+        if len(sent) != 1:
+            raise RequestError(name, "be one picture", f"{len(sent)} of them")
         if isinstance(sent[0], bytes):
             return sent[0]
         text = sent[0].get("image_url") if isinstance(sent[0], dict) else sent[0]

@@ -98,7 +98,9 @@ def serve(
     server.run()
     service.stop()
     code = 0 if server.started else 1
-    if service.worker.is_alive():  # in a compiler, which the end of Python would disturb
+    if any(
+        worker.is_alive() for worker in service.workers
+    ):  # in a compiler, which the end of Python would disturb
         sys.stderr.flush()
         os._exit(code)
     return code

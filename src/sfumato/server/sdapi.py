@@ -69,6 +69,7 @@ async def paint(
     current = chosen(http).get(client)
 
     def submit() -> Job:
+        service.check_room()
         model = model_of(values, service, current)
         return service.submit(request_of(values, service, begins), client, model)
 

@@ -116,7 +116,7 @@ def enlarged(text: Any, values: Mapping[str, Any], service: Service) -> str:
     """A picture made larger by a factor, or to a size; base64 in and out."""
     pixels = wire.picture_of("image", text, service)
     name = values.get("upscaler_1", "None")
-    if name not in UPSCALERS:
+    if not isinstance(name, str) or name not in UPSCALERS:
         raise RequestError("upscaler_1", f"be one of {', '.join(UPSCALERS)}", repr(name)[:100])
     W, H = size = _size(pixels.shape, values)
     if min(size) < 1:

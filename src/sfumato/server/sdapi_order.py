@@ -71,7 +71,7 @@ def request_of(given: Mapping[str, Any], service: Service, begins: bool = False)
         is_ours = name in known and name not in ELSEWHERE
         if is_ours and value is not None and (begins or name not in OF_PICTURES):
             values[name] = value
-    values |= _how(given) | _seeds(given)
+    values |= _how(given) | _seeds(given) | ({} if begins else _larger(given))
     pictures = _pictures(given, service) if begins else {}
     if begins:
         values |= _place(given, values, pictures)
@@ -105,8 +105,8 @@ def _how(given: Mapping[str, Any]) -> dict[str, Any]:
 def _takes_eta(sampler: Any) -> bool:
     """Whether a sampler has A1111's eta; clients send it with all of them."""
     try:
-        return "eta" in SAMPLERS[split_label(sampler)[0]].options
-    except (ValueError, TypeError):
+        return isinstance(sampler, str) and "eta" in SAMPLERS[split_label(sampler)[0]].options
+    except ValueError:
         return False
 
 
@@ -119,6 +119,20 @@ def _seeds(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seed_resize": sides if is_given else None,
         "variation_seed": given.get("subseed") if varies else None,
+    }
+
+
+def _larger(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The second pass, where it is switched on."""
+    if not given.get("enable_hr"):
+        return {}
+    upscaler = given.get("hr_upscaler")
+    is_open = isinstance(upscaler, str) and upscaler.casefold() in OPEN
+    return {
+        "upscale": given.get("hr_scale") or 2,
+        "upscale_steps": given.get("hr_second_pass_steps") or None,
+        "upscale_strength": given.get("denoising_strength", STRENGTH),
+        "upscaler": None if is_open else upscaler,
     }
 
 
@@ -147,7 +161,7 @@ def _place(
     if has_mask and given.get("inpaint_full_res", True):
         return found | {"inpaint_area": "masked", "padding": values.get("padding", 0)}
     mode = given.get("resize_mode", 0)
-    if mode not in RESIZES:
+    if not isinstance(mode, int) or mode not in RESIZES:
         raise RequestError("resize_mode", "be from 0 to 3", repr(mode)[:100])
     return found | {"padding": None, "resize": RESIZES[mode]}
 

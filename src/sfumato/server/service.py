@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sfumato.request import Request
 from sfumato.server.history import History
-from sfumato.server.jobs import Job
+from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.limits import check_limits
 from sfumato.server.metrics import Metrics
-from sfumato.server.models import Models
-from sfumato.server.queue import ClosedError, Queue
+from sfumato.server.models import Models, devices
+from sfumato.server.queue import ClosedError, Queue, QueueFullError
 from sfumato.server.settings import Settings
 from sfumato.server.worker import Worker
 
@@ -26,27 +27,41 @@ RECENT = 256
 
 
 class Service:
-    """A queue, its worker, the models and the history."""
+    """A queue, the models and a worker for each device, and the history."""
 
     def __init__(
         self,
         settings: Settings,
-        models: Models | None = None,
+        models: Sequence[Models] = (),
         history: History | None = None,
     ) -> None:
         self.settings = settings
-        self.models = models or Models(settings)
+        shelves = models or [Models(settings, device=device) for device in devices()]
+        self.models = shelves[0]  # the names and what files say are the same for all
         self.history = history or History(settings.folder, settings.history, settings.metadata)
         self.queue = Queue(settings.queue, settings.batch_wait)
         self.metrics = Metrics(self)
-        self.worker = Worker(self.queue, self.models, self.history, settings.batch, self.metrics)
+        self.workers = [
+            Worker(self.queue, each, self.history, settings.batch, self.metrics) for each in shelves
+        ]
         self.is_draining = False
         self.began = int(time.time())
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        self.worker.start()
+        for worker in self.workers:
+            worker.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all devices have their thread."""
+        return all(worker.is_alive() for worker in self.workers)
+
+    @property
+    def loaded(self) -> list[str]:
+        """The names of the models that are loaded, for each device."""
+        return [name for worker in self.workers for name in worker.models.loaded]
 
     # Jobs
 
@@ -69,8 +84,7 @@ class Service:
             RequestError: the request cannot be.
             QueueFullError, ClosedError: not now.
         """
-        if self.is_draining:
-            raise ClosedError
+        self.check_room()
         check_limits(request, self.settings)
         name = self.models.find(model or request.model)
         completed = self.models.open(name).completed(request.changed(model=None))
@@ -78,6 +92,7 @@ class Service:
 
         deadline = time.time() + self.settings.deadline
         job = Job(completed, name, client, deadline, self._asked(request, completed, name))
+        job.record = self._record
         prepare(job)
         with self._lock:
             self._jobs[job.id] = job
@@ -92,6 +107,17 @@ class Service:
             raise
         self._log_words(job)
         return job
+
+    def check_room(self) -> None:
+        """Refuse early what would find no room, before its pictures are decoded.
+
+        Raises:
+            QueueFullError, ClosedError: not now.
+        """
+        if self.is_draining:
+            raise ClosedError
+        if len(self.queue) >= self.settings.queue:
+            raise QueueFullError
 
     def job(self, name: str) -> Job | None:
         """A job that is on its way, or has ended lately."""
@@ -110,6 +136,10 @@ class Service:
         """The jobs that have not ended, in the order of their coming."""
         with self._lock:
             return [job for job in self._jobs.values() if not job.has_ended]
+
+    def running(self) -> list[Job]:
+        """The jobs that are painted."""
+        return [job for job in self.live() if job.state == RUNNING]
 
     def cancel(self, job: Job) -> bool:
         """End a job; whether it had not ended yet."""
@@ -135,8 +165,9 @@ class Service:
         self.queue.clear("interrupted")
         for job in self.live():
             job.fail("interrupted")
-        if self.worker.is_alive():
-            self.worker.join(5)
+        for worker in self.workers:
+            if worker.is_alive():
+                worker.join(5)
 
     def stop(self) -> None:
         """End at once; requests that are there fail."""
@@ -156,15 +187,21 @@ class Service:
         return plain.to_json() | {"model": name} | pictures
 
     def _ended(self, job: Job) -> None:
-        """Note the end of a job, on whatever thread it came."""
+        """Forget old jobs when one has ended, on whatever thread that came."""
         if not job.has_ended:
             return
         self.metrics.ended(job)
-        self.history.update(job)
         with self._lock:
             ended = [name for name, each in self._jobs.items() if each.has_ended]
             for name in ended[:-RECENT]:
                 del self._jobs[name]
+
+    def _record(self, facts: dict[str, Any]) -> None:
+        """Note the end of a job; it has ended whether or not that succeeds."""
+        try:
+            self.history.update(facts)
+        except (OSError, sqlite3.Error) as error:
+            log.error("job %s was not recorded: %s", facts["id"], error)
 
     def _log_words(self, job: Job) -> None:
         if self.settings.log_prompts:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,31 +78,31 @@ class Worker(threading.Thread):
         super().__init__(name="sfumato-worker", daemon=True)
         self.queue, self.models, self.keeper = queue, models, keeper
         self.most, self.watcher = most, watcher
-        self.running: list[Job] = []
+        # Encoding a file takes a tenth of a second, in which the device may paint the next picture.
+        self._keeping = ThreadPoolExecutor(1, "sfumato-keeper")
+        self._room = threading.Semaphore(2 * most)
 
     def run(self) -> None:
-        while (jobs := self.queue.take(self.most, IDLE)) is not None:
-            if jobs:
-                self.paint(jobs)
-            else:
-                self.models.unload_idle()
+        with self.models.on_device():
+            while (jobs := self.queue.take(self.most, IDLE)) is not None:
+                if jobs:
+                    self.paint(jobs)
+                else:
+                    self.models.unload_idle()
+        self._keeping.shutdown()
 
     def paint(self, jobs: Sequence[Job]) -> None:
-        """Paint jobs of one key; each of them has ended afterwards."""
-        self.running = [*jobs]
+        """Paint jobs of one key; each of them ends when its pictures are kept."""
         try:
             for job in jobs:
                 job.start()
             units = [Unit(job, i, one) for job in jobs for i, one in enumerate(singles(job))]
             for part in parts_of(units, self.most):
                 self._attempt(part)
-            for job in jobs:
-                job.end(DONE)
         except Exception as error:  # noqa: BLE001  the thread must live on
             for job in jobs:
                 self._fail(job, Trouble.of(error))
-        finally:
-            self.running = []
+        self._keeping.submit(self._end, jobs)
 
     def _attempt(self, units: Sequence[Unit]) -> None:
         """Paint pictures together, or in halves if that fails."""
@@ -149,10 +150,26 @@ class Worker(threading.Thread):
         self.models.done(name)
 
     def _keep(self, unit: Unit, picture: Picture) -> None:
+        """Let another thread keep a picture, unless too many wait for that."""
         if unit.is_wanted:
-            unit.job.keep(self.keeper.keep(unit.job, unit.place, picture))
             unit.is_made = True
-            self.watcher.picture()
+            self._room.acquire()
+            self._keeping.submit(self._kept, unit, picture)
+
+    def _kept(self, unit: Unit, picture: Picture) -> None:
+        try:
+            if not unit.job.has_ended:
+                unit.job.keep(self.keeper.keep(unit.job, unit.place, picture))
+                self.watcher.picture()
+        except Exception as error:  # noqa: BLE001  such as a full disk
+            self._fail(unit.job, Trouble.of(error))
+        finally:
+            self._room.release()
+
+    def _end(self, jobs: Sequence[Job]) -> None:
+        """End jobs whose pictures are all kept, unless they have failed."""
+        for job in jobs:
+            job.end(DONE)
 
     def _report(self, units: Sequence[Unit], event: Step) -> None:
         """Tell the jobs of a step, with previews where somebody looks at them."""
