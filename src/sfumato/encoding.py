@@ -40,11 +40,12 @@ class Reading(NamedTuple):
     syntax: str = "plain"
     emphasis: str = "original"
     clip_skip: int = 1
+    loras: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, request: Request, model: Model) -> Reading:
         clip_skip = request.clip_skip if model.family.reads_any_layer else 1
-        return cls(request.prompt_syntax, request.emphasis, clip_skip)
+        return cls(request.prompt_syntax, request.emphasis, clip_skip, request.loras)
 
 
 PLAIN = Reading()
@@ -94,7 +95,8 @@ class Encoder:
         settings = {"clip_skip": skip} if skip > 1 else {}
         tokens = [chunk.tokens[None] for chunk in chunks]
         self.parts.check_tokens(tokens)
-        found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(tokens, **settings)]
+        with self.parts.loras.of(self.reading.loras):
+            found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(tokens, **settings)]
         is_finite = all(np.isfinite(x).all() for x in found)
         check_finite(self.parts, is_finite, "The encoded text is", "text_encoder", "text_encoder_2")
         return found[0], found[1]
@@ -208,11 +210,12 @@ class Told:
             if takes_sizes and pooled is not None:
                 pooled = np.concatenate([pooled, keep * negatives.pooled])
 
-        if not takes_sizes:
-            return parts.prepare(context, None, None)
-        size = (first.height, first.width)
-        sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
-        return parts.prepare(context, pooled, sizes)
+        sizes = None
+        if takes_sizes:
+            size = (first.height, first.width)
+            sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
+        with parts.loras.of(first.loras):
+            return parts.prepare(context, pooled if takes_sizes else None, sizes)
 
     def checked(self, encoded: Encoded) -> Encoded:
         """Encodings that the denoiser reads; only the model's own have several chunks."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -102,7 +101,7 @@ def stream(
     singles = [single for request in requests for single in request.singles()]
     if any(single.batch_key != singles[0].batch_key for single in singles):
         raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
-    groups = [[*group] for _, group in groupby(singles, partial(extent, parts))]
+    groups = [[*g] for _, g in groupby(singles, lambda one: (extent(parts, one), one.loras))]
     done = 0
     for group in groups:
         rows = slice(done, done + len(group)) if len(groups) > 1 else slice(None)
@@ -255,9 +254,10 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
             settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept, projection = evaluate(
-            state, table, noise, guidance, told, given, inpainting, **settings
-        )
+        with parts.loras.of(request.loras):
+            state, denoised, is_finite, kept, projection = evaluate(
+                state, table, noise, guidance, told, given, inpainting, **settings
+            )
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
         if len(waiting) > AHEAD:

@@ -38,9 +38,10 @@ CALIBRATION = (
 
 
 def _part(name: str, text: str) -> Any:
-    """An attribute of ``parts``, which may be replaced by assignment."""
+    """An attribute of ``parts``, without LoRAs, which may be replaced by assignment."""
 
     def get(self: StableDiffusion) -> Any:
+        self.parts.loras.use(())
         return getattr(self.parts, name)
 
     def put(self: StableDiffusion, value: Any) -> None:

@@ -69,8 +69,17 @@ def read_pickle(path: str | os.PathLike[str]) -> Tensors:
             damaged, or its pickle names anything but tensors.
     """
     path = Path(path)
+    return state_of(path, read_content(path))
+
+
+def read_content(path: Path) -> Any:
+    """What a ``torch.save`` file holds: dictionaries, lists, numbers, texts, tensors.
+
+    Raises:
+        CheckpointError: see ``read_pickle``.
+    """
     try:
-        return _state(path, _Archive(path).load())
+        return _Archive(path).load()
     except CheckpointError:
         raise
     except (
@@ -202,7 +211,7 @@ def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
     return data
 
 
-def _state(path: Path, content: Any) -> Tensors:
+def state_of(path: Path, content: Any) -> Tensors:
     """The named tensors in what was saved: a dictionary, or one inside one of ``WRAPPERS``."""
     if isinstance(content, dict):
         inner = (content.get(name) for name in WRAPPERS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What a recipe may say beyond the fields of a request without changing our picture.
 HARMLESS = {
-    *("RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()),
+    *("RNG", "Version", "Model hash", "Hashes", "Lora hashes", "SDCPP", *HASHES.values()),
     *("App", "Backend", "Operations", "Parser", "Pipeline", "User"),
     *("Guidance", "Raw prompt", "Raw negative prompt"),  # of other models, before its styles
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.adapter_kinds import Folder, Loras
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
@@ -75,6 +76,13 @@ class Fields(Record):
     dtype: str | None = which(None, Choice(DTYPES), "Precision", "such as mixed_bfloat16 [float32]")
     quantize: str | None = which(
         None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
+    )
+    loras: tuple[tuple[str, Any], ...] = which(
+        *((), Loras(), "Loras"),
+        *("a LoRA and its weight; may be given several times [none]", "--lora"),
+    )
+    lora_folder: str | None = which(
+        None, Folder(), "", "folder of the LoRAs that <lora:NAME:0.8> names in prompts [none]"
     )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")

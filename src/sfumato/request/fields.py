@@ -101,8 +101,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The values that are not the defaults, in JSON's types; pictures are PNG data URLs."""
-        kinds = specs(type(self))
-        return {name: kinds[name].kind.to_json(value) for name, value in self.given().items()}
+        known = specs(type(self))
+        values = {name: known[name].kind.to_json(value) for name, value in self.given().items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -154,10 +155,13 @@ def checked(name: str, spec: Spec, value: Any) -> Any:
         raise RequestError(name, spec.kind.must, received) from error
 
 
-def read(name: str, spec: Spec, text: str) -> Any:
-    """The value of a field that a text states; RequestError if it cannot be."""
+def read(name: str, spec: Spec, text: str, how: str = "read") -> Any:
+    """The value of a field that a text states; RequestError if it cannot be.
+
+    ``how`` is "read" for the user's own words and "recall" for a recipe's.
+    """
     try:
-        return spec.kind.read(text)
+        return getattr(spec.kind, how)(text)
     except ValueError as error:
         raise RequestError(name, spec.kind.must_read, text) from error
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items, larger, pictured, seeds
+from sfumato.request import items, larger, loras, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -83,9 +83,10 @@ class Request(Fields):
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
-        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", *seeds.FIELDS, "count")
-        return (*self.key(*own, "image", "mask"), self.image is None, self.mask is None)
+        """The fields that requests made together share: all but words, LoRAs, seeds, pictures."""
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "loras", "lora_folder")
+        own += (*seeds.FIELDS, "count", "image", "mask")
+        return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed, its words drawn by it."""
@@ -151,6 +152,7 @@ class Request(Fields):
         stated = (
             self.items()
             | pictured.hashes(self)
+            | loras.hashes(self.loras)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -168,7 +170,7 @@ class Request(Fields):
             RequestError: an item says what cannot be.
 
         Warns:
-            UserWarning: the picture that is given is another than that of the recipe.
+            UserWarning: the picture or the LoRA that is given is another than the recipe's.
         """
         known = specs(cls, changes)
         stated = cls.stated(recipe)
@@ -178,10 +180,11 @@ class Request(Fields):
             replaced |= {"width", "height"}
         replaced |= {*larger.FIELDS} if "image" in changes else set()
         texts = {name: text for name, text in stated.items() if name not in replaced}
-        values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
+        values: dict[str, Any] = {n: read(n, known[n], text, "recall") for n, text in texts.items()}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
+        loras.warn_of_others(request, recipe.items)
         return request
 
     @classmethod
