@@ -15,7 +15,7 @@ from sfumato.request.wording import command_line, python
 
 PROMPTS = [
     "a red apple",
-    "it's $(rm -rf ~) `id` \"quoted\" \\ and\na second line; | & > <img onerror=x>",
+    'it\'s $(rm -rf ~) `id` "quoted" \\ and\na second line; | & > <img onerror=x>',
     "--steps 9",
     "猫 {a|b} (red:1.3)",
 ]

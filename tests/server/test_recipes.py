@@ -21,7 +21,6 @@ def test_the_recipe_of_a_picture(live: Live, kind: str):
     headers = {"Content-Type": f"image/{kind}"}
     facts = live.client.post("/v1/recipes", content=content, headers=headers).json()
     assert Request.from_json(facts["request"]) == ASKED
-    assert (facts["width"], facts["height"]) == (16, 24)
     assert facts["command"] == command_line(ASKED)
     assert facts["python"] == python(ASKED)
     assert live.studio.history.page(1) == ([], None)  # nothing is kept
@@ -29,8 +28,9 @@ def test_the_recipe_of_a_picture(live: Live, kind: str):
 
 def test_a_picture_without_a_recipe(live: Live):
     headers = {"Content-Type": "image/png"}
-    facts = live.client.post("/v1/recipes", content=files.encode(PIXELS), headers=headers).json()
-    assert facts == {"width": 16, "height": 24, "request": None}
+    answer = live.client.post("/v1/recipes", content=files.encode(PIXELS), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert live.client.post("/v1/recipes", json={"recipe": "  "}).status_code == 404
 
 
 def test_the_recipe_of_a_text_says_what_is_not_read(live: Live):

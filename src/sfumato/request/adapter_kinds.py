@@ -71,6 +71,14 @@ class Loras(Kind):
             raise ValueError
         return loras
 
+    def schema(self) -> dict[str, Any]:
+        name, number = {"type": "string"}, {"type": "number"}
+        parts = {"type": "object", "additionalProperties": number, "minProperties": 1}
+        part = {"type": "array", "prefixItems": [name, number], "minItems": 2, "maxItems": 2}
+        weight = {"anyOf": [number, parts, {"type": "array", "items": part, "minItems": 1}]}
+        pair = {"type": "array", "prefixItems": [name, weight], "minItems": 2, "maxItems": 2}
+        return {"anyOf": [{"type": "array", "items": {"anyOf": [pair, name]}}, name]}
+
     def recall(self, text: str) -> Any:
         return tuple((plain_name(name), weight) for name, weight in self.read(text))
 
@@ -115,3 +123,6 @@ class Folder(Kind):
 
     def from_json(self, value: Any) -> Any:
         raise ValueError
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "null"}

@@ -15,7 +15,8 @@ from sfumato.pictures.recipe import VERSION, Recipe, read_text, write_text
 from sfumato.request import Request, RequestError
 from sfumato.request.wording import command_line, python
 from sfumato.server import wire
-from sfumato.server.errors import ApiError
+from sfumato.server.errors import ApiError, not_found
+from sfumato.server.native import content_of
 from sfumato.server.service import Service
 from sfumato.server.wire import Json
 
@@ -47,13 +48,13 @@ BODY = {
 async def read_recipe(http: HttpRequest) -> Response:
     """Read the recipe in a picture or a text, or say a request in other forms. Keeps nothing."""
     service = http.app.state.service
-    content = await http.body()
-    if http.headers.get("content-type", "").startswith("image/"):
-        facts = await run_in_threadpool(_of_picture, content, service)
-        return Json(facts)
+    content = await content_of(http)
+    if not http.headers.get("content-type", "").startswith("application/json"):
+        return Json(await run_in_threadpool(_of_picture, content, service))
     values = await run_in_threadpool(wire.parse_json, content)
     if isinstance(text := values.get("recipe"), str):
-        return Json(await run_in_threadpool(_told, read_text(text)))
+        recipe = await run_in_threadpool(read_text, text)
+        return Json(_told(recipe, "text"))
     if isinstance(asked := values.get("request"), dict):
         request = await run_in_threadpool(wire.request_of, asked, service)
         return Json(_forms(request) | {"recipe": write_text(request.recipe())})
@@ -62,19 +63,18 @@ async def read_recipe(http: HttpRequest) -> Response:
 
 def _of_picture(content: bytes, service: Service) -> dict[str, Any]:
     """What the file of a picture tells; it is checked as one that is painted from."""
-    H, W, _ = wire.decoded("file", content, service).shape
-    facts: dict[str, Any] = {"width": W, "height": H}
+    wire.decoded("file", content, service)
     try:
         recipe = files.load_recipe(io.BytesIO(content), service.settings.max_pixels)
-    except ValueError:  # of a program that is not read
-        return facts | {"request": None, "error": "The recipe of this picture is not read."}
-    return facts | _told(recipe)
+    except ValueError:  # in a form that cannot be read
+        recipe = None
+    return _told(recipe, "picture")
 
 
-def _told(recipe: Recipe | None) -> dict[str, Any]:
+def _told(recipe: Recipe | None, where: str) -> dict[str, Any]:
     """The request that a recipe states, or why it states none."""
     if recipe is None:
-        return {"request": None}
+        raise not_found(f"recipe in this {where}")
     unread = {k: v for k, v in Request.unread(recipe).items() if (k, v) != OUR_NOISE}
     unread.pop(VERSION, None)
     facts = {"recipe": write_text(recipe), "unread": unread}

@@ -23,20 +23,19 @@ MEDIA = {
 FILES = {path.name: path for path in FOLDER.iterdir() if path.suffix in MEDIA}
 """All that is served, by name: no name of a client ever becomes a path."""
 
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "form-action 'none'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    ]
-)
+RULES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data: blob:",
+    "connect-src": "'self'",
+    "form-action": "'none'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+POLICY = "; ".join(f"{name} {value}" for name, value in RULES.items())
 """Nothing inline, nothing from elsewhere, and no text that a browser would read as HTML."""
 
 

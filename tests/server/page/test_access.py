@@ -14,10 +14,9 @@ from axe_playwright_python.sync_playwright import Axe
 from fake_painters import FakePainter, Live, Studio
 from playwright.sync_api import Page, expect
 
-from conftest import EVIL, Visit, paint, painted, ready, with_capabilities
+from browsing import EVIL, Visit, drop, paint, painted, png, ready, with_capabilities
 from sfumato.request import Request
 from sfumato.server.run import configuration
-from test_pictures_in import drop, png
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -168,9 +167,7 @@ class SubPath:
         self.thread.join(5)
 
 
-def test_it_works_under_a_sub_path(
-    visit: Callable[..., Visit], open_studio: Callable[..., Studio]
-):
+def test_it_works_under_a_sub_path(visit: Callable[..., Visit], open_studio: Callable[..., Studio]):
     proxy = SubPath(open_studio(root_path="/deep/er"), "/deep/er")
     window = visit()
     try:

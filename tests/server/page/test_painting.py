@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fake_painters import FakePainter, Live
 from playwright.sync_api import Page, expect
 
-from conftest import Visit, paint, ready
+from browsing import Visit, paint, ready
 
 
 def newest(server: Live) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from typing import Any
@@ -12,18 +11,9 @@ from fake_painters import Live
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
-from conftest import paint, painted, ready, with_capabilities
+from browsing import drop, paint, painted, png, ready, with_capabilities
 from sfumato.pictures import files
 from sfumato.request import Request as Asked
-
-DROP = """([content, name]) => {
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-  const given = new DataTransfer();
-  given.items.add(new File([bytes], name, { type: "image/png" }));
-  for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.body.dispatchEvent(new DragEvent(kind, { bubbles: true, dataTransfer: given }));
-  }
-}"""
 
 RECALLED = Asked(
     prompt="a pear,\nin two lines",
@@ -36,15 +26,6 @@ RECALLED = Asked(
     sampler_options={"eta": 0.5},
     guidance_interval=(0.25, 0.75),
 )
-
-
-def png(request: Asked | None = None, side: int = 16) -> bytes:
-    pixels = np.full((side, side, 3), 90, "uint8")
-    return files.encode(pixels, recipe=None if request is None else request.recipe())
-
-
-def drop(page: Page, content: bytes) -> None:
-    page.evaluate(DROP, [base64.b64encode(content).decode(), "picture.png"])
 
 
 def sent(page: Page) -> dict[str, Any]:
@@ -177,7 +158,27 @@ def test_the_command_and_the_script_can_be_copied(page: Page, server: Live):
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith("sfumato generate 'it'\"'\"'s an apple' --width 16")
     page.get_by_role("button", name="Copy: Python").click()
-    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.includes('import sfumato'))")
+    page.wait_for_function(
+        "() => navigator.clipboard.readText().then((t) => t.includes('import sfumato'))"
+    )
+
+
+def test_fields_of_several_sorts(page: Page):
+    page.locator("#more").click()
+    page.get_by_text("How to paint it", exact=True).click()
+    apg = page.get_by_role("group", name="Apg")
+    apg.get_by_label("On").check()
+    page.get_by_role("group", name="Freeu").get_by_label("s1").fill("0.9")
+    page.get_by_text("Which model", exact=True).click()
+    loras = page.get_by_role("group", name="Loras")
+    loras.get_by_role("button", name="Add").click()
+    loras.get_by_label("name").fill("watercolour")
+    expect(page.get_by_label("Lora folder")).to_have_count(0)  # no client names a folder
+    asked = sent(page)
+    assert (asked["apg"], asked["freeu"]) == ({}, {"s1": 0.9})
+    assert asked["loras"] == [["watercolour", 1]]
+    apg.get_by_label("On").uncheck()
+    assert "apg" not in sent(page)
 
 
 def test_fields_that_the_page_does_not_know_appear_by_themselves(page: Page):

@@ -1,7 +1,7 @@
 /** The form: the words first, all else folded away, made from what the server says it can do. */
 
 import { button, byId, fill, h } from "./dom.js";
-import { makeField, titleOf } from "./fields.js";
+import { kindOf, makeField, titleOf } from "./fields.js";
 
 /** @typedef {import("./fields.js").Field} Field */
 
@@ -109,9 +109,11 @@ export class Composer {
 
   renderFields() {
     this.fields.clear();
-    const names = Object.keys(this.schema).filter(
-      (name) => !OWN.includes(name) && this.schema[name]["x-group"],
-    );
+    const isOffered = (/** @type {string} */ name) =>
+      !OWN.includes(name) &&
+      this.schema[name]["x-group"] &&
+      kindOf(this.schema[name]).type !== "null";
+    const names = Object.keys(this.schema).filter(isOffered);
     const isOfPicture = (/** @type {string} */ name) =>
       this.schema[name]["x-group"] === FROM_PICTURE;
     const rest = names.filter((name) => !USUAL.includes(name) && !isOfPicture(name));

@@ -19,17 +19,11 @@ import { button, fill, h } from "./dom.js";
  */
 export function makeControl(schema, given, open, tell, rows) {
   if (schema.type === "array" && schema.maxItems !== 2) return weighted(given, tell, rows ?? []);
-  if (rows) return choice(given, rows, open, tell);
-  if (schema.enum) {
-    const words = schema.enum.filter((/** @type {any} */ word) => typeof word === "string");
-    return choice(
-      given,
-      words.map((/** @type {string} */ name) => ({ name })),
-      open,
-      tell,
-      schema.default,
-    );
-  }
+  const named = (schema.enum ?? schema.examples ?? []).filter(
+    (/** @type {any} */ each) => typeof each === "string",
+  );
+  const listed = rows ?? named.map((/** @type {string} */ name) => ({ name }));
+  if (listed.length) return choice(given, listed, open, tell, schema.default);
   if (schema.type === "boolean") return flag(given, tell);
   if (schema.type === "integer" || schema.type === "number")
     return number(schema, given, open, tell);
@@ -146,26 +140,38 @@ function pair(schema, given, tell) {
   return { control: h("div", { class: "pair" }, a, b), set };
 }
 
+/** Numbers by name, such as the sides of a picture; where it may be just on, a box for that. */
 /** @type {(schema: Schema, given: Record<string, any>, tell: Changed) => Control} */
 function parts(schema, given, tell) {
+  const change = () => {
+    const filled = inputs.filter((input) => input.value !== "");
+    const values = filled.map((input) => [input.name, Number(input.value)]);
+    if (values.length) on.checked = true;
+    tell(values.length || on.checked ? Object.fromEntries(values) : undefined);
+  };
+  const on = h("input", { type: "checkbox", onchange: () => (on.checked ? change() : clear()) });
   const inputs = Object.entries(schema.properties).map(([name, each]) =>
     h("input", {
       name,
       type: "number",
-      min: /** @type {Schema} */ (each).minimum,
-      step: 8,
+      min: each.minimum,
+      max: each.maximum,
+      step: each.type === "integer" ? 8 : "any",
       placeholder: name,
       "aria-label": name,
-      oninput: () => {
-        const filled = inputs.filter((input) => input.value !== "");
-        const values = filled.map((input) => [input.name, Number(input.value)]);
-        tell(values.length ? Object.fromEntries(values) : undefined);
-      },
+      oninput: change,
     }),
   );
-  const set = (/** @type {any} */ value) =>
+  const set = (/** @type {any} */ value) => {
+    on.checked = value !== undefined;
     inputs.forEach((input) => (input.value = value?.[input.name] ?? ""));
-  return { control: h("div", { class: "pair", id: given.id }, ...inputs), set };
+  };
+  const clear = () => {
+    set(undefined);
+    tell(undefined);
+  };
+  const box = schema.isSwitch && h("label", { class: "switch" }, on, " On");
+  return { control: h("div", { class: "pair", id: given.id }, box, ...inputs), set };
 }
 
 /** Numbers, words or lists by name, a line each: "eta=0.5" or "colour=red|blue". */

@@ -51,7 +51,10 @@ export function takePictures(composer, actions) {
     if (!KINDS.includes(file.type))
       return composer.complain("A picture must be PNG, JPEG or WebP.");
     try {
-      const told = await send("v1/recipes", file);
+      const told = await send("v1/recipes", file).catch((error) => {
+        if (error instanceof ApiError && error.code === "not_found") return {}; // it has none
+        throw error;
+      });
       if (told.request) return ask(file, told, actions, composer);
       if (told.error) composer.complain(told.error);
       return await begin(file, actions, false);

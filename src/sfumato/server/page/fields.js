@@ -10,11 +10,19 @@ import { h } from "./dom.js";
  *   complain: (text: string) => void}} Field
  */
 
-/** @param {Schema} schema */
-export const kindOf = (schema) =>
-  schema.anyOf
-    ? { ...schema, ...schema.anyOf.find((/** @type {Schema} */ s) => s.type !== "null") }
-    : schema;
+/**
+ * The first sort of value that a field takes, besides none.
+ *
+ * @param {Schema} schema
+ * @returns {Schema} `type` is "null" where there is none; `isSwitch`: it can be just on
+ */
+export function kindOf(schema) {
+  const leaves = (/** @type {Schema} */ each) =>
+    each.anyOf ? each.anyOf.flatMap(leaves) : each.type === "null" ? [] : [each];
+  const sorts = schema.anyOf ? leaves(schema) : [schema];
+  const isSwitch = sorts.some((/** @type {Schema} */ each) => each.enum?.includes("on"));
+  return { ...schema, ...(sorts[0] ?? { type: "null" }), isSwitch };
+}
 
 /** @param {string} name */
 export function titleOf(name) {
