@@ -5,7 +5,6 @@ A job is a `Request` as JSON; its schema is made from the fields' declarations.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -18,8 +17,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from sfumato import __version__, diffusion
-from sfumato.pictures import files
-from sfumato.pictures.recipe import write_text
 from sfumato.request import Request
 from sfumato.server import wire
 from sfumato.server.errors import not_found

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
+from browsing import EVIL, Visit, drop, paint, painted, png, ready, with_capabilities
 from fake_painters import FakePainter, Live, Studio
 from playwright.sync_api import Page, expect
 
-from browsing import EVIL, Visit, drop, paint, painted, png, ready, with_capabilities
 from sfumato.request import Request
 from sfumato.server.run import configuration
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from browsing import Visit, paint, ready
 from fake_painters import FakePainter, Live
 from playwright.sync_api import Page, expect
-
-from browsing import Visit, paint, ready
 
 
 def newest(server: Live) -> dict:

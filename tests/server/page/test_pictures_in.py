@@ -7,12 +7,11 @@ import json
 from typing import Any
 
 import numpy as np
+from browsing import drop, paint, painted, png, ready, with_capabilities
 from fake_painters import Live
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
-from browsing import drop, paint, painted, png, ready, with_capabilities
-from sfumato.pictures import files
 from sfumato.request import Request as Asked
 
 RECALLED = Asked(
