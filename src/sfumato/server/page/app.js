@@ -8,7 +8,7 @@ import { Draft } from "./draft.js";
 import { takePictures } from "./drop.js";
 import { Feed, isLive } from "./feed.js";
 import { Gallery, showQueue } from "./gallery.js";
-import { showJob, showPicture } from "./stage.js";
+import { showJob, showPicture, stateOf } from "./stage.js";
 import { brush, followStart } from "./start.js";
 
 /** @typedef {import("./api.js").Job} Job */
@@ -66,6 +66,8 @@ class Page {
     this.gallery = new Gallery((id) => this.look(id));
     /** The jobs that this tab asked for, which the large view follows before others. */
     this.mine = new Set();
+    /** Those of which the end was not told yet. */
+    this.awaited = new Set();
     /** What the large view shows: a job's or picture's id, the comparison, or "": the newest. */
     this.view = location.hash.slice(1);
     /** What fits the large view to later facts, and what it was made for. */
@@ -114,6 +116,7 @@ class Page {
       else {
         const job = await post("v1/jobs", request);
         this.mine.add(job.id);
+        this.awaited.add(job.id);
         this.feed.add(job);
         this.look("");
       }
@@ -180,6 +183,7 @@ class Page {
     byId("connection").textContent = trouble;
     const jobs = [...this.feed.jobs.values()];
     const live = this.feed.live;
+    this.announce(jobs);
     const isOwnFailure = (/** @type {Job} */ each) =>
       each.state === "failed" && this.mine.has(each.id);
     const ended = jobs.find((each) => each.pictures.length || isOwnFailure(each));
@@ -224,6 +228,21 @@ class Page {
     }
     this.shown.update(job);
     if (job && isLive(job)) this.feed.watch(job.id);
+  }
+
+  /**
+   * Tell how far it is to those who look elsewhere, or listen.
+   *
+   * @param {Job[]} jobs
+   */
+  announce(jobs) {
+    const running = jobs.find((job) => job.state === "running");
+    const percent = running && Math.round(100 * running.progress);
+    document.title = running ? `${percent} % · Sfumato` : "Sfumato";
+    for (const job of jobs) {
+      if (isLive(job) || !this.awaited.delete(job.id)) continue;
+      say(job.state === "done" ? `Painted: ${job.request.prompt}` : stateOf(job));
+    }
   }
 
   /**

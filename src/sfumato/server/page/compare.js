@@ -3,9 +3,9 @@
 import { ApiError, post, show } from "./api.js";
 import { button, fill, h } from "./dom.js";
 import { isLive } from "./feed.js";
-import { asNumber } from "./controls.js";
 import { kindOf, titleOf } from "./fields.js";
 import { framed, stateOf } from "./stage.js";
+import { asNumber } from "./texts.js";
 
 /**
  * @typedef {{name: string, values: any[]}} Axis

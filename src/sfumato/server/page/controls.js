@@ -1,6 +1,8 @@
 /** Controls by the sort of value: each made from its JSON schema, without label and help. */
 
-import { button, fill, h } from "./dom.js";
+import { h } from "./dom.js";
+import { asNumber, pairsOf, textOf } from "./texts.js";
+import { weighted } from "./weights.js";
 
 /**
  * @typedef {Record<string, any>} Schema
@@ -29,7 +31,7 @@ export function makeControl(schema, given, open, tell, rows) {
     return number(schema, given, open, tell);
   if (schema.type === "array") return pair(schema, given, tell);
   if (schema.type === "object" && schema.properties) return parts(schema, given, tell);
-  if (schema.type === "object") return options(schema, given, open, tell);
+  if (schema.type === "object") return options(schema, given, tell);
   return words(given, open, tell);
 }
 
@@ -90,16 +92,6 @@ function number(schema, given, open, tell) {
     tell(text === "" ? undefined : asNumber(text));
   });
   return { control, set: (value) => (control.value = value ?? "") };
-}
-
-/**
- * The number that a text is; the text if it is none, about which the server will complain.
- *
- * @param {string} text
- */
-export function asNumber(text) {
-  if (/^\d+$/.test(text) && !Number.isSafeInteger(Number(text))) return BigInt(text);
-  return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
 /** @type {(given: Record<string, any>, open: string, tell: Changed) => Control} */
@@ -175,94 +167,22 @@ function parts(schema, given, tell) {
 }
 
 /** Numbers, words or lists by name, a line each: "eta=0.5" or "colour=red|blue". */
-/** @type {(schema: Schema, given: Record<string, any>, open: string, tell: Changed) => Control} */
-function options(schema, given, open, tell) {
+/** @type {(schema: Schema, given: Record<string, any>, tell: Changed) => Control} */
+function options(schema, given, tell) {
   const isLists = schema.additionalProperties?.type === "array";
-  const control = h("textarea", {
-    rows: 2,
-    placeholder: isLists ? "colour=red|blue" : "eta=0.5",
-    ...given,
-  });
+  const placeholder = isLists ? "colour=red|blue" : "eta=0.5";
+  const control = h("textarea", { rows: 2, placeholder, ...given });
   control.addEventListener("input", () => {
-    const lines = control.value.split(isLists ? /\n/ : /[\n,]/).map((line) => line.trim());
-    const pairs = lines.filter(Boolean).map((line) => {
-      const [name, ...rest] = line.split("=");
-      const text = rest.join("=").trim();
-      const value = text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
-      return [name.trim(), isLists ? text.split("|").map((each) => each.trim()) : value];
-    });
-    tell(pairs.length ? Object.fromEntries(pairs) : undefined);
+    const values = pairsOf(control.value, isLists ? /\n/ : /[\n,]/);
+    const lists = Object.entries(values).map(([name, text]) => [
+      name,
+      String(text)
+        .split("|")
+        .map((each) => each.trim()),
+    ]);
+    const told = isLists ? Object.fromEntries(lists) : values;
+    tell(lists.length ? told : undefined);
   });
-  const set = (/** @type {any} */ value) => {
-    const lines = Object.entries(value ?? {}).map(
-      ([name, each]) => `${name}=${isLists ? each.join("|") : each}`,
-    );
-    control.value = lines.join("\n");
-  };
+  const set = (/** @type {any} */ value) => (control.value = textOf(value ?? {}, "\n"));
   return { control, set };
-}
-
-/** Names with weights, such as LoRAs: [["style", 0.8], ...]. */
-/** @type {(given: Record<string, any>, tell: Changed, rows: Row[]) => Control} */
-function weighted(given, tell, rows) {
-  const list = h("div", { class: "weighted" });
-  const names = h(
-    "datalist",
-    { id: `${given.id}-names` },
-    ...rows.map((row) => h("option", { value: row.name })),
-  );
-  const add = button(
-    "Add",
-    () => {
-      list.append(line("", 1));
-      list.querySelector("div:last-child input")?.dispatchEvent(new Event("focus"));
-    },
-    { id: given.id },
-  );
-
-  const read = () => {
-    const lines = [...list.children].map((each) =>
-      [...each.querySelectorAll("input")].map((input) => input.value),
-    );
-    const filled = lines.filter(([name]) => name.trim());
-    tell(
-      filled.length
-        ? filled.map(([name, weight]) => [name.trim(), Number(weight || 1)])
-        : undefined,
-    );
-  };
-  /** @type {(name: string, weight: any) => HTMLElement} */
-  const line = (name, weight) => {
-    const made = h(
-      "div",
-      { class: "pair" },
-      h("input", {
-        type: "text",
-        value: name,
-        list: names.id,
-        placeholder: "name",
-        "aria-label": "name",
-        oninput: read,
-      }),
-      h("input", {
-        type: "number",
-        value: weight,
-        step: 0.05,
-        "aria-label": "weight",
-        oninput: read,
-      }),
-      button(
-        "×",
-        () => {
-          made.remove();
-          read();
-        },
-        { "aria-label": "Remove" },
-      ),
-    );
-    return made;
-  };
-  const set = (/** @type {any} */ value) =>
-    fill(list, ...(value ?? []).map((/** @type {any[]} */ pair) => line(pair[0], pair[1])));
-  return { control: h("div", {}, list, add, names), set };
 }

@@ -64,10 +64,15 @@ export class Feed {
       return;
     }
     try {
-      const isFirst = this.next === null && !this.jobs.size;
+      const before = [...this.jobs.values()];
       const page = await json(`v1/jobs?limit=${PAGE}`);
-      if (isFirst) this.next = page.next;
+      if (!before.length) this.next = page.next;
       const seen = new Set(page.jobs.map((/** @type {Job} */ job) => job.id));
+      const oldest = page.next === null ? 0 : page.jobs.at(-1).created;
+      for (const job of before) {
+        // Somebody deleted it.
+        if (!isLive(job) && job.created > oldest && !seen.has(job.id)) this.jobs.delete(job.id);
+      }
       const left = this.live.filter((job) => !seen.has(job.id));
       const others = await Promise.all(left.map((job) => this.look(job.id)));
       this.take([...page.jobs, ...others.filter((job) => job !== null)]);
@@ -176,14 +181,16 @@ export class Feed {
   /** @param {string} id */
   async hear(id) {
     const heard = { id, stop: new AbortController() };
+    const { signal } = heard.stop;
     this.heard = heard;
     try {
-      await listen(id, (name, data) => this.happened(id, name, data), heard.stop.signal);
+      await listen(id, (name, data) => this.happened(id, name, data), signal);
     } catch {
       // It was stopped, or the connection broke: the next look begins again.
     }
     if (this.heard === heard) this.heard = null;
-    if (!heard.stop.signal.aborted && !this.trouble) this.plan();
+    const job = this.jobs.get(id);
+    if (job && !isLive(job)) this.plan(); // to the next one
   }
 
   /**

@@ -15,6 +15,7 @@ export function followStart(draft, composer) {
   const place = byId("start");
   const render = () => {
     const { image, mask } = draft.values;
+    const hadFocus = place.contains(document.activeElement);
     place.hidden = !image;
     byId("begin").textContent = image ? "Another picture" : "Add a picture";
     if (!image) return fill(place);
@@ -56,6 +57,7 @@ export function followStart(draft, composer) {
         ),
       ),
     );
+    if (hadFocus) place.querySelector("button")?.focus();
     return undefined;
   };
   draft.listen((name) => name === null && render());
