@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """The browser of a file of tests: its driver has an event loop, which others must not meet."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("the page needs a browser: apt-get install chromium")
@@ -27,9 +28,9 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One server for all tests; its pictures stay."""
+    """One server for a file of tests; its pictures stay."""
     studio = Studio(tmp_path_factory.mktemp("page"), models={"fake": "mini", EVIL: "mini-turbo"})
     made = Live(studio)
     yield made
