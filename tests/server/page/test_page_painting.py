@@ -40,7 +40,7 @@ def test_words_become_a_preview_a_picture_and_a_tile(
 
 def test_cancel_stops_within_a_step(page: Page, server: Live, painter: FakePainter):
     page.locator("#more").click()
-    page.get_by_label("Steps").fill("140")
+    page.get_by_label("Steps", exact=True).fill("140")
     painter.pace = 0.03
     paint(page, "too slow")
     expect(page.locator("#stage")).to_contain_text("of 140")
@@ -51,7 +51,7 @@ def test_cancel_stops_within_a_step(page: Page, server: Live, painter: FakePaint
     assert painter.steps_done <= steps + 1
     assert newest(server)["state"] == "cancelled"
     page.get_by_role("button", name="Change it and try again").click()
-    expect(page.get_by_label("Steps")).to_have_value("140")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("140")
 
 
 def test_what_waits_is_listed_and_can_be_cancelled(page: Page, server: Live, painter: FakePainter):
@@ -130,10 +130,10 @@ def test_a_failure_is_told_and_the_next_request_works(page: Page, painter: FakeP
 
 def test_a_wrong_value_is_told_at_its_field(page: Page):
     page.locator("#more").click()
-    page.get_by_label("Steps").fill("100000")
+    page.get_by_label("Steps", exact=True).fill("100000")
     page.locator("#more").click()  # folded away
     paint(page, "too much")
-    expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#field-steps-wrong")).to_contain_text("at most 150")
     expect(page.get_by_role("alert")).to_contain_text("at most 150")
 
