@@ -12,10 +12,9 @@ import numpy as np
 from keras import ops
 
 from sfumato import programs, runtime
-from sfumato.adapters.in_use import NETWORKS, LorasInUse
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.loras import NETWORKS, LorasInUse
 from sfumato.networks.configs import SIZES, UNetConfig
 from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.network import Network
@@ -160,11 +159,11 @@ class Parts:
         return self.model.unet(self.dtype_policy)
 
     @part("a Keras model, from latents (B, h, w, C) to pictures (B, H, W, 3) of -1..1", is_layer)
-    def decoder(self) -> ImageDecoder:
+    def decoder(self) -> Network:
         return self.model.decoder(self._autoencoder_policy)
 
     @part("a Keras model, from pictures (B, H, W, 3) of -1..1 to latents (B, h, w, C)", is_layer)
-    def image_encoder(self) -> ImageEncoder:
+    def image_encoder(self) -> Network:
         return self.model.image_encoder(self._autoencoder_policy)
 
     @property

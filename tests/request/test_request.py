@@ -8,9 +8,11 @@ import io
 import json
 import pickle
 import sys
+import tempfile
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +23,8 @@ from keras import ops
 from PIL import Image
 
 from fake_models import FakeSettings
+from sfumato.adapters.embedding import Embedding, read_embedding
+from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.asked import read_arguments
 from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent_noise
@@ -50,6 +54,21 @@ LISTS = st.dictionaries(TEXTS, st.lists(TEXTS).map(tuple), max_size=3)
 WEIGHTS = st.floats(allow_nan=False, allow_infinity=False)
 PAIRS = st.dictionaries(st.sampled_from(["unet", "text", "mid_block.resnets"]), WEIGHTS, min_size=1)
 LORAS = st.tuples(st.from_regex(r"[\w-]{1,9}", fullmatch=True), WEIGHTS | PAIRS)
+WORD = np.arange(6, dtype="float32").reshape(2, 3)
+
+
+def write_word(folder: Path) -> Path:
+    write_safetensors(folder / "easy.safetensors", {"emb_params": WORD})
+    return folder / "easy.safetensors"
+
+
+with tempfile.TemporaryDirectory() as _folder:
+    EASY = read_embedding(write_word(Path(_folder)))
+EMBEDDINGS = st.dictionaries(
+    TEXTS.filter(str.strip),
+    st.integers(1, 2).map(lambda n: Embedding((WORD[:n],), "a" * 64)),
+    max_size=2,
+)
 VALUES = {
     "prompt": TEXTS,
     "negative_prompt": TEXTS,
@@ -57,6 +76,7 @@ VALUES = {
     "emphasis": st.sampled_from(EMPHASES),
     "clip_skip": st.integers(1, 10**9),
     "wildcards": LISTS,
+    "embeddings": EMBEDDINGS,
     "template": TEXTS.filter(bool),
     "negative_template": TEXTS.filter(bool),
     "width": st.integers(8, 99_999),
@@ -71,8 +91,10 @@ VALUES = {
     "quantize": st.just("int8"),
     "loras": st.lists(LORAS, max_size=3),
     "lora_folder": st.just("."),
+    "decoder": st.just("tiny"),
     "steps": st.integers(1, 10**9),
     "guidance": st.floats(0, 1e300),
+    "distilled_guidance": st.floats(0, 1e300),
     "sampler": st.sampled_from([*SAMPLERS]),
     "schedule": st.sampled_from([*SCHEDULES]),
     "sampler_options": OPTIONS,
@@ -105,6 +127,7 @@ SAMPLES = {
     "emphasis": ("no_norm", "No norm"),
     "clip_skip": (2, "2"),
     "wildcards": ({"colours/warm": ("red", "amber")}, "lists"),
+    "embeddings": ({"easy": EASY}, "words"),
     "width": (24, "24"),
     "height": (16, "16"),
     "count": (3, "3"),
@@ -117,8 +140,10 @@ SAMPLES = {
     "quantize": ("int8", "int8"),
     "loras": ((("film", (("text", 0.5), ("unet", 0.8))),), "film:unet=0.8,text=0.5"),
     "lora_folder": (".", "."),
+    "decoder": ("tiny", "tiny"),
     "steps": (20, "20"),
     "guidance": (7.5, "7.5"),
+    "distilled_guidance": (8.5, "8.5"),
     "sampler": ("euler_a", "k_euler_ancestral"),
     "schedule": ("kl_optimal", "KL Optimal"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
@@ -145,8 +170,9 @@ SAMPLES = {
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
-NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "lora_folder"}
+NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "lora_folder", "embeddings"}
 LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}, "lora_folder": None}
+LEFT_OUT |= {"embeddings": {}}
 
 
 @st.composite
@@ -183,6 +209,8 @@ def files(tmp_path, monkeypatch):
     save("image.png", IMAGE)
     save("mask.png", np.repeat(MASK[..., None], 3, axis=-1))
     (tmp_path / "lists/colours").mkdir(parents=True)
+    (tmp_path / "words").mkdir()
+    write_word(tmp_path / "words")
     (tmp_path / "lists/colours/warm.txt").write_text("# warm\nred\n\namber\n")
 
 
@@ -915,7 +943,7 @@ def test_shape_key():
         assert replace(request, **{name: value}).shape_key == request.shape_key, name
     other = {"width": 24, "height": 24, "dtype": "float16", "quantize": "int8", "guidance": 1.0}
     other |= {"token_merging": 0.5, "feature_reuse": 2, "mask": MASK, "model": "sd1.5"}
-    other |= {"clip_skip": 2, "seamless": "x"}
+    other |= {"clip_skip": 2, "seamless": "x", "decoder": "tiny", "embeddings": {"easy": EASY}}
     for name, value in other.items():
         assert replace(request, **{name: value}).shape_key != request.shape_key, name
     hash(request.shape_key)

@@ -13,8 +13,9 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -51,7 +52,19 @@ class Ignored:
     def __setstate__(self, _state: Any) -> None: ...
 
 
+class Parameters(Ignored):
+    """A stand-in for PyTorch's ``ParameterDict``: its tensors by name."""
+
+    items: Mapping[str, Any] = MappingProxyType({})
+
+    def __setstate__(self, state: Any) -> None:
+        named = state.get("_parameters") if isinstance(state, dict) else None
+        self.items = dict(named) if isinstance(named, dict) else {}
+
+
 IGNORED = {
+    ("__builtin__", "set"),
+    ("builtins", "set"),
     ("_codecs", "encode"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
@@ -158,10 +171,11 @@ def find(module: str, name: str) -> Any:
         return _tensor
     if (module, name) == ("torch._utils", "_rebuild_parameter"):
         return _parameter
+    if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
+        return Parameters
     if (module, name) in IGNORED:
         return Ignored
-    hint = " (embeddings of textual inversion do)" if name == "ParameterDict" else ""
-    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor{hint}")
+    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor")
 
 
 _Python: Any = pickle._Unpickler  # the one in C lets no instruction be changed

@@ -16,6 +16,7 @@ from sfumato.cli.recipes import load_recipe
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
+from sfumato.request.embeddings import lost
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.grids import Axis, cells, checked_axes
 from sfumato.request.loras import TAG
@@ -156,6 +157,9 @@ def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], sourc
     if is_part and not request.paints_part:
         message = "was painted with a mask, which its recipe does not hold"
         raise ValueError(f"{source} {message}; name it with --mask")
+    if not request.embeddings and (names := lost({}, recipe.items)):
+        named = ", ".join(names)
+        warn(f"{source} was made with embeddings: {named}; name their folder with --embeddings")
     if request.model and "model" not in given:
         _check_is_here(request.model)
 

@@ -24,6 +24,7 @@ from sfumato.networks.layers import (
     Upsample,
     activate,
     group_norm,
+    guidance_embedding,
     repeated,
     timestep_embedding,
 )
@@ -124,7 +125,7 @@ class UNet(Network):
         }
 
         self.conv_in = Conv3x3(c.in_channels, c.channels[0])
-        self.time_embedding = TimestepEmbedding(c.channels[0], time_width)
+        self.time_embedding = TimestepEmbedding(c.channels[0], time_width, c.guidance_embedding)
         if c.added_width:
             self.add_embedding = TimestepEmbedding(c.added_width, time_width)
 
@@ -178,18 +179,23 @@ class UNet(Network):
         waves = ops.reshape(waves, (-1, count * width))
         return Conditioning(memories, ops.concatenate([pooled, waves], axis=-1))
 
-    def embed_time(self, timestep: Tensor, added: Tensor | None = None) -> list[Tensor]:
+    def embed_time(
+        self, timestep: Tensor, added: Tensor | None = None, guidance: Tensor | None = None
+    ) -> list[Tensor]:
         """The shift (B or 1, 1, 1, C) of every residual block.
 
         Args:
             timestep: () of the training, or its sinusoids (B or 1, C).
             added: (B, A) of ``prepare``, for XL.
+            guidance: () less 1, for networks that take it.
         """
         is_scalar = len(timestep.shape) == 0
         waves = timestep
         if is_scalar:
             waves = timestep_embedding(timestep[None], self.config.channels[0])
-        time = self.time_embedding(waves)  # (B or 1, C)
+        if guidance is not None:
+            guidance = guidance_embedding(guidance, self.config.guidance_embedding)
+        time = self.time_embedding(waves, guidance)  # (B or 1, C)
         if added is not None:
             time = time + self.add_embedding(added)
         time = ops.silu(time)
@@ -216,13 +222,13 @@ class UNet(Network):
                 text alone are the conditioning's (n B, ...): they are one until they meet it.
             timestep: () of the training, or its sinusoids (B or 1, C).
             conditioning: of ``prepare``.
-            aids: the inputs of an inpainting network, the factors of FreeU, and the deep features
-                of an earlier evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then
-                left out.
+            aids: the inputs of an inpainting network, the guidance for one that takes it, the
+                factors of FreeU, and the deep features of an earlier evaluation (Ma et al. 2023,
+                arXiv 2312.00858): the deep part is then left out.
             keep: give out the deep features.
             token_merging: the part of the tokens that are merged where self-attention has the most.
         """
-        shifts = self.embed_time(timestep, conditioning.added)
+        shifts = self.embed_time(timestep, conditioning.added, aids.guidance)
         memories = conditioning.memories
         merging = self.token_merging(token_merging, *x.shape[1:3]) if token_merging else None
         *_, last = self.up_blocks[-1]

@@ -40,8 +40,12 @@ class Loras(Kind):
             weight = [*weight.items()]
         if not isinstance(weight, (tuple, list)):
             return str(name), as_number(weight)
+        if not all(isinstance(each, (tuple, list)) and len(each) == 2 for each in weight):
+            raise ValueError
+        if not all(isinstance(part, str) for part, _ in weight):
+            raise ValueError
         pairs = {part: as_number(number) for part, number in weight}
-        if not pairs or not all(isinstance(part, str) for part in pairs):
+        if not pairs:
             raise ValueError
         return str(name), tuple(sorted(pairs.items()))
 
@@ -72,12 +76,12 @@ class Loras(Kind):
         return loras
 
     def schema(self) -> dict[str, Any]:
-        name, number = {"type": "string"}, {"type": "number"}
-        parts = {"type": "object", "additionalProperties": number, "minProperties": 1}
-        part = {"type": "array", "prefixItems": [name, number], "minItems": 2, "maxItems": 2}
-        weight = {"anyOf": [number, parts, {"type": "array", "items": part, "minItems": 1}]}
+        name = {"type": "string", "minLength": 1}
+        parts = {"type": "object", "additionalProperties": {"type": "number"}, "minProperties": 1}
+        lists = {"type": "array", "items": {"type": "array"}, "minItems": 1}
+        weight = {"anyOf": [{"type": "number"}, parts, lists]}
         pair = {"type": "array", "prefixItems": [name, weight], "minItems": 2, "maxItems": 2}
-        return {"anyOf": [{"type": "array", "items": {"anyOf": [pair, name]}}, name]}
+        return {"anyOf": [name, {"type": "array", "items": {"anyOf": [name, pair]}}]}
 
     def recall(self, text: str) -> Any:
         return tuple((plain_name(name), weight) for name, weight in self.read(text))

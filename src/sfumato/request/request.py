@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items, larger, loras, pictured, seeds
+from sfumato.request import embeddings, items, larger, loras, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -78,7 +78,7 @@ class Request(Fields):
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
-            self.upscale,
+            *(self.upscale, self.decoder, bool(self.embeddings)),
         )
 
     @property
@@ -153,6 +153,7 @@ class Request(Fields):
             self.items()
             | pictured.hashes(self)
             | loras.hashes(self.loras)
+            | embeddings.hashes(self.embeddings)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -185,6 +186,7 @@ class Request(Fields):
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
         loras.warn_of_others(request, recipe.items)
+        embeddings.warn_of_others(request.embeddings, recipe.items)
         return request
 
     @classmethod

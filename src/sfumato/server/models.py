@@ -62,7 +62,8 @@ class Diffusion:
 
         self.served = served
         open_ = StableDiffusion.from_preset
-        self.model = open_(served.source, dtype=served.dtype, prediction=served.prediction)
+        given: dict[str, Any] = {"prediction": served.prediction, "decoder": served.decoder}
+        self.model = open_(served.source, dtype=served.dtype, **given)
 
     def completed(self, request: Request) -> Request:
         return self.model.completed(request)

@@ -226,6 +226,8 @@ def capabilities(service: Serving) -> Response:
             "samplers": samplers,
             "schedules": schedules,
             "limits": limits_of(service.settings),
+            "loras": service.adapters.loras,
+            "embeddings": [*service.adapters.words],
             "formats": ["png", "jpeg", "webp"],
             "request": Request.schema(),
         }

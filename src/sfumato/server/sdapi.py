@@ -265,8 +265,10 @@ def memory() -> Response:
 
 
 @router.get("/{name}", response_class=Json)
-def lists(name: str) -> Response:
+def lists(name: str, service: Serving) -> Response:
     """What there is of a kind: samplers, schedulers, upscalers, and much that is empty here."""
+    if own := sdapi_lists.OWN.get(name):
+        return Json(own(service.adapters))
     found = sdapi_lists.LISTS.get(name)
     if found is None:
         raise ApiError("not_found", "There is no such path.")

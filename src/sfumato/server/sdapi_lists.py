@@ -14,6 +14,7 @@ from sfumato import diffusion
 from sfumato._numbers import as_number
 from sfumato.request import RequestError
 from sfumato.server import wire
+from sfumato.server.adapters import Adapters
 from sfumato.server.limits import check_pixels
 from sfumato.server.service import Service
 
@@ -93,17 +94,31 @@ def memory() -> dict[str, Any]:
     return {"ram": {"free": machine.available, "used": own, "total": machine.total}, "cuda": {}}
 
 
+def _loras(adapters: Adapters) -> list[dict[str, Any]]:
+    return [{"name": n, "alias": n, "path": n, "metadata": {}} for n in adapters.loras]
+
+
+def _embeddings(adapters: Adapters) -> dict[str, Any]:
+    nothing = dict.fromkeys(("step", "sd_checkpoint", "sd_checkpoint_name"))
+    loaded = {
+        name: {**nothing, "shape": word.widths[0], "vectors": len(word)}
+        for name, word in adapters.words.items()
+    }
+    return {"loaded": loaded, "skipped": {}}
+
+
+OWN: dict[str, Callable[[Adapters], Any]] = {"loras": _loras, "embeddings": _embeddings}
+"""The lists of what this server has, by their path."""
 LISTS: dict[str, Callable[[], Any]] = {
     "samplers": _samplers,
     "schedulers": _schedulers,
     "upscalers": _upscalers,
     "sd-vae": lambda: [{"model_name": "Automatic", "filename": ""}],
-    "embeddings": lambda: {"loaded": {}, "skipped": {}},
     "scripts": lambda: {"txt2img": [], "img2img": []},
     "cmd-flags": dict,
     **dict.fromkeys(
         (
-            *("latent-upscale-modes", "sd-modules", "loras", "hypernetworks", "prompt-styles"),
+            *("latent-upscale-modes", "sd-modules", "hypernetworks", "prompt-styles"),
             *("face-restorers", "realesrgan-models", "script-info", "extensions"),
         ),
         list,

@@ -14,6 +14,7 @@ from PIL import Image
 
 from sfumato.diffusion import SAMPLERS, split_label
 from sfumato.request import Request, RequestError
+from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.fields import specs
 from sfumato.server import wire
 from sfumato.server.service import Service
@@ -71,6 +72,8 @@ def request_of(given: Mapping[str, Any], service: Service, begins: bool = False)
         is_ours = name in known and name not in ELSEWHERE
         if is_ours and value is not None and (begins or name not in OF_PICTURES):
             values[name] = value
+    if isinstance(given.get("lora"), list):
+        values["loras"] = [_lora(each) for each in given["lora"]]
     values |= _how(given) | _seeds(given) | ({} if begins else _larger(given))
     pictures = _pictures(given, service) if begins else {}
     if begins:
@@ -100,6 +103,14 @@ def _how(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("eta") is not None and _takes_eta(values.get("sampler")):
         values["sampler_options"] = {"eta": given["eta"]}
     return values
+
+
+def _lora(entry: Any) -> Any:
+    """A LoRA with its weight as stable-diffusion.cpp's server takes it."""
+    if not isinstance(entry, Mapping):
+        raise RequestError("lora", "be a list of objects with a path", type(entry).__name__)
+    name = entry.get("path") or entry.get("name")
+    return [plain_name(name) if isinstance(name, str) else name, entry.get("multiplier", 1.0)]
 
 
 def _takes_eta(sampler: Any) -> bool:

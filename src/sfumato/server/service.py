@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sfumato.request import Request
+from sfumato.server.adapters import Adapters
 from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.limits import check_limits
@@ -38,6 +39,7 @@ class Service:
         self.settings = settings
         shelves = models or [Models(settings, device=device) for device in devices()]
         self.models = shelves[0]  # the names and what files say are the same for all
+        self.adapters = Adapters(settings)
         self.history = history or History(settings.folder, settings.history, settings.metadata)
         self.queue = Queue(settings.queue, settings.batch_wait)
         self.metrics = Metrics(self)
@@ -87,7 +89,8 @@ class Service:
         self.check_room()
         check_limits(request, self.settings)
         name = self.models.find(model or request.model)
-        completed = self.models.open(name).completed(request.changed(model=None))
+        plain = self.adapters.given(request).changed(model=None)
+        completed = self.models.open(name).completed(plain)
         check_limits(completed, self.settings)
 
         deadline = time.time() + self.settings.deadline
@@ -183,7 +186,8 @@ class Service:
             for field in ("image", "mask")
             if (pixels := getattr(request, field)) is not None
         }
-        plain = completed.changed(image=None, mask=None, image_name=request.image_name)
+        own = {"image_name": request.image_name, "embeddings": request.embeddings}
+        plain = completed.changed(image=None, mask=None, **own)
         return plain.to_json() | {"model": name} | pictures
 
     def _ended(self, job: Job) -> None:

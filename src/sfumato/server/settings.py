@@ -33,6 +33,7 @@ class Served(BaseModel):
     """A preset, a file, a folder, or a repository of the Hub that is on this machine."""
     dtype: str | None = None
     prediction: Prediction | None = None
+    decoder: str | None = None
 
 
 def setting(default: Any, help: str, group: str, **limits: Any) -> Any:  # noqa: A002
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     dtype: str | None = setting(None, "how models compute, such as mixed_bfloat16", MODELS)
     keep_alive: float = setting(300, "seconds until an idle model is unloaded; -1: never", MODELS)
     memory: float | None = setting(None, "GiB that models may take together [what is free]", MODELS)
+    loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
+    embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
     queue: int = setting(64, "requests that may wait", WORK, ge=1)

@@ -11,7 +11,7 @@ import { h } from "./dom.js";
  */
 
 /**
- * The first sort of value that a field takes, besides none.
+ * The sort of value that a field takes, besides none: a list or numbers rather than their text.
  *
  * @param {Schema} schema
  * @returns {Schema} `type` is "null" where there is none; `isSwitch`: it can be just on
@@ -21,7 +21,8 @@ export function kindOf(schema) {
     each.anyOf ? each.anyOf.flatMap(leaves) : each.type === "null" ? [] : [each];
   const sorts = schema.anyOf ? leaves(schema) : [schema];
   const isSwitch = sorts.some((/** @type {Schema} */ each) => each.enum?.includes("on"));
-  return { ...schema, ...(sorts[0] ?? { type: "null" }), isSwitch };
+  const first = sorts.find((/** @type {Schema} */ each) => each.type !== "string") ?? sorts[0];
+  return { ...schema, ...(first ?? { type: "null" }), isSwitch };
 }
 
 /** @param {string} name */
