@@ -173,6 +173,7 @@ def test_fields_of_several_sorts(page: Page):
     loras.get_by_role("button", name="Add").click()
     loras.get_by_label("name").fill("watercolour")
     expect(page.get_by_label("Lora folder")).to_have_count(0)  # no client names a folder
+    expect(page.get_by_label("Embeddings")).to_have_count(0)  # nobody writes vectors by hand
     asked = sent(page)
     assert (asked["apg"], asked["freeu"]) == ({}, {"s1": 0.9})
     assert asked["loras"] == [["watercolour", 1]]

@@ -1,7 +1,7 @@
 /** The form: the words first, all else folded away, made from what the server says it can do. */
 
 import { button, byId, fill, h } from "./dom.js";
-import { kindOf, makeField, titleOf } from "./fields.js";
+import { isWritable, makeField, titleOf } from "./fields.js";
 
 /** @typedef {import("./fields.js").Field} Field */
 
@@ -110,9 +110,7 @@ export class Composer {
   renderFields() {
     this.fields.clear();
     const isOffered = (/** @type {string} */ name) =>
-      !OWN.includes(name) &&
-      this.schema[name]["x-group"] &&
-      kindOf(this.schema[name]).type !== "null";
+      !OWN.includes(name) && isWritable(this.schema[name]);
     const names = Object.keys(this.schema).filter(isOffered);
     const isOfPicture = (/** @type {string} */ name) =>
       this.schema[name]["x-group"] === FROM_PICTURE;

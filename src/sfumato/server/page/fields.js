@@ -25,6 +25,16 @@ export function kindOf(schema) {
   return { ...schema, ...(first ?? { type: "null" }), isSwitch };
 }
 
+/**
+ * Whether a person can write a field: of the values of some only programs know what they mean.
+ *
+ * @param {Schema} declared
+ */
+export function isWritable(declared) {
+  const { type, additionalProperties: inner } = kindOf(declared);
+  return Boolean(declared["x-group"]) && type !== "null" && inner?.type !== "object";
+}
+
 /** @param {string} name */
 export function titleOf(name) {
   const words = name.replaceAll("_", " ");
