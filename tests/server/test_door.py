@@ -30,11 +30,11 @@ def routes(live: Live) -> list[tuple[str, str]]:
     return [(method, path.replace("{name}", "x")) for method, path in found]
 
 
-def test_with_a_token_everything_but_health_is_closed(open_live: Callable[..., Live]):
+def test_with_a_token_everything_but_health_and_the_page_is_closed(open_live: Callable[..., Live]):
     live = open_live(token=TOKEN)
     for method, path in [*routes(live), ("get", "/openapi.json"), ("get", "/"), ("post", "/nope")]:
         answer = live.client.request(method, path)
-        is_open = path in ("/healthz", "/readyz")
+        is_open = path in ("/healthz", "/readyz", "/")
         assert (answer.status_code == 401) != is_open, path
         if not is_open:
             assert answer.headers["www-authenticate"] == "Bearer"

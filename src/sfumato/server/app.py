@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.request import Request, RequestError
-from sfumato.server import native, openai, sdapi
+from sfumato.server import native, openai, recipes, sdapi, web
 from sfumato.server.door import Door
 from sfumato.server.errors import ApiError, invalid
 from sfumato.server.queue import ClosedError, QueueFullError
@@ -34,13 +34,12 @@ def make_app(service: Service) -> ASGIApp:
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         openapi_url="/openapi.json",
-        root_path=service.settings.root_path,
         lifespan=_lifespan,
         default_response_class=Json,
         redirect_slashes=False,
     )
     app.state.service = service
-    for api in (native, openai, sdapi):
+    for api in (native, recipes, openai, sdapi, web):
         app.include_router(api.router)
     _add_health(app, service)
     for kind in (ApiError, RequestError, QueueFullError, ClosedError):

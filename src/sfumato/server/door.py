@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 OPEN = ("/healthz", "/readyz")
 """Paths that need no token, for whoever watches the process."""
+PAGE = "/page/"
+"""The files of the page, which asks for the token itself."""
 QUIET = (*OPEN, "/metrics")
 """Paths that are asked so often that nobody wants them in the log."""
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
@@ -71,6 +73,7 @@ class Door:
         start = time.perf_counter()
         headers = Headers(scope=scope)
         scope["request_id"] = name = secrets.token_hex(8)
+        scope["root_path"] = self.settings.root_path  # a proxy may strip it or not
         status = 0
 
         async def answer(message: Message) -> None:
@@ -112,7 +115,7 @@ class Door:
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request before its body is read."""
         self._check_origin(headers)
-        if self._token is not None and scope["path"] not in OPEN:
+        if self._token is not None and not self._is_open(scope["path"]):
             self._check_token(headers.get("authorization", ""))
         if self._token is None and not self._is_ours(headers.get("host", "")):
             raise ApiError("forbidden", "This name of the server must be among allowed_hosts.")
@@ -125,6 +128,11 @@ class Door:
         media = (kind or "").partition(";")[0].strip().lower()
         if (kind or has_body) and scope["method"] not in ("GET", "HEAD") and media not in MEDIA:
             raise ApiError("unsupported_media_type", f"A body must be one of {', '.join(MEDIA)}.")
+
+    def _is_open(self, path: str) -> bool:
+        """Whether a path, with or without that of a proxy, needs no token."""
+        path = path.removeprefix(self.settings.root_path) or "/"
+        return path in OPEN or path == "/" or path.startswith(PAGE)
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse pages of elsewhere."""

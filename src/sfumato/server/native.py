@@ -5,7 +5,6 @@ A job is a `Request` as JSON; its schema is made from the fields' declarations.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -18,8 +17,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from sfumato import __version__, diffusion
-from sfumato.pictures import files
-from sfumato.pictures.recipe import write_text
 from sfumato.request import Request
 from sfumato.server import wire
 from sfumato.server.errors import not_found
@@ -164,32 +161,10 @@ def show_recipe(name: str, service: Serving) -> Response:
     raise not_found("picture")
 
 
-@router.post("/recipes", openapi_extra=SENT, response_class=Json)
-async def read_recipe(http: HttpRequest, service: Serving) -> Response:
-    """Read what a picture was made from, by any program whose recipes are known."""
-    content = await _content(http)
-    return await run_in_threadpool(_recipe, content, service)
-
-
-def _recipe(content: bytes, service: Service) -> Response:
-    """The text, the request, and the items that no field reads."""
-    wire.decoded("file", content, service)
-    try:
-        recipe = files.load_recipe(io.BytesIO(content))
-    except ValueError:  # in a form that cannot be read
-        recipe = None
-    if recipe is None:
-        raise not_found("recipe in this picture")
-    request = Request.from_recipe(recipe).to_json()
-    return Json(
-        {"recipe": write_text(recipe), "request": request, "unread": Request.unread(recipe)}
-    )
-
-
 @router.post("/uploads", status_code=201, openapi_extra=SENT, response_class=Json)
 async def upload(http: HttpRequest, service: Serving, mask: bool = False) -> Response:
     """Send a picture, or a mask, as the body or as `file` of a form, for requests to name."""
-    content = await _content(http)
+    content = await content_of(http)
     return await run_in_threadpool(_kept, content, service, mask)
 
 
@@ -210,7 +185,7 @@ def show_upload(name: str, service: Serving) -> Response:
     return _file(path)
 
 
-async def _content(http: HttpRequest) -> bytes:
+async def content_of(http: HttpRequest) -> bytes:
     """The body, or the first file of a form."""
     if not http.headers.get("content-type", "").startswith("multipart/"):
         return await http.body()
