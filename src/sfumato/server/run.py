@@ -6,13 +6,17 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from sfumato.server.app import make_app
+from sfumato.server.connection import Connection
 from sfumato.server.service import Service
 from sfumato.server.settings import Settings
 
@@ -63,6 +67,7 @@ def configuration(service: Service) -> uvicorn.Config:
     settings = service.settings
     return uvicorn.Config(
         make_app(service),
+        http=Connection,
         host=settings.host.strip("[]"),
         port=settings.port,
         log_config=None,
@@ -72,6 +77,14 @@ def configuration(service: Service) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE,
         backlog=CONNECTIONS,
     )
+
+
+def _show_warning(
+    with_words: bool, message: Warning | str, category: type[Warning], file: str, line: int, *_: Any
+) -> None:
+    """Log a warning; its words only where those of prompts may be there, as they may quote one."""
+    text = f": {message}" if with_words else ""
+    log.warning("%s in %s, line %d%s", category.__name__, Path(file).name, line, text)
 
 
 def serve(
@@ -90,7 +103,8 @@ def serve(
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
     logging.getLogger("sfumato").setLevel(settings.log_level.upper())
-    logging.captureWarnings(True)
+    warnings.simplefilter("always")  # Python remembers the words of all that it shows only once
+    warnings.showwarning = partial(_show_warning, settings.log_prompts)
     service = service or Service(settings)
     for name in settings.models:
         service.models.open(name)  # a model that is not here is said now, not to a client

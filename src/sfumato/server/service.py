@@ -14,7 +14,7 @@ from sfumato.request import Request
 from sfumato.server.adapters import Adapters
 from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Job
-from sfumato.server.limits import check_limits
+from sfumato.server.limits import check_drawn, check_limits
 from sfumato.server.metrics import Metrics
 from sfumato.server.models import Models, devices
 from sfumato.server.queue import ClosedError, Queue, QueueFullError
@@ -23,7 +23,7 @@ from sfumato.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
-RECENT = 256
+RECENT = 64
 """Jobs that have ended whose events can still be read."""
 
 
@@ -92,6 +92,7 @@ class Service:
         plain = self.adapters.given(request).changed(model=None)
         completed = self.models.open(name).completed(plain)
         check_limits(completed, self.settings)
+        check_drawn(completed, self.settings)
 
         deadline = time.time() + self.settings.deadline
         job = Job(completed, name, client, deadline, self._asked(request, completed, name))

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     max_steps: int = setting(150, "steps", LIMITS, ge=1)
     max_count: int = setting(16, "pictures of a request", LIMITS, ge=1)
     max_words: int = setting(20_000, "characters of a prompt", LIMITS, ge=1)
+    max_joined: int = setting(16, "prompts joined by AND", LIMITS, ge=1)
     max_body: int = setting(64, "MiB of a request", LIMITS, ge=1)
 
     folder: Path = setting(

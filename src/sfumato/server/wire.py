@@ -35,6 +35,10 @@ DECODING = threading.BoundedSemaphore(4)
 """Pictures of clients that are decoded at once: each may take hundreds of megabytes."""
 
 
+VALUES = 100_000
+"""Values in a body of JSON: each takes many times its two bytes, and a picture is one of them."""
+
+
 class Json(Response):
     """An answer in JSON; ASCII, as a prompt may hold what UTF-8 cannot."""
 
@@ -63,6 +67,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """The object that a text in JSON is."""
     if not body:
         return {}
+    if sum(map(body.count, (b",", b"[", b"{"))) > VALUES:
+        raise ApiError("invalid_json", f"The body must have at most {VALUES} values.")
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number of JSON")
