@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,17 @@ def open_live(open_studio: Callable[..., Studio]) -> Iterator[Callable[..., Live
 @pytest.fixture
 def live(open_live: Callable[..., Live]) -> Live:
     return open_live()
+
+
+def routes_of(live: Live) -> list[tuple[str, str]]:
+    """Method and path of all that a server answers, also of applications that are mounted."""
+    found, waiting = [], [*live.app.routes]
+    while waiting:
+        route: Any = waiting.pop()
+        if router := getattr(route, "original_router", None):  # as newer FastAPIs keep it
+            waiting += router.routes
+            continue
+        methods = getattr(route, "methods", None) or ("GET", "POST", "DELETE")
+        found += [(method, re.sub(r"\{[^}]*\}", "x", route.path)) for method in sorted(methods)]
+    assert len(found) > 30
+    return found

@@ -18,7 +18,7 @@ import psutil
 FAKE = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from fake_painters import Studio
 from sfumato.server.run import serve
 studio = Studio(Path({folder!r}), **{settings!r})
@@ -37,8 +37,8 @@ def fake(folder: Path, pace: float = 0.0, change: str = "", **settings: Any) -> 
         change: code that runs before it serves and may change `studio`.
         settings: of the server.
     """
-    tests = str(Path(__file__).parent)
-    given = {"tests": tests, "folder": str(folder), "pace": pace, "change": change}
+    tests = [str(folder) for folder in Path(__file__).parents[:2]]
+    given: dict[str, Any] = {"tests": tests, "folder": str(folder), "pace": pace, "change": change}
     return FAKE.format(settings=settings, **given)
 
 
