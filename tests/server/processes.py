@@ -78,6 +78,7 @@ def serving(code: str, **headers: str) -> Iterator[Server]:
         assert made.stdout is not None
         try:
             address = made.stdout.readline().strip()
+            assert address, log.seek(0) or log.read().decode()
             with httpx.Client(base_url=address, timeout=30, headers=headers) as client:
                 yield Server(made, client, log)
         finally:

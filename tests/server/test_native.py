@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -107,20 +106,6 @@ def test_steps_have_previews(live: Live):
     content = steps[-1]["previews"][0].removeprefix("data:image/png;base64,")
     assert Image.open(io.BytesIO(base64.b64decode(content))).size == (2, 2)
     assert (steps[-1]["steps"], steps[-1]["pictures"]) == (3, [0])
-
-
-def test_delete_cancels_within_a_step(live: Live):
-    live.studio.painter.pace = 0.02
-    job = ask(live, steps=100)
-    while live.client.get(job["url"]).json()["progress"] == 0:
-        time.sleep(0.005)
-    before = live.studio.painter.steps_done
-    assert live.client.delete(job["url"]).json()["state"] == "cancelled"
-    assert done(live, ask(live, seed=1))["state"] == "done"
-    assert live.studio.painter.steps_done <= before + 2 + 3
-    facts = live.client.get(job["url"]).json()
-    assert (facts["state"], facts["error"]["code"]) == ("cancelled", "cancelled")
-    assert live.client.delete(job["url"]).status_code == 200  # said twice
 
 
 def test_a_job_that_has_ended_stays_as_it_is_unless_it_is_forgotten(live: Live):

@@ -148,47 +148,6 @@ def test_other_models_go_when_there_is_too_little_memory(open_studio: Callable[.
     assert (job.state, studio.models.loaded) == ("done", ["fake"])
 
 
-def test_cancelling_leaves_the_loop_within_a_step(studio: Studio):
-    studio.painter.gate.clear()
-    job = studio.service.submit(ask(steps=50))
-    waiting = studio.service.submit(ask(steps=40))
-    while not studio.painter.batches:
-        time.sleep(0.001)
-    assert studio.service.cancel(waiting)
-    assert studio.service.cancel(job)
-    assert not studio.service.cancel(job)
-    assert (job.state, code(job)) == ("cancelled", "cancelled")
-    studio.painter.gate.set()
-    assert studio.service.submit(ask(seed=3)).wait(10)
-    assert studio.painter.steps_done <= 1 + 3
-    assert studio.painter.batches == [[1], [3]]
-    assert names(job)[-1] == "cancelled"
-
-
-def test_who_is_painted_along_goes_on(open_studio: Callable[..., Studio]):
-    studio = open_studio(batch=2)
-    jobs = [studio.service.submit(ask(seed=i), f"client {i}") for i in range(2)]
-    studio.painter.gate.clear()
-    studio.service.start()
-    while not studio.painter.batches:
-        time.sleep(0.001)
-    studio.service.cancel(jobs[0])
-    studio.painter.gate.set()
-    assert jobs[1].wait(10)
-    assert [job.state for job in jobs] == ["cancelled", "done"]
-    assert jobs[0].pictures == []
-
-
-def test_a_late_request_fails_whether_it_waits_or_is_painted(open_studio: Callable[..., Studio]):
-    studio = open_studio(deadline=0.2)
-    studio.painter.pace = 0.02
-    jobs = [studio.service.submit(ask(steps=100)), studio.service.submit(ask(steps=99))]
-    studio.service.start()
-    assert all(job.wait(10) for job in jobs)
-    assert [code(job) for job in jobs] == ["deadline"] * 2
-    assert studio.painter.steps_done < 30
-
-
 def test_previews_are_made_for_those_who_look(studio: Studio):
     studio.painter.gate.clear()
     job = studio.service.submit(ask(steps=2))
