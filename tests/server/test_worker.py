@@ -227,17 +227,3 @@ def test_the_next_picture_is_painted_while_the_last_is_kept(open_studio: Callabl
     assert all(job.wait(10) for job in jobs)
     assert painted[0] < painted[1] == 6
     assert [len(job.pictures) for job in jobs] == [1, 1]
-
-
-def test_a_picture_that_cannot_be_kept_fails_its_request(studio: Studio):
-    def full(*arguments: Any) -> dict[str, Any]:
-        raise OSError(28, "No space left on device")
-
-    keep, studio.history.keep = studio.history.keep, full  # type: ignore[method-assign]
-    job = studio.service.submit(ask(count=2))
-    assert job.wait(10)
-    assert (job.state, code(job)) == ("failed", "disk_full")
-    studio.history.keep = keep  # type: ignore[method-assign]
-    after = studio.service.submit(ask())
-    assert after.wait(10)
-    assert after.state == "done"
