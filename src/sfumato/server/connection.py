@@ -22,7 +22,7 @@ class Connection(H11Protocol):
     """What was asked when it was looked at."""
     _next: asyncio.TimerHandle
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._plan()
 
