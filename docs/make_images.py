@@ -1,4 +1,4 @@
-"""The pictures of algorithm.md, prompts.md, pictures.md and comparing.md, by the library itself.
+"""The pictures of algorithm.md, prompts.md, guidance.md and others, by the library itself.
 
     python docs/make_images.py                 with the bundled model
     python docs/make_images.py prompts         those of one page
@@ -249,11 +249,40 @@ def grid(studio: Studio) -> Figure:
     return gallery([sheet], [""], scale=9)
 
 
+def perturbed(studio: Studio) -> Figure:
+    """Away from a picture without structure."""
+    prompts, scales = ("a car", "a green frog"), (0, 1, 2, 3, 4, 6)
+    pictures = [studio.paint(prompt, pag_scale=scale) for prompt in prompts for scale in scales]
+    titles = [f"pag_scale {scale}" for scale in scales] + [""] * len(scales)
+    return gallery(pictures, titles, rows=2)
+
+
+def projected(studio: Studio) -> Figure:
+    """Strong guidance, as it is and projected."""
+    scales = (2, 3, 5, 8, 11, 15)
+    pictures = [
+        studio.paint("a green frog", guidance=scale, apg=rule)
+        for rule in ("off", "on")
+        for scale in scales
+    ]
+    titles = [f"guidance {scale}" for scale in scales] + [""] * len(scales)
+    return gallery(pictures, titles, rows=2)
+
+
+def freeu(studio: Studio) -> Figure:
+    """The numbers of 1.x, and gentler ones."""
+    prompts = ("a car", "a green frog", "a red apple")
+    rules = {"off": "off", "b 1.1": (0.97, 0.8, 1.1, 1.1), "on": "on"}
+    pictures = [studio.paint(p, freeu=rule) for p in prompts for rule in rules.values()]
+    return gallery(pictures, [f"freeu {name}" for name in rules] * len(prompts))
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
     "pictures": (masked, extended, resizes),
     "comparing": (grid,),
+    "guidance": (perturbed, projected, freeu),
 }
 
 

@@ -175,11 +175,17 @@ class Told:
     def at(self, words: tuple[Wording, ...], guided: bool) -> Conditioning:
         """The conditioning for the words of each picture."""
         if (words, guided) not in self.known:
-            if guided == self.singles[0].is_guided:
+            first, asked = self.singles[0], len(words) * len(words[0].prompts)
+            perturbed = asked if first.pag_scale else 0
+            if guided == first.is_guided:
                 found = self.prepare(words)
             else:
-                found = self.at(words, True).of_prompts(len(words) * len(words[0].prompts))
-            self.known[words, guided] = found._replace(shares=shares(words, guided))
+                found = self.at(words, True).of_prompts(asked + perturbed)
+            rows = (asked, perturbed, found.batch - asked - perturbed)
+            attending = np.repeat(np.array([1, 0, 1], "float32"), rows)[:, None, None]
+            self.known[words, guided] = found._replace(
+                shares=shares(words, guided), attending=attending if perturbed else None
+            )
         return self.known[words, guided]
 
     def prepare(self, words: tuple[Wording, ...]) -> Conditioning:
@@ -188,6 +194,9 @@ class Told:
         count = len(words[0].prompts)
         texts = [each.prompts[k][0] for k in range(count) for each in words]
         context, pooled = self.checked(self.encoded or self.encode(texts))
+        if first.pag_scale:
+            context = np.concatenate([context] * 2)
+            pooled = None if pooled is None else np.concatenate([pooled] * 2)
         takes_sizes = parts.diffusion_model.takes_sizes
 
         if first.is_guided:

@@ -7,7 +7,7 @@ and animations are loops over it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -22,7 +22,7 @@ from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.encoding import Encode, Encoded, Told, extent
 from sfumato.finite import check_finite
-from sfumato.networks.denoiser import Aids
+from sfumato.networks.denoiser import Aids, Projection
 from sfumato.parts import Parts
 from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
@@ -125,7 +125,15 @@ def begin(
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
     x, aids, inpainting = start(parts, singles, plan, draw)
+    apg = numbers(first.apg)
+    projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
+    aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
     return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+
+
+def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
+    """The numbers of a rule of guidance, float32; None: it is off."""
+    return None if rule is None else np.array([*rule.values()], "float32")
 
 
 def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
@@ -192,23 +200,25 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     request, plan, x, draw, conditioning, aids, inpainting = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
-    guidance = np.array([request.guidance, request.guidance_rescale], "float32")
+    scales = (request.guidance, request.guidance_rescale, request.pag_scale)
+    guidance = np.array(scales, "float32")
     silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
 
     reuse, merging = request.feature_reuse, request.token_merging
     ways = evaluations(plan, request.is_guided, request.guidance_interval, reuse)
     evaluate, deep = parts.evaluate, None  # looked at once, not at every step
+    projection = aids.projection
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
-        given = aids._replace(deep=deep if way.shallow else None)
+        given = aids._replace(deep=deep if way.shallow else None, projection=projection)
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept = evaluate(
+        state, denoised, is_finite, kept, projection = evaluate(
             state, table, noise, guidance, told, given, inpainting, **settings
         )
         deep = given.deep if way.shallow else kept

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from sfumato.diffusion.denoisers import compose, guide
+from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.denoiser import Aids, Conditioning, Denoiser
+from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection
 from sfumato.networks.text_encoder import TextEncoder
 
 
@@ -38,6 +38,7 @@ class Evaluation(NamedTuple):
     denoised: Tensor  # (B, h, w, C), the picture as the network sees it now
     is_finite: Tensor  # () bool, of the next state
     deep: Tensor | None  # features for later evaluations, where they are kept
+    projection: Projection | None  # for the next one, where guidance is projected
 
 
 def evaluate(
@@ -59,16 +60,17 @@ def evaluate(
         state: of the evaluation before.
         table: of ``Plan.table``, (R, 4 + K (K + 2)).
         noise: (B, h, w, C) standard normal; zeros where the sampler wants none.
-        guidance: (2,) the scale and the rescale; unread without negative prompts.
-        conditioning: of ``Denoiser.prepare``, for B prompts, or n B that are composed, and maybe
-            for B negative ones.
+        guidance: (3,) the scale and the rescale, unread without negative prompts, and the scale of
+            perturbed attention.
+        conditioning: of ``Denoiser.prepare``, for B prompts, or n B that are composed, maybe the
+            same for perturbed attention, and maybe for B negative ones.
         aids: what helps the network.
         inpainting: what is known of the picture, or None.
         seamless: the axes along which the picture repeats: "x", "y" or "both".
         ways: settings of the network that are compiled in.
     """
     index, registers = state
-    K, B, *_ = registers.shape
+    K = registers.shape[0]
     x = registers[0]
 
     # What the table says of this evaluation
@@ -80,12 +82,7 @@ def evaluate(
     with repeating(seamless):
         answer, deep = denoiser.predict(x * c_in, timestep, conditioning, aids, **ways)
     y = ops.cast(answer, "float32")
-    asked = B if conditioning.shares is None else B * conditioning.shares.shape[0]
-    negative = y[asked:] if conditioning.batch > asked else None
-    if conditioning.shares is not None:
-        y = compose(y[:asked], negative, conditioning.shares)
-    if negative is not None:
-        y = guide(y[:B], negative, guidance[0], guidance[1])
+    y, projection = combine(y, x, row, guidance, conditioning, aids.projection)
     denoised = c_skip * x + c_out * y
     if inpainting is not None:
         mask = inpainting.mask
@@ -95,7 +92,39 @@ def evaluate(
     inputs = ops.concatenate([registers, denoised[None], noise[None]], axis=0)
     registers = ops.sum(matrix * inputs[None], axis=1)
     is_finite = ops.all(ops.isfinite(registers[0]))
-    return Evaluation(State(index + 1, registers), denoised, is_finite, deep)
+    return Evaluation(State(index + 1, registers), denoised, is_finite, deep, projection)
+
+
+def combine(
+    y: Tensor,
+    x: Tensor,
+    row: Tensor,
+    guidance: Tensor,
+    conditioning: Conditioning,
+    projection: Projection | None,
+) -> tuple[Tensor, Projection | None]:
+    """One answer (B, h, w, C) of those to all texts (n B, h, w, C), by the rules of guidance."""
+    B, shares = x.shape[0], conditioning.shares
+    asked = B if shares is None else B * shares.shape[0]
+    perturbed = None
+    if conditioning.attending is not None:
+        perturbed = y[asked : 2 * asked]
+        y = ops.concatenate([y[:asked], y[2 * asked :]], axis=0)
+    negative = y[asked:] if y.shape[0] > asked else None
+    if shares is not None:
+        perturbed = None if perturbed is None else compose(perturbed, negative, shares)
+        y = compose(y[:asked], negative, shares)
+    cond = y if negative is None else y[:B]
+    push = None if perturbed is None else guidance[2] * (cond - perturbed)
+
+    if negative is None:
+        return cond if push is None else cond + push, projection
+    if projection is not None:
+        c_skip, c_out = row[0], row[1]
+        shown, away = c_skip * x + c_out * cond, c_out * (cond - negative)
+        away, average = project(shown, away, *projection)
+        negative, projection = cond - away / c_out, projection._replace(average=average)
+    return guide(cond, negative, guidance[0], guidance[1], push), projection
 
 
 def encode_text(

@@ -27,6 +27,7 @@ def test_other_widths_belong_to_the_first_of_their_kind(width, sizes, name):
 def test_only_the_first_family_may_read_any_layer():
     # A1111 ignores clip skip for the others, whose layer is part of the model.
     assert [family.name for family in FAMILIES if family.reads_any_layer] == ["1.x"]
+    assert [family.freeu[2:] for family in FAMILIES] == [(1.5, 1.6), (1.4, 1.6), (1.3, 1.4)]
 
 
 def test_heads_as_published():

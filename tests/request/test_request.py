@@ -26,6 +26,7 @@ from sfumato.cli.asked import read_arguments
 from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent_noise
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.pictures.canvas import RESIZES, SIDES
+from sfumato.presets.families import find_family
 from sfumato.request import Request, RequestError, seeds
 from sfumato.request.checks import RESIZED
 from sfumato.request.declaration import EMPHASES
@@ -71,6 +72,9 @@ VALUES = {
     "schedule": st.sampled_from([*SCHEDULES]),
     "sampler_options": OPTIONS,
     "guidance_rescale": UNIT,
+    "pag_scale": st.floats(0, 1e300),
+    "apg": st.dictionaries(st.sampled_from(["eta", "momentum"]), st.floats(-1, 1)),
+    "freeu": st.dictionaries(st.sampled_from(["s1", "s2", "b1", "b2"]), st.floats(0, 1e300)),
     "seamless": st.sampled_from(["x", "y", "both"]),
     "guidance_interval": st.tuples(UNIT, UNIT).filter(lambda pair: pair[0] < pair[1]),
     "feature_reuse": st.integers(1, 10**9),
@@ -108,6 +112,9 @@ SAMPLES = {
     "schedule": ("kl_optimal", "KL Optimal"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
     "guidance_rescale": (0.7, "0.7"),
+    "pag_scale": (3.0, "3"),
+    "apg": ({"eta": 0.5, "momentum": -0.75}, "momentum=-0.75,eta=0.5"),
+    "freeu": ({}, "on"),
     "seamless": ("both", "True"),
     "guidance_interval": ((0.2, 0.8), "0.2:0.8"),
     "feature_reuse": (2, "2"),
@@ -361,6 +368,9 @@ NAN = float("nan")
         ("sampler_options", [{"eta": np.array([1, 2])}, {"eta": []}, {"": 1}, {"eta": ""}]),
         ("sampler_options", [{"eta": NAN}, {"eta": "a,b"}, {"eta": "nan"}, [("eta", 1)]]),
         ("guidance_rescale", [None, -0.1, 1.1, NAN, "1", True]),
+        ("pag_scale", [None, -1, NAN, "3"]),
+        ("apg", ["yes", 5, {"eta": NAN}, {"eta": "a"}, {"momentum": 2}, {"b1": 1}, (0, 1)]),
+        ("freeu", ["yes", 5, {"b1": -1}, {"eta": 1}, (1, 1, 1), MASK]),
         ("guidance_interval", [None, (0.8, 0.2), (0.5, 0.5), (0, 1, 1), "01", (0, NAN), (0, "1")]),
         ("feature_reuse", [None, 0, 1.5, True]),
         ("token_merging", [None, -0.1, 0.8, NAN]),
@@ -384,6 +394,35 @@ def test_what_cannot_be_is_refused_by_name(name, values):
         assert refused.value.name == name
         assert str(refused.value).startswith(f"`{name}` must ")
         assert isinstance(refused.value, ValueError)
+
+
+def test_rules_of_guidance():
+    model = FakeSettings(family=find_family(2048, sizes=True))
+    for on in (True, "on", {}):
+        done = Request(prompt="a", freeu=on, apg=on).completed(model)
+        assert done.freeu == {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}
+        assert done.apg == {"eta": 0, "momentum": -0.5, "norm_threshold": 15}
+        assert done.completed(FakeSettings(family=find_family())) == done
+    for off in (False, "off", None):
+        assert Request(prompt="a", freeu=off, apg=off) == Request(prompt="a")
+    some = Request(prompt="a", freeu=(0.9, 0.2, 1.1, 1.2), apg={"momentum": 0}).completed(model)
+    assert [*some.freeu.items()] == [("s1", 0.9), ("s2", 0.2), ("b1", 1.1), ("b2", 1.2)]
+    assert [*some.apg.values()] == [0, 0, 15]
+
+    keys = {
+        Request(prompt="a", **rule).completed(model).shape_key
+        for rule in (
+            {},
+            {"freeu": "on"},
+            {"freeu": (1, 1, 1, 1)},
+            {"apg": "on"},
+            {"apg": (1, 0, 0)},
+        )
+    }
+    assert len(keys) == 3
+    bare = SimpleNamespace(unet_config=lambda: SimpleNamespace(mid=(0, 0)))
+    with pytest.raises(RequestError, match="`pag_scale` must be 0 for a model without attention"):
+        Request(prompt="a", pag_scale=3).completed(FakeSettings(checkpoint=bare))
 
 
 def test_errors_can_be_pickled():

@@ -39,7 +39,7 @@ def scalings(prediction: str, sigma: Any) -> tuple[Any, Any, Any]:
     )
 
 
-def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
+def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0, push: Any = None) -> Any:
     """Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), optionally rescaled.
 
     Works on the network's outputs, as the reference implementation does.
@@ -52,11 +52,14 @@ def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
             guided output scaled to the standard deviation of `cond`, which keeps high guidance from
             overexposing. The Python number 0 leaves the computation out; an array always computes
             it.
+        push: what another rule adds before the rescale, like `cond`.
 
     Returns:
         The guided output, like `cond`.
     """
     guided = uncond + scale * (cond - uncond)
+    if push is not None:
+        guided = guided + push
     if isinstance(rescale, (int, float)) and rescale == 0:
         return guided
     from keras import ops
@@ -65,6 +68,35 @@ def guide(cond: Any, uncond: Any, scale: Any, rescale: Any = 0.0) -> Any:
     wanted: Any = ops.std(cond, axis=axes, keepdims=True)
     factor = wanted / ops.std(guided, axis=axes, keepdims=True)
     return guided * (rescale * factor + (1.0 - rescale))
+
+
+def project(cond: Any, away: Any, settings: Any, average: Any) -> tuple[Any, Any]:
+    """Adaptive projected guidance (Sadat et al. 2024, arXiv 2410.02416, algorithm 1).
+
+    The part of guidance that is parallel to the picture makes colours too strong, so it is taken
+    out, or weakened. What remains keeps within a norm, and away from where it led before.
+
+    Args:
+        cond: the picture for the prompt as the network sees it, (B, h, w, C).
+        away: that picture less the one for the negative prompt.
+        settings: (3,), eta (the part of the parallel direction that is kept), the momentum and the
+            largest norm, 0 for none. Of 1, 0 and 0 nothing changes.
+        average: of the evaluation before, like `cond`; zeros at first.
+
+    Returns:
+        The direction to take in place of `away`, and the next average.
+    """
+    from keras import ops
+
+    axes = tuple(range(1, len(cond.shape)))
+    eta, momentum, most = settings[0], settings[1], settings[2]
+    average = away + momentum * average
+    norm: Any = ops.sqrt(ops.sum(average * average, axis=axes, keepdims=True))
+    short = ops.where(most > 0, ops.minimum(1.0, most / ops.maximum(norm, 1e-12)), 1.0)
+    direction = average * short
+    share: Any = ops.sum(direction * cond, axis=axes, keepdims=True)
+    parallel = share / ops.maximum(ops.sum(cond * cond, axis=axes, keepdims=True), 1e-12) * cond
+    return direction + (eta - 1.0) * parallel, average
 
 
 def compose(conds: Any, uncond: Any, weights: Any) -> Any:

@@ -19,12 +19,14 @@ class Conditioning(NamedTuple):
     """The part of a network's input that stays the same at all evaluations of a picture.
 
     The batch has the prompts of B pictures, and with guidance as many negative prompts behind them.
-    Where AND joins n prompts for each picture, all that are the first come first, and so on.
+    Where AND joins n prompts for each picture, all that are the first come first, and so on. With
+    perturbed attention the prompts stand there twice, the second time for it.
     """
 
     memories: list[list[Memory]]  # of each cross-attention layer
     added: Tensor | None = None  # XL: pooled text and sizes (B, A)
     shares: Tensor | None = None  # (n, B): the weights of n prompts; None: there is one
+    attending: Tensor | None = None  # (B, 1, 1): 0 where attention is perturbed; None: nowhere
 
     @property
     def batch(self) -> int:
@@ -40,11 +42,20 @@ class Conditioning(NamedTuple):
         return Conditioning(memories, None if self.added is None else self.added[:count])
 
 
+class Projection(NamedTuple):
+    """The settings of projected guidance, and the direction of guidance over the evaluations."""
+
+    settings: Tensor  # (3,): eta, momentum, norm threshold
+    average: Tensor  # (B, h, w, C), zeros at first
+
+
 class Aids(NamedTuple):
     """The arrays that help at one evaluation; None is an aid that is absent."""
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
     channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+    freeu: Tensor | None = None  # (4,): s1, s2, b1, b2 of FreeU
+    projection: Projection | None = None  # for the rule of guidance; no network reads it
 
 
 class Prediction(NamedTuple):

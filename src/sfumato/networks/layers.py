@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,10 @@ from keras import ops
 from sfumato import kernels
 from sfumato.kernels import Tensor
 from sfumato.networks.denoiser import Memory
-from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block
+
+Around = Callable[[Any, Tensor], Tensor]
+"""Applies a self-attention layer to tokens in a way of its own, such as ``TokenMerging``."""
 
 # Leaves
 
@@ -198,10 +201,8 @@ class TransformerBlock(Block):
         self.norm3 = layer_norm(width)
         self.ff = FeedForward(width)
 
-    def call(
-        self, x: Tensor, memories: list[Memory], merging: TokenMerging | None = None
-    ) -> Tensor:
-        attn1 = partial(merging, self.attn1) if merging else self.attn1
+    def call(self, x: Tensor, memories: list[Memory], around: Around | None = None) -> Tensor:
+        attn1 = partial(around, self.attn1) if around else self.attn1
         x = repeated(x + attn1(self.norm1(x)), memories[0].keys)  # (n B, T, C)
         x = x + self.attn2(self.norm2(x), memories)  # (n B, T, C)
         return x + self.ff(self.norm3(x))
@@ -219,17 +220,11 @@ class Transformer(Block):
         ]
         self.proj_out = linear(width, width)
 
-    def call(
-        self,
-        x: Tensor,
-        memories: list[list[Memory]],
-        merging: TokenMerging | None = None,
-    ) -> Tensor:
+    def call(self, x: Tensor, memories: list[list[Memory]], around: Around | None = None) -> Tensor:
         _, H, W, C = x.shape
-        merging = merging if merging and (merging.height, merging.width) == (H, W) else None
         y = ops.reshape(self.proj_in(self.norm(x)), (-1, H * W, C))  # (B, T, C)
         for block, of_block in zip(self.transformer_blocks, memories, strict=True):
-            y = block(y, of_block, merging=merging)  # (n B, T, C)
+            y = block(y, of_block, around=around)  # (n B, T, C)
         return repeated(x, y) + self.proj_out(ops.reshape(y, (-1, H, W, C)))
 
 

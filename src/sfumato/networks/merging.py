@@ -44,7 +44,7 @@ class TokenMerging:
         """x (B, T, C) -> (B, T, C)"""
         sources, targets = roles(self.height, self.width)
         merged = int(self.ratio * x.shape[1])
-        if not merged or not len(targets):
+        if x.shape[1] != self.height * self.width or not merged or not len(targets):
             return layer(x)
         found = match(x, sources, targets, merged)
         return pick(layer(merge(x, found, sources, targets)), found.home)  # (B, T, C)

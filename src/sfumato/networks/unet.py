@@ -13,7 +13,9 @@ from keras import ops
 from sfumato.kernels import Tensor
 from sfumato.networks.configs import UNetConfig, UNetPart
 from sfumato.networks.denoiser import Aids, Conditioning, Memory, Prediction
+from sfumato.networks.freeu import balanced
 from sfumato.networks.layers import (
+    Around,
     Conv3x3,
     Downsample,
     ResnetBlock,
@@ -27,11 +29,7 @@ from sfumato.networks.layers import (
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block, Network
-
-
-def joined(x: Tensor, skip: Tensor) -> Tensor:
-    """x (n B, H, W, C) and a skip connection (B or n B, H, W, D) -> (n B, H, W, C + D)."""
-    return ops.concatenate([x, repeated(skip, x)], axis=-1)
+from sfumato.networks.perturbation import Perturbation
 
 
 class UNetLevel(Block):
@@ -56,20 +54,37 @@ class Walk:
     """A walk through blocks of the U: each takes the next shift and the next memories."""
 
     def __init__(
-        self, shifts: list[Tensor], memories: list[list[Memory]], merging: TokenMerging | None
+        self,
+        shifts: list[Tensor],
+        memories: list[list[Memory]],
+        merging: TokenMerging | None,
+        freeu: Tensor | None,
     ) -> None:
         self.shifts = iter(shifts)
         self.memories = iter(memories)
         self.merging = merging
+        self.freeu = freeu
 
-    def __call__(self, x: Tensor, resnet: ResnetBlock, transformer: Transformer | None) -> Tensor:
+    def joined(self, x: Tensor, skip: Tensor, level: int) -> Tensor:
+        """x (n B, H, W, C) and a skip connection (B or n B, H, W, D) -> (n B, H, W, C + D)."""
+        if self.freeu is not None:
+            x, skip = balanced(x, skip, self.freeu, level)
+        return ops.concatenate([x, repeated(skip, x)], axis=-1)
+
+    def __call__(
+        self,
+        x: Tensor,
+        resnet: ResnetBlock,
+        transformer: Transformer | None,
+        around: Around | None = None,
+    ) -> Tensor:
         """x (B or n B, H, W, C) -> (n B, H, W, C)"""
         shift = next(self.shifts)
         x = resnet(repeated(x, shift), shift)
         if transformer is None:
             return x
         memories = [next(self.memories) for _ in transformer.transformer_blocks]
-        return transformer(x, memories, merging=self.merging)
+        return transformer(x, memories, around=around or self.merging)
 
 
 @keras.saving.register_keras_serializable("sfumato")
@@ -201,8 +216,9 @@ class UNet(Network):
                 text alone are the conditioning's (n B, ...): they are one until they meet it.
             timestep: () of the training, or its sinusoids (B or 1, C).
             conditioning: of ``prepare``.
-            aids: the inputs of an inpainting network, and the deep features of an earlier
-                evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then left out.
+            aids: the inputs of an inpainting network, the factors of FreeU, and the deep features
+                of an earlier evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then
+                left out.
             keep: give out the deep features.
             token_merging: the part of the tokens that are merged where self-attention has the most.
         """
@@ -218,16 +234,17 @@ class UNet(Network):
         # Down, middle and up, unless that is known
         deep = aids.deep
         if deep is None:
-            deep = self.deep_part(first, Walk(shifts, memories, merging))  # (n B, h, w, C)
+            walk = Walk(shifts, memories, merging, aids.freeu)
+            deep = self.deep_part(first, walk, conditioning.attending)  # (n B, h, w, C)
 
         # Out
         count = len(last[1].transformer_blocks) if last[1] else 0
-        walk = Walk(shifts[-1:], memories[len(memories) - count :], merging)
-        x = walk(joined(deep, first), *last)
+        walk = Walk(shifts[-1:], memories[len(memories) - count :], merging, aids.freeu)
+        x = walk(walk.joined(deep, first, len(self.up_blocks) - 1), *last)
         answer = self.conv_out(activate(self.conv_norm_out, x))  # (n B, h, w, C)
         return Prediction(answer, deep if keep else None)
 
-    def deep_part(self, first: Tensor, walk: Walk) -> Tensor:
+    def deep_part(self, first: Tensor, walk: Walk, attending: Tensor | None) -> Tensor:
         """All but the outermost layers: (B, h, w, C) of ``conv_in`` -> (n B, h, w, C)."""
         # Down
         x, skips = first, [first]
@@ -240,13 +257,15 @@ class UNet(Network):
                 skips.append(x)
 
         # Middle
+        around = None if attending is None else Perturbation(attending)
+        x = x if attending is None else repeated(x, attending)
         for block in self.mid_block if self.config.mid else ():
-            x = walk(x, *block)
+            x = walk(x, *block, around)
 
         # Up, without the last block
-        for level in self.up_blocks:
+        for i, level in enumerate(self.up_blocks):
             for block in level.blocks[: -1 if level is self.up_blocks[-1] else None]:
-                x = walk(joined(x, skips.pop()), *block)
+                x = walk(walk.joined(x, skips.pop(), i), *block)
             for upsample in level.upsamplers:
                 x = upsample(x, skips[-1])
         return x

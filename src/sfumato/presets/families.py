@@ -66,6 +66,10 @@ class Family:
     overflows_in_float16: bool = False
     """Whether the autoencoder leaves the range of float16."""
     preview_factors: Factors = SD_FACTORS
+    freeu: tuple[float, float, float, float] = (0.9, 0.2, 1.5, 1.6)
+    """s1, s2, b1 and b2 as FreeU's authors advise."""
+    apg: tuple[float, float, float] = (0.0, -0.75, 7.5)
+    """Eta, momentum and norm threshold as the paper of projected guidance has them for 2.1."""
 
     @property
     def text_encoders(self) -> int:
@@ -89,6 +93,7 @@ FAMILIES = (
         # Its text encoder gives the last but one layer's output, too: the last one is not loaded.
         pad_tokens=(EXCLAMATION,),
         reads_any_layer=False,
+        freeu=(0.9, 0.2, 1.4, 1.6),
     ),
     Family(
         "XL",
@@ -104,6 +109,8 @@ FAMILIES = (
         scaling_factor=0.13025,
         overflows_in_float16=True,
         preview_factors=XL_FACTORS,
+        freeu=(0.9, 0.2, 1.3, 1.4),
+        apg=(0.0, -0.5, 15.0),
     ),
 )
 

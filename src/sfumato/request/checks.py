@@ -67,6 +67,13 @@ def _check_fit(request: Request, given: tuple[int, ...], shape: tuple[int, int])
         raise RequestError("image", must, f"image of shape {given}")
 
 
+def check_guidance(request: Request, model: Model) -> None:
+    """Refuse perturbed attention where the network has no attention in its middle."""
+    if request.pag_scale and not any(model.checkpoint.unet_config().mid):
+        must = "be 0 for a model without attention in the middle of its network"
+        raise RequestError.of("pag_scale", must, request.pag_scale)
+
+
 def check_words(request: Request, model: Model) -> None:
     """Refuse a layer that the text encoder lacks, and wildcards that are not there."""
     if request.clip_skip > 1:

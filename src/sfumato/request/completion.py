@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sfumato.request import seeds
-from sfumato.request.checks import check_pictures, check_size, check_words
+from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
+from sfumato.request.fields import specs
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
 from sfumato.request.room_kinds import Name
@@ -13,6 +15,9 @@ from sfumato.request.room_kinds import Name
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
     from sfumato.request.request import Request
+
+TUNED = ("apg", "freeu")
+"""The rules that a family has numbers for."""
 
 
 def completed(asked: Request, model: Model) -> Request:
@@ -33,8 +38,19 @@ def completed(asked: Request, model: Model) -> Request:
         schedule=schedule,
         strength=strength,
     )
+    request = replace(request, **{name: tuned(request, name, model) for name in TUNED})
+    check_guidance(request, model)
     check_size(request, model)
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
     return request if request.negative_prompt is None else without_idle_words(request, plan)
+
+
+def tuned(request: Request, name: str, model: Model) -> dict[str, float] | None:
+    """All numbers of a rule of guidance, the family's where the request is silent; None: off."""
+    given = getattr(request, name)
+    if given is None:
+        return None
+    rule: Any = specs(type(request))[name].kind
+    return dict(zip(rule.numbers, getattr(model.family, name), strict=True)) | given

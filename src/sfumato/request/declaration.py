@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request.fields import Record, declared
+from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
 from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards
 from sfumato.request.seed_kinds import Axes, Seed, Size
@@ -91,6 +92,18 @@ class Fields(Record):
     guidance_rescale: float = how(
         *(0.0, Number(0, 1), "Guidance rescale"),
         "against overexposure by strong guidance, up to 1 [0]",
+    )
+    pag_scale: float = how(
+        *(0.0, Number(0), "PAG scale"),
+        "strength of perturbed attention, such as 3 [0]",
+    )
+    apg: Mapping[str, float] | None = how(
+        *(None, Tuned(eta=Number(-10, 10), momentum=Number(-1, 1), norm_threshold=Number(0))),
+        *("APG", "projected guidance: on, or eta=0,momentum=-0.5,norm_threshold=15 [off]"),
+    )
+    freeu: Mapping[str, float] | None = how(
+        *(None, Tuned(s1=Number(0), s2=Number(0), b1=Number(0), b2=Number(0)), "FreeU"),
+        "clearer shapes: on, or s1=0.9,s2=0.2,b1=1.3,b2=1.4 [off]",
     )
     seamless: str | None = how(
         *(None, Axes(("x", "y", "both")), "Tiling"),
