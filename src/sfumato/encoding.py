@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,6 +168,13 @@ class Told:
         count = extent(parts, singles[0])[1] if encoded is None else 1
         self.encode = own or Encoder(parts, Reading.of(singles[0], parts.model), count)
         self.known: dict[tuple[Any, bool], Conditioning] = {}
+        self.own_prepare: Callable[..., Conditioning] | None = None
+
+    def of(self, prepare: Callable[..., Conditioning]) -> Told:
+        """The same words for another network, which prepares them in its own way."""
+        other = copy(self)
+        other.known, other.own_prepare = {}, prepare
+        return other
 
     def __call__(self, step: int, guided: bool) -> Conditioning:
         """The conditioning at a step, 0 for the first, with the negative prompts or without."""
@@ -191,6 +199,7 @@ class Told:
     def prepare(self, words: tuple[Wording, ...]) -> Conditioning:
         """Prepare what the denoiser reads; guided: negative prompts, too."""
         parts, first = self.parts, self.singles[0]
+        prepare = self.own_prepare or parts.prepare
         count = len(words[0].prompts)
         texts = [each.prompts[k][0] for k in range(count) for each in words]
         context, pooled = self.checked(self.encoded or self.encode(texts))
@@ -209,10 +218,10 @@ class Told:
                 pooled = np.concatenate([pooled, keep * negatives.pooled])
 
         if not takes_sizes:
-            return parts.prepare(context, None, None)
+            return prepare(context, None, None)
         size = (first.height, first.width)
         sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
-        return parts.prepare(context, pooled, sizes)
+        return prepare(context, pooled, sizes)
 
     def checked(self, encoded: Encoded) -> Encoded:
         """Encodings that the denoiser reads; only the model's own have several chunks."""

@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from sfumato.autoencoding import decode, encode_picture
+from sfumato.controlling import Controls, load_controls
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
@@ -69,6 +70,7 @@ class Loop(NamedTuple):
     conditioning: Told
     aids: Aids
     inpainting: Inpainting | None
+    controls: Controls | None
 
 
 def stream(
@@ -121,6 +123,7 @@ def begin(
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
+    loaded = load_controls(parts, first)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
@@ -128,7 +131,8 @@ def begin(
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
-    return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+    controls = Controls(loaded, singles, plan, conditioning) if loaded else None
+    return Loop(first, plan, x, draw, conditioning, aids, inpainting, controls)
 
 
 def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
@@ -197,7 +201,7 @@ def start(
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting = loop
+    request, plan, x, draw, conditioning, aids, inpainting, controls = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
@@ -213,6 +217,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if controls:
+            given = given._replace(residuals=controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless

@@ -103,12 +103,13 @@ class Parts:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
+        self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         state = {**vars(self)}
-        del state["lock"], state["_programs"]
+        del state["lock"], state["controls"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
             if isinstance(network, Network) and holds(network, tensors):
@@ -116,7 +117,7 @@ class Parts:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, lock=threading.RLock(), _programs={})
+        vars(self).update(state, lock=threading.RLock(), controls={}, _programs={})
 
     def require(self, name: str) -> None:
         """Raise a CheckpointError if a part is neither loaded nor in the model's files."""

@@ -13,7 +13,8 @@ from keras import ops
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection
+from sfumato.networks.controlnet import ControlNet
+from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
 from sfumato.networks.text_encoder import TextEncoder
 
 
@@ -125,6 +126,52 @@ def combine(
         away, average = project(shown, away, *projection)
         negative, projection = cond - away / c_out, projection._replace(average=average)
     return guide(cond, negative, guidance[0], guidance[1], push), projection
+
+
+def embed_hint(network: ControlNet, hint: Tensor) -> Tensor:
+    """A ControlNet's picture (1, H, W, C) of 0..1 -> (1, h, w, F)."""
+    return network.controlnet_cond_embedding(hint)
+
+
+def control(
+    network: ControlNet,
+    state: State,
+    table: Tensor,
+    conditioning: Conditioning,
+    hint: Tensor,
+    weights: Tensor,
+    before: Residuals | None,
+    rows: int,
+    seamless: str | None = None,
+) -> Residuals:
+    """Ask a ControlNet once, for the evaluation of the same state.
+
+    Args:
+        network: the ControlNet.
+        state, table: as in ``evaluate``.
+        conditioning: of the ControlNet's own ``prepare``; may be for the first rows alone.
+        hint: of ``embed_hint``.
+        weights: (S + 1,), of each skip connection and of the middle.
+        before: what another ControlNet gave, to which this one's is added.
+        rows: of the conditioning of the denoiser; the last of them may get nothing.
+        seamless: as in ``evaluate``.
+    """
+    index, registers = state
+    row = ops.take(table, index, axis=0)
+    c_in, timestep = row[2], row[3]
+    with repeating(seamless):
+        maps = network.predict(registers[0] * c_in, timestep, conditioning, hint)
+    found = []
+    for k, y in enumerate(maps):
+        silent = rows - y.shape[0]
+        y = y * ops.cast(weights[k], y.dtype)
+        if silent:
+            y = ops.pad(y, ((0, silent), (0, 0), (0, 0), (0, 0)))
+        found.append(y)
+    if before is not None:
+        known = [*before.skips, before.middle]
+        found = [x + ops.cast(y, x.dtype) for x, y in zip(known, found, strict=True)]
+    return Residuals(found[:-1], found[-1])
 
 
 def encode_text(

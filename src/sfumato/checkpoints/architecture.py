@@ -18,6 +18,7 @@ from sfumato.networks.configs import (
     CLIP_L,
     END_OF_TEXT,
     AutoencoderConfig,
+    ControlNetConfig,
     TextEncoderConfig,
     UNetConfig,
 )
@@ -25,6 +26,7 @@ from sfumato.presets.families import find_family
 
 Shapes = Mapping[str, tuple[int, ...]]
 Settings = Mapping[str, Any]
+HINT = "controlnet_cond_embedding."
 
 
 def shapes_of(tensors: Tensors) -> Shapes:
@@ -39,10 +41,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
             together.
     """
     settings = settings or {}
-    channels = tuple(
-        shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
-        for level in range(_count(shapes, "down_blocks."))
-    )
+    channels = _channels(shapes)
     context = [shape for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")]
     projections = [shape for name, shape in shapes.items() if name.endswith("proj_in.weight")]
     if not channels or not context or not projections:
@@ -78,6 +77,48 @@ def build_unet_config(**fields: Any) -> UNetConfig:
         return UNetConfig(**fields)
     except ValueError as error:
         raise CheckpointError(f"The U-Net does not fit together. {error}") from error
+
+
+def controlnet_config(
+    shapes: Shapes, base: UNetConfig, settings: Settings | None = None
+) -> ControlNetConfig:
+    """The ControlNet with tensors of these shapes; what they leave open is as in its U-Net.
+
+    Raises:
+        CheckpointError: a tensor that every ControlNet has is missing, or its blocks are not those
+            of the U-Net.
+    """
+    settings = settings or {}
+    convs = range(1, _count(shapes, f"{HINT}blocks."), 2)
+    hints = [shape_of(shapes, f"{HINT}{conv}.weight") for conv in (
+        "conv_in", *(f"blocks.{i}" for i in convs)
+    )]
+    config = ControlNetConfig(
+        in_channels=shape_of(shapes, "conv_in.weight")[1],
+        channels=_channels(shapes),
+        down=_depths(shapes, "down_blocks"),
+        mid=_depth(shapes, "mid_block."),
+        up=base.up,
+        heads=_heads(settings, len(base.channels)) or base.heads,
+        context_width=base.context_width,
+        added_width=shapes.get("add_embedding.linear_1.weight", (0,))[-1],
+        size_embedding=int(settings.get("addition_time_embed_dim") or base.size_embedding),
+        groups=int(settings.get("norm_num_groups") or base.groups),
+        linear_projection=base.linear_projection,
+        hint_channels=hints[0][1],
+        hint_widths=tuple(shape[0] for shape in hints),
+        is_global=bool(settings.get("global_pool_conditions")),
+    )
+    blocks = {k: v for k, v in _unet_blocks(config).items() if k != "up_block_types"}
+    _check_blocks("ControlNet", settings, blocks)
+    return config
+
+
+def _channels(shapes: Shapes) -> tuple[int, ...]:
+    return tuple(
+        shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
+        for level in range(_count(shapes, "down_blocks."))
+    )
 
 
 def _heads(settings: Settings, levels: int) -> tuple[int, ...]:

@@ -58,20 +58,18 @@ def _add_field(parser: Parser, name: str) -> None:
     """The option for a field of a request, unless the request itself notes it."""
     from sfumato.request import Request
     from sfumato.request.fields import read, specs
-    from sfumato.request.room_kinds import Pixels
 
     spec = specs(Request)[name]
-    again = {"action": "append"} if isinstance(spec.kind, Pixels) else {}  # several files
     if spec.group:
         parser.add(
             spec.group,
             *(f"--{name.replace('_', '-')}", *spec.flags),
             dest=name,
+            action=spec.kind.action,
             default=argparse.SUPPRESS,  # what is not given is not there
             type=_typed(read, name, spec),
             metavar=spec.kind.metavar,
             help=spec.help,
-            **again,
         )
 
 

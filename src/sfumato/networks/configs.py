@@ -153,6 +153,32 @@ class UNetConfig:
 
 
 @dataclass(frozen=True)
+class ControlNetConfig(UNetConfig):
+    """A ControlNet: the way into a U, and what takes in its picture. ``up`` is not computed."""
+
+    hint_channels: int = 3
+    """Of the picture that it is shown."""
+    hint_widths: tuple[int, ...] = (16, 32, 96, 256)
+    """Of the convolutions that bring the picture to the size of the latents."""
+    is_global: bool = False
+    """Whether the means of its features are added, not the features: it tells no places."""
+
+    def parts(self) -> Iterator[UNetPart]:
+        """The U from its beginning through its middle."""
+        return (part for part in super().parts() if not part.level.startswith("up"))
+
+    def skips(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """The shapes (h, w, C) of the skip connections, for latents of a size."""
+        found = [(height, width, self.channels[0])]
+        for part in self.parts():
+            if part.kind == "downsamplers":
+                height, width = -(-height // 2), -(-width // 2)
+            if part.level.startswith("down") and part.kind != "attentions":
+                found.append((height, width, part.width))
+        return found
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Picture to latents and back. The defaults are those of Stable Diffusion 1.x, 2.x and XL."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.request import seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
+from sfumato.request.controlled import with_files
 from sfumato.request.fields import specs
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
@@ -22,6 +23,7 @@ TUNED = ("apg", "freeu")
 
 def completed(asked: Request, model: Model) -> Request:
     """The request of `Request.completed`."""
+    asked = with_files(asked)
     check_pictures(asked, model)
     height, width = own_size(asked, model)
     sampler = asked.sampler or model.sampler

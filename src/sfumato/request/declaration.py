@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.control import Control, Controls
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
@@ -145,6 +146,11 @@ class Fields(Record):
     resize: str | None = begin(
         *(None, Choice(("crop", "fill", "stretch")), "Resize"),
         "to the size asked for: crop, fill or stretch [refuse]",
+    )
+
+    controls: tuple[Control, ...] = begin(
+        *((), Controls(), ""),
+        *("a ControlNet and its picture; may be given several times [none]", "--control"),
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")

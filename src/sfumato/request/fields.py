@@ -142,10 +142,13 @@ def checked(name: str, spec: Spec, value: Any) -> Any:
         raise RequestError(name, spec.kind.must, received) from error
 
 
-def read(name: str, spec: Spec, text: str) -> Any:
-    """The value of a field that a text states; RequestError if it cannot be."""
+def read(name: str, spec: Spec, text: str, how: str = "read") -> Any:
+    """The value of a field that a text states; RequestError if it cannot be.
+
+    ``how`` is "read" for the user's own words and "recall" for a recipe's.
+    """
     try:
-        return spec.kind.read(text)
+        return getattr(spec.kind, how)(text)
     except ValueError as error:
         raise RequestError(name, spec.kind.must_read, text) from error
 

@@ -18,6 +18,8 @@ class Kind:
 
     must = "be text"
     metavar = "TEXT"
+    action = "store"
+    """Of argparse; others than this one are for options that may be given several times."""
 
     @property
     def must_read(self) -> str:
@@ -38,8 +40,12 @@ class Kind:
         """The value that a text states; empty text states none."""
         return self.check(text) if text else None
 
+    def recall(self, text: str) -> Any:
+        """The value that a recipe states, which may be a stranger's."""
+        return self.read(text)
+
     def write(self, value: Any) -> str:
-        """The text that `read` reads."""
+        """The text that `recall` reads."""
         return str(value)
 
     def to_json(self, value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import items, pictured, seeds
+from sfumato.request import control, items, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -150,6 +150,7 @@ class Request(Fields):
         stated = (
             self.items()
             | pictured.hashes(self)
+            | control.items(self.controls)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -176,7 +177,7 @@ class Request(Fields):
         if "image" in changes and not pictured.keeps_size({**stated, **changes}):
             replaced |= {"width", "height"}
         texts = {name: text for name, text in stated.items() if name not in replaced}
-        values: dict[str, Any] = {name: read(name, known[name], texts[name]) for name in texts}
+        values: dict[str, Any] = {n: read(n, known[n], text, "recall") for n, text in texts.items()}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)

@@ -134,6 +134,7 @@ class Pixels(Kind):
     """A picture, uint8 (H, W, 3), or a mask, uint8 (H, W); a file, an array or one of Pillow's."""
 
     metavar = "FILE"
+    action = "append"
 
     def __init__(self, mask: bool = False) -> None:
         self.mask = mask

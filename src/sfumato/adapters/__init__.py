@@ -1,0 +1,1 @@
+"""Adapters: files of weights that change what a model paints."""

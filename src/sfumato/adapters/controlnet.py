@@ -1,0 +1,162 @@
+"""A ControlNet's files: diffusers' folder, or one file of diffusers' or of the original names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sfumato.checkpoints import compvis, folders, nature
+from sfumato.checkpoints.architecture import HINT, Shapes, controlnet_config, shapes_of
+from sfumato.checkpoints.pickles import read_pickle
+from sfumato.checkpoints.safetensors import read_safetensors
+from sfumato.checkpoints.settings import checked
+from sfumato.checkpoints.tensors import CheckpointError, Tensors, rename
+from sfumato.checkpoints.weights import dequantized
+from sfumato.networks.configs import ControlNetConfig, UNetConfig
+from sfumato.presets.families import FAMILIES, find_family
+
+PREFIX = "control_model."  # where the file has the whole model that it was trained with
+SHARED = ("conv_in.", "time_embedding.", "add_embedding.", "down_blocks.", "mid_block.")
+"""The parts that a ControlNet has as its U-Net has them."""
+NUMBERED = re.compile(r"(input_hint_block|zero_convs)\.(\d{1,3})\.(0\.)?weight")
+GLOBAL = re.compile(r"shuffle(_fp16)?$")
+"""The end of the name of a file whose ControlNet tells no places."""
+CONTEXT = re.compile(r".*\.attn2\.to_k\.(weight|down)$")
+SIZES = ("add_embedding.linear_1.weight", "label_emb.0.0.weight", "label_emb.0.0.down")
+OTHERS = (
+    (r"lllite_unet_", "a ControlNet-LLLite"),
+    (r"task_embedding$|control_add_embedding\.", "a ControlNet-Union"),
+    (r".*ctrl_to_base", "a ControlNet-XS"),
+    (r"(adapter\.)?body\.\d+\.(in_conv|resnets|block1|body)", "a T2I-Adapter"),
+)
+"""Names of tensors of other networks that lead a U-Net, and what their files are."""
+
+
+class ControlNetFile(NamedTuple):
+    """A ControlNet for one model. Its tensors are views of the mapped file where they can be."""
+
+    config: ControlNetConfig
+    tensors: Tensors
+    is_bgr: bool = False
+    """Whether the first channel of its pictures is blue."""
+
+
+def read_controlnet(
+    path: str | os.PathLike[str], base: UNetConfig, weights: Tensors
+) -> ControlNetFile:
+    """Read a ControlNet for a U-Net.
+
+    Args:
+        path: a folder of diffusers, .safetensors, or a pickle of PyTorch, which is read without
+            running it.
+        base: the configuration of the U-Net.
+        weights: of the U-Net; Control-LoRAs and files of differences change them.
+
+    Raises:
+        CheckpointError: the file is damaged, no ControlNet, or made for models of another family.
+    """
+    path = Path(path)
+    tensors, settings = _load(path)
+    if own := {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}:
+        tensors = own | {k: v for k, v in tensors.items() if k == "difference"}
+    _check_nature(path, tensors)
+    _check_family(path, shapes_of(tensors), base)
+    tensors = _whole(path, _native(tensors, base), weights)
+    if GLOBAL.search(path.stem):
+        settings["global_pool_conditions"] = True
+    config = controlnet_config(shapes_of(tensors), base, settings)
+    order = settings.get("controlnet_conditioning_channel_order")
+    return ControlNetFile(config, tensors, order == "bgr")
+
+
+def _load(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors, and the ``config.json`` where it is theirs."""
+    ending = path.suffix.lower()
+    if path.is_dir():
+        tensors = folders.read_part(path)
+    elif ending == ".safetensors":
+        tensors = read_safetensors(path)
+    elif ending in nature.PICKLES:
+        tensors = read_pickle(path)
+    else:
+        endings = f".safetensors, {', '.join(nature.PICKLES)}"
+        raise CheckpointError(f"A ControlNet must end in {endings}. Received: path={path}")
+    if not (path.is_dir() or folders.choose([path.name])):  # the settings of some other file
+        return tensors, {}
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    return tensors, checked("controlnet", folders.read_settings(config), config)
+
+
+def _check_nature(path: Path, tensors: Tensors) -> None:
+    """Refuse what is no ControlNet, by name."""
+    what = next((w for p, w in OTHERS if any(re.match(p, name) for name in tensors)), None)
+    is_one = f"{HINT}conv_in.weight" in tensors or "input_hint_block.0.weight" in tensors
+    if what or not is_one:
+        found = what or nature.of_names(tensors)
+        raise CheckpointError(f"`{path}` holds {found}, which cannot be used as a ControlNet.")
+
+
+def _check_family(path: Path, shapes: Shapes, base: UNetConfig) -> None:
+    """Refuse a ControlNet of another family, which its text and XL's sizes tell, by name."""
+    has_sizes = any(name in shapes for name in SIZES)
+    width = next((s[1] for name, s in shapes.items() if CONTEXT.match(name) and len(s) > 1), None)
+    if has_sizes == (base.added_width > 0) and width in (None, base.context_width):
+        return
+    kin = (f for f in FAMILIES if bool(f.size_embedding) == has_sizes)
+    made_for = next((f.name for f in kin if width in (None, f.context_width)), f"width {width}")
+    mine = find_family(base.context_width, base.added_width > 0).name
+    if made_for == mine:
+        made_for, mine = f"a text of width {width}", f"one of width {base.context_width}"
+    raise CheckpointError(
+        f"The ControlNet `{path}` is made for models of the kind {made_for}, and the model is "
+        f"{mine}."
+    )
+
+
+def _native(tensors: Tensors, base: UNetConfig) -> Tensors:
+    """The tensors by diffusers' names."""
+    names = compvis.unet_names(base) | {"middle_block_out.0": "controlnet_mid_block"}
+    found = {side: [] for side in ("input_hint_block", "zero_convs")}
+    for match in filter(None, map(NUMBERED.fullmatch, tensors)):
+        found[match[1]].append(int(match[2]))
+    hints = sorted(found["input_hint_block"])
+    ends = ["conv_in", *(f"blocks.{i}" for i in range(len(hints) - 2)), "conv_out"]
+    names |= {f"input_hint_block.{n}": f"{HINT}{end}" for n, end in zip(hints, ends, strict=False)}
+    names |= {f"zero_convs.{n}.0": f"controlnet_down_blocks.{n}" for n in found["zero_convs"]}
+
+    def native(name: str) -> str:
+        stem, dot, leaf = name.rpartition(".")
+        return f"{names.get(stem, stem)}{dot}{leaf}"
+
+    return rename(tensors, native)
+
+
+def _whole(path: Path, tensors: Tensors, weights: Tensors) -> Tensors:
+    """The tensors of a ControlNet, of a Control-LoRA, or of the differences from a U-Net."""
+    tensors = {**tensors}
+    is_lora = tensors.pop("lora_controlnet", None) is not None
+    is_difference = tensors.pop("difference", None) is not None
+    known = {name: weights[name] for name in weights if name.startswith(SHARED)}
+    try:
+        if is_difference:
+            both = known.keys() & tensors.keys()
+            return tensors | {name: _float(name, known) + tensors[name] for name in both}
+        if is_lora:
+            changed = [name.removesuffix(".up") for name in tensors if name.endswith(".up")]
+            for stem in changed:
+                up, down = tensors.pop(f"{stem}.up"), tensors.pop(f"{stem}.down")
+                weight = _float(f"{stem}.weight", known)
+                change = up.reshape(len(up), -1).astype("float32") @ down.reshape(len(down), -1)
+                tensors[f"{stem}.weight"] = weight + change.reshape(weight.shape)
+            return known | tensors
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"The Control-LoRA `{path}` does not fit the model: {error}") from error
+    return tensors
+
+
+def _float(name: str, weights: Tensors) -> np.ndarray:
+    return dequantized(name, weights).astype("float32")

@@ -1,0 +1,55 @@
+"""The ControlNets of a request that is completed: their files, and the pictures they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sfumato._files import expanded
+from sfumato.request.control import Control
+from sfumato.request.fields import RequestError
+from sfumato.request.pictured import canvas_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sfumato.request.request import Request
+
+
+def with_files(request: Request) -> Request:
+    """The request with the paths of its ControlNets.
+
+    Raises:
+        RequestError: a file or a picture is missing, or a ControlNet ends before it starts.
+    """
+    if not request.controls:
+        return request
+    return request.changed(controls=tuple(_completed(request, each) for each in request.controls))
+
+
+def _completed(request: Request, control: Control) -> Control:
+    path = expanded(control.file)
+    if not path.exists():
+        raise RequestError("controls", "be files or folders", control.file)
+    if control.image is None and request.image is None:
+        must = "have a picture each, or the request one to begin from"
+        raise RequestError("controls", must, repr(control))
+    if control.preprocessor == "inpaint" and not request.paints_part:
+        raise RequestError("mask", "be given for a ControlNet that is shown it", "mask=None")
+    if not control.start < control.end:
+        raise RequestError("controls", "start before they end", repr(control))
+    return replace(control, file=str(path))
+
+
+def hint_of(control: Control, request: Request) -> np.ndarray:
+    """The picture that a ControlNet is shown for a picture, float32 (H, W, 3) of 0..1."""
+    from sfumato.pictures.canvas import resized
+    from sfumato.pictures.hints import as_hint
+
+    assert request.height
+    assert request.width
+    pixels, mask = (None, None) if request.image is None else canvas_of(request).shown()
+    if control.image is not None:
+        pixels = resized(control.image, (request.height, request.width), control.resize)
+    assert pixels is not None
+    return as_hint(pixels, control.preprocessor, mask if control.preprocessor == "inpaint" else None)
