@@ -102,18 +102,19 @@ def _check_nature(path: Path, tensors: Tensors) -> None:
 
 def _check_family(path: Path, shapes: Shapes, base: UNetConfig) -> None:
     """Refuse a ControlNet of another family, which its text and XL's sizes tell, by name."""
-    has_sizes = any(name in shapes for name in SIZES)
     width = next((s[1] for name, s in shapes.items() if CONTEXT.match(name) and len(s) > 1), None)
-    if has_sizes == (base.added_width > 0) and width in (None, base.context_width):
+    takes_sizes = base.added_width > 0
+    has_sizes = any(name in shapes for name in SIZES)
+    if "lora_controlnet" in shapes and not has_sizes:  # they may be the model's
+        has_sizes = takes_sizes
+    if has_sizes == takes_sizes and width in (None, base.context_width):
         return
-    kin = (f for f in FAMILIES if bool(f.size_embedding) == has_sizes)
-    made_for = next((f.name for f in kin if width in (None, f.context_width)), f"width {width}")
-    mine = find_family(base.context_width, base.added_width > 0).name
-    if made_for == mine:
-        made_for, mine = f"a text of width {width}", f"one of width {base.context_width}"
+    kin = [f for f in FAMILIES if bool(f.size_embedding) == has_sizes]
+    made_for = next((f.name for f in kin if width in (None, f.context_width)), "unknown")
+    mine = find_family(base.context_width, takes_sizes).name
     raise CheckpointError(
         f"The ControlNet `{path}` is made for models of the kind {made_for}, and the model is "
-        f"{mine}."
+        f"{mine}, which reads texts of width {base.context_width}. Received: width {width}"
     )
 
 
@@ -154,7 +155,8 @@ def _whole(path: Path, tensors: Tensors, weights: Tensors) -> Tensors:
                 tensors[f"{stem}.weight"] = weight + change.reshape(weight.shape)
             return known | tensors
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"The Control-LoRA `{path}` does not fit the model: {error}") from error
+        what = f"The Control-LoRA `{path}` does not fit the model"
+        raise CheckpointError(f"{what}: {error}") from error
     return tensors
 
 

@@ -90,31 +90,41 @@ def controlnet_config(
     """
     settings = settings or {}
     convs = range(1, _count(shapes, f"{HINT}blocks."), 2)
-    hints = [shape_of(shapes, f"{HINT}{conv}.weight") for conv in (
-        "conv_in", *(f"blocks.{i}" for i in convs)
-    )]
-    config = ControlNetConfig(
-        in_channels=shape_of(shapes, "conv_in.weight")[1],
-        channels=_channels(shapes),
-        down=_depths(shapes, "down_blocks"),
-        mid=_depth(shapes, "mid_block."),
-        up=base.up,
-        heads=_heads(settings, len(base.channels)) or base.heads,
-        context_width=base.context_width,
-        added_width=shapes.get("add_embedding.linear_1.weight", (0,))[-1],
-        size_embedding=int(settings.get("addition_time_embed_dim") or base.size_embedding),
-        groups=int(settings.get("norm_num_groups") or base.groups),
-        linear_projection=base.linear_projection,
-        hint_channels=hints[0][1],
-        hint_widths=tuple(shape[0] for shape in hints),
-        is_global=bool(settings.get("global_pool_conditions")),
-    )
+    names = ("conv_in", *(f"{HINT}{name}" for name in ("conv_in", *(f"blocks.{i}" for i in convs))))
+    first, *hints = (shape_of(shapes, f"{name}.weight") for name in names)
+    if any(len(shape) != 4 for shape in (first, *hints)):
+        raise CheckpointError(f"The ControlNet must have convolutions in {', '.join(names)}.")
+    try:
+        config = ControlNetConfig(
+            in_channels=first[1],
+            channels=_channels(shapes),
+            down=_depths(shapes, "down_blocks"),
+            mid=_depth(shapes, "mid_block."),
+            up=base.up,
+            heads=_heads(settings, len(base.channels)) or base.heads,
+            context_width=base.context_width,
+            added_width=shapes.get("add_embedding.linear_1.weight", (0,))[-1],
+            size_embedding=int(settings.get("addition_time_embed_dim") or base.size_embedding),
+            groups=int(settings.get("norm_num_groups") or base.groups),
+            linear_projection=base.linear_projection,
+            hint_channels=hints[0][1],
+            hint_widths=tuple(shape[0] for shape in hints),
+            is_global=bool(settings.get("global_pool_conditions")),
+        )
+    except ValueError as error:
+        raise CheckpointError(f"The ControlNet does not fit the model. {error}") from error
+    if config.channels != base.channels:
+        raise CheckpointError(
+            f"The levels of the ControlNet must be as wide as the model's, {base.channels}. "
+            f"Received: {config.channels}"
+        )
     blocks = {k: v for k, v in _unet_blocks(config).items() if k != "up_block_types"}
     _check_blocks("ControlNet", settings, blocks)
     return config
 
 
 def _channels(shapes: Shapes) -> tuple[int, ...]:
+    """The widths of the levels."""
     return tuple(
         shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
         for level in range(_count(shapes, "down_blocks."))

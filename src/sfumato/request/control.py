@@ -129,9 +129,12 @@ class Controls(Kind):
     """ControlNets with their pictures."""
 
     must = "be ControlNets, each as (file, picture, {weight, start, end, ...})"
-    must_read = "be FILE:IMAGE, or FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"  # pyright: ignore
     metavar = "FILE:IMAGE"
     action = "extend"
+
+    @property
+    def must_read(self) -> str:
+        return "be FILE:IMAGE, or FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"
 
     def check(self, value: Any) -> tuple[Control, ...]:
         if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
@@ -143,7 +146,10 @@ class Controls(Kind):
         return str(error) or f"{name} of type {type(value).__name__}"
 
     def read(self, text: str) -> tuple[Control, ...]:
-        return (_read(text),)
+        try:
+            return (_read(text),)
+        except OSError as error:  # no such picture
+            raise ValueError from error
 
     def recall(self, text: str) -> tuple[Control, ...]:
         return tuple(map(read_item, text.split("\n")))
