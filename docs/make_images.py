@@ -249,14 +249,6 @@ def grid(studio: Studio) -> Figure:
     return gallery([sheet], [""], scale=9)
 
 
-def perturbed(studio: Studio) -> Figure:
-    """Away from a picture without structure."""
-    prompts, scales = ("a car", "a green frog"), (0, 1, 2, 3, 4, 6)
-    pictures = [studio.paint(prompt, pag_scale=scale) for prompt in prompts for scale in scales]
-    titles = [f"pag_scale {scale}" for scale in scales] + [""] * len(scales)
-    return gallery(pictures, titles, rows=2)
-
-
 def projected(studio: Studio) -> Figure:
     """Strong guidance, as it is and projected."""
     scales = (2, 3, 5, 8, 11, 15)
@@ -277,12 +269,20 @@ def freeu(studio: Studio) -> Figure:
     return gallery(pictures, [f"freeu {name}" for name in rules] * len(prompts))
 
 
+def upscalers(studio: Studio) -> Figure:
+    """A part of a picture, four times as large, by several upscalers."""
+    picture = studio.paint("a green pear")[4:36, 2:34]
+    names = ("nearest", "bicubic", "lanczos", "esrgan")
+    return gallery([sfumato.upscale(picture, 4, name) for name in names], [*names], scale=2.8)
+
+
 PICTURES = {
     "algorithm": (latents, noise, steps, words, guidance, samplers, schedules, embedding),
     "prompts": (weights, changes, joined, drawn),
     "pictures": (masked, extended, resizes),
     "comparing": (grid,),
-    "guidance": (perturbed, projected, freeu),
+    "guidance": (projected, freeu),
+    "upscaling": (upscalers,),
 }
 
 

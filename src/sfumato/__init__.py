@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sfumato.comparison import compare
     from sfumato.request import Request
     from sfumato.stable_diffusion import Picture, StableDiffusion, StableDiffusionV2, Step, load
+    from sfumato.upscaling import upscale
 
 __version__ = "0.1.0.dev0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "load",
     "models",
+    "upscale",
     "visualization",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "compare": "comparison",
     "load": "stable_diffusion",
     "models": "",
+    "upscale": "upscaling",
     "visualization": "",
 }
 

@@ -18,6 +18,7 @@ from keras import ops
 
 from sfumato.autoencoding import decode, encode_picture
 from sfumato.controlling import Controls, load_controls
+from sfumato.diffusion.interpolation import interpolated
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
@@ -27,8 +28,10 @@ from sfumato.networks.denoiser import Aids, Projection
 from sfumato.parts import Parts
 from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
+from sfumato.presets.upscalers import LATENTS
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
+from sfumato.request.larger import second
 from sfumato.request.pictured import canvas_of
 from sfumato.request.seeds import start_noise
 
@@ -71,6 +74,8 @@ class Loop(NamedTuple):
     aids: Aids
     inpainting: Inpainting | None
     controls: Controls | None
+    before: int = 0
+    """Steps of an earlier pass, which count."""
 
 
 def stream(
@@ -106,7 +111,12 @@ def stream(
         done += len(group)
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
-        latents = yield from denoise(parts, begin(parts, group, given, own, encoder))
+        loop = begin(parts, group, given, own, encoder)
+        latents = yield from denoise(parts, loop)
+        if group[0].upscale is not None:
+            larger, x = enlarge(parts, group, latents)
+            again = begin(parts, larger, given, None, encoder, x)
+            latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
         for single, x in zip(group, latents, strict=True):
             pixels = covered(single, decode(parts, x, single.seamless))
             yield Picture(pixels, single, flags_of(single, parts.model.preset))
@@ -118,8 +128,13 @@ def begin(
     encoded: Encoded | None = None,
     noise: np.ndarray | None = None,
     encoder: Encode | None = None,
+    latents: np.ndarray | None = None,
 ) -> Loop:
-    """Do everything that comes before the loop; the arguments are those of ``stream``."""
+    """Do everything that comes before the loop; the arguments are those of ``stream``.
+
+    Args:
+        latents: (B, h, w, C), to begin from in place of a picture.
+    """
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
@@ -127,7 +142,10 @@ def begin(
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
-    x, aids, inpainting = start(parts, singles, plan, draw)
+    if latents is None:
+        x, aids, inpainting = start(parts, singles, plan, draw)
+    else:
+        x, aids, inpainting = latents + draw(0) * plan.sigma[0], Aids(), None
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
@@ -199,9 +217,28 @@ def start(
     return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
 
 
+def enlarge(
+    parts: Parts, singles: Sequence[Request], latents: np.ndarray
+) -> tuple[list[Request], np.ndarray | None]:
+    """The requests of the second pass: with the enlarged pictures, or enlarged latents for them."""
+    from sfumato.upscaling import enlarged
+
+    first, grain = singles[0], parts.model.autoencoder_config.downsampling
+    later = second(first, grain)
+    assert later.height
+    assert later.width
+    if mode := LATENTS.get(upscaler := first.upscaler or ""):
+        size = later.height // grain, later.width // grain
+        return [second(s, grain) for s in singles], interpolated(latents, size, mode)
+    size = later.height, later.width
+    pictures = (decode(parts, x, first.seamless) for x in latents)
+    images = [enlarged(pixels, size, upscaler) for pixels in pictures]
+    return [second(s, grain, x) for s, x in zip(singles, images, strict=True)], None
+
+
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting, controls = loop
+    request, plan, x, draw, conditioning, aids, inpainting, controls, _ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
@@ -230,9 +267,9 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
         if len(waiting) > AHEAD:
-            yield from report(plan, parts, *waiting.popleft())
+            yield from report(loop, parts, *waiting.popleft())
     for sent in waiting:
-        yield from report(plan, parts, *sent)
+        yield from report(loop, parts, *sent)
     return ops.convert_to_numpy(state.registers)[0]
 
 
@@ -244,14 +281,16 @@ def first_state(plan: Plan, x: np.ndarray) -> State:
 
 
 def report(
-    plan: Plan, parts: Parts, evaluation: int, denoised: Any, is_finite: Any
+    loop: Loop, parts: Parts, evaluation: int, denoised: Any, is_finite: Any
 ) -> Iterator[Step]:
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
-    step = int(plan.step[evaluation]) + 1
-    what = f"The latents of step {step} of {plan.steps} are"
+    plan = loop.plan
+    step = loop.before + int(plan.step[evaluation]) + 1
+    steps = loop.before + plan.steps + (loop.request.upscale_steps or 0)
+    what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
-        yield Step(step, plan.steps, denoised, parts.model.preview_factors)
+        yield Step(step, steps, denoised, parts.model.preview_factors)
 
 
 def covered(request: Request, pixels: np.ndarray) -> np.ndarray:

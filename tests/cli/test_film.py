@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from sfumato.cli.film import Film
+from sfumato.cli.film import Film, _enlarged
 
 
 def step(number, shades):
@@ -29,3 +29,11 @@ def test_each_picture_has_the_steps_of_its_own_batch(tmp_path):
             first = np.asarray(animation.convert("RGB"))
             assert abs(int(first[0, 0, 0]) - shade) <= 3
             assert animation.n_frames == 2  # equal frames are one
+
+
+def test_frames_of_two_passes_become_as_large_as_the_picture() -> None:
+    """By whole multiples and others: every pixel is the nearest of the small picture."""
+    image = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, -1)
+    assert np.array_equal(_enlarged(image, 4, 9), image.repeat(2, 0).repeat(3, 1))
+    uneven = _enlarged(image, 3, 4)[..., 0]
+    assert uneven.tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [3, 3, 4, 5]]

@@ -124,15 +124,26 @@ class TestFrom:
         asked = [(request.sampler, request.schedule) for request in model.requests]
         assert asked == [("dpm2_a", "exponential"), ("dpm2_a", "beta")]
 
-    def test_a_second_pass_is_left_out_with_a_warning(self, sfumato, model):
-        hires = {"Hires upscale": "2", "Hires upscaler": "Latent", "Denoising strength": "0.7"}
+    def test_a_second_pass(self, sfumato, model):
+        hires = {"Hires upscale": "2", "Hires upscaler": "Latent", "Denoising strength": "0.6"}
         painted("1.png", **hires)
         done = sfumato("generate", "--from", "1.png")
-        assert (done.code, model.requests[0].strength) == (0, None)
-        assert (
-            "not used from the recipe of 1.png: Hires upscale 2, Hires upscaler Latent\n"
-            in done.err
-        )
+        (asked,) = model.requests
+        assert (done.code, done.err, asked.strength) == (0, "", None)
+        assert (asked.upscale, asked.upscaler, asked.upscale_strength) == (2, "latent", 0.6)
+
+    def test_an_upscaler_of_another_program(self, sfumato, model):
+        painted("1.png", **{"Hires upscale": "2", "Hires upscaler": "4x-UltraSharp"})
+        done = sfumato("generate", "--from", "1.png")
+        assert (done.code, model.requests[0].upscaler) == (0, "latent")
+        assert "not used from the recipe of 1.png: Hires upscaler 4x-UltraSharp\n" in done.err
+        assert sfumato("generate", "--from", "1.png", "--upscaler", "esrgan").code == 0
+        assert model.requests[1].upscaler == "esrgan"
+
+    def test_a_second_pass_is_none_of_a_given_picture(self, sfumato, model):
+        painted("1.png", **{"Steps": "4", "Hires upscale": "2", "Denoising strength": "0.6"})
+        assert sfumato("generate", "--from", "1.png", "--image", "1.png").code == 0
+        assert model.requests[0].upscale is None
 
     def test_a_picture_of_another_program(self, sfumato, model):
         stated = {"Steps": "20", "Sampler": "Euler a", "Schedule type": "Automatic", "Seed": "1"}

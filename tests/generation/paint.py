@@ -50,9 +50,12 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["picture with less work"] = model.text_to_image(
         PROMPT, guidance_interval=(0.0, 0.5), feature_reuse=2, token_merging=0.5, **settings
     )
-    results["picture of several prompts"] = model.text_to_image(
+    results["picture of several prompts by all rules"] = model.text_to_image(
         "a (red:1.4) apple BREAK [boat:ship:2] AND (night:0.8):0.5",
         NEGATIVE,
+        pag_scale=1.0,
+        apg="on",
+        freeu="on",
         prompt_syntax="a1111",
         emphasis="no_norm",  # the mean of these vectors is zero, and no ratio of means says much
         **settings,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.pictures.tiling import offsets, ramp_weights, tiled
+from sfumato.pictures.tiling import fitted, offsets, ramp_weights, tiled, tiled_rows
 
 
 def enlarge(x: np.ndarray) -> np.ndarray:
@@ -69,3 +69,40 @@ def test_tiles_of_pixels_begin_at_latents() -> None:
 def test_ramps_rise_and_fall() -> None:
     assert ramp_weights(6, 2).tolist() == [0.25, 0.75, 1, 1, 0.75, 0.25]
     assert ramp_weights(3, 0).tolist() == pytest.approx([0.5, 1, 0.5])
+
+
+@given(h=st.integers(1, 90), w=st.integers(1, 90), margin=st.integers(0, 4))
+def test_margins_of_tiles_are_left_to_their_neighbours(h: int, w: int, margin: int) -> None:
+    """Whatever stands where a tile cannot see its surroundings, nothing of it remains."""
+    h, w = h + 2 * margin, w + 2 * margin
+    x = np.random.default_rng(0).random((1, h, w, 2), "float32")
+
+    def function(part: np.ndarray) -> np.ndarray:
+        y = np.full_like(part, 2.0)
+        inner = (
+            ...,
+            slice(margin, part.shape[1] - margin),
+            slice(margin, part.shape[2] - margin),
+            slice(None),
+        )
+        y[inner] = part[inner]
+        return enlarge(y)
+
+    rows = [*tiled_rows(function, x, 24, 2 * margin + 3, 8, margin)]
+    inner = (slice(None), slice(8 * margin, 8 * (h - margin)), slice(8 * margin, 8 * (w - margin)))
+    assert np.allclose(np.concatenate(rows, axis=1)[inner], enlarge(x)[inner], atol=1e-3)
+
+
+def test_no_more_rows_are_held_than_a_row_of_tiles_has() -> None:
+    x = np.zeros((1, 400, 16, 1), "float32")
+    rows = [*tiled_rows(enlarge, x, 32, 8, 8)]
+    assert sum(part.shape[1] for part in rows) == 3200
+    assert max(part.shape[1] for part in rows) <= 32 * 8
+    assert all(part.base is None or part.base.shape[1] <= 2 * 32 * 8 for part in rows)
+
+
+@given(size=st.integers(1, 500), tile=st.sampled_from([64, 96, 128]), overlap=st.integers(1, 40))
+def test_fitted_tiles_are_as_many_and_no_larger(size: int, tile: int, overlap: int) -> None:
+    side = fitted(size, tile, overlap, 8)
+    assert side <= max(tile, overlap + 8)
+    assert len(offsets(size, side, overlap)) <= len(offsets(size, tile, overlap))

@@ -27,7 +27,7 @@ from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent
 from sfumato.pictures import Recipe, read_text, save, write_text
 from sfumato.pictures.canvas import RESIZES, SIDES
 from sfumato.presets.families import find_family
-from sfumato.request import Request, RequestError, seeds
+from sfumato.request import Request, RequestError, larger, seeds
 from sfumato.request.checks import RESIZED
 from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
@@ -87,6 +87,10 @@ VALUES = {
     "padding": st.integers(0, 10**9),
     "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
     "resize": st.sampled_from(RESIZES),
+    "upscale": st.floats(1, 8),
+    "upscale_steps": st.integers(1, 10**6),
+    "upscale_strength": st.floats(0, 1, exclude_min=True),
+    "upscaler": st.sampled_from(["latent", "latent_nearest_exact", "esrgan", "lanczos"]),
     "image_name": TEXTS.filter(bool),
 }
 # A value of each field that is not its default, and the same as it stands on a command line.
@@ -127,6 +131,10 @@ SAMPLES = {
     "padding": (16, "16"),
     "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
     "resize": ("crop", "crop"),
+    "upscale": (1.5, "1.5"),
+    "upscale_steps": (7, "7"),
+    "upscale_strength": (0.45, "0.45"),
+    "upscaler": ("latent_bicubic", "Latent (bicubic)"),
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
@@ -137,6 +145,9 @@ LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}}
 @st.composite
 def requests(draw):
     names = draw(st.sets(st.sampled_from([*VALUES])))
+    # One item of a recipe stands for the strength of one pass or of the second.
+    names -= {"strength"} if "upscale" in names else {"upscale_strength", "upscaler"}
+    names -= set() if "upscale" in names else {"upscale_steps"}
     return Request(**{name: draw(VALUES[name]) for name in names | {"prompt"}})
 
 
@@ -176,6 +187,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     flag = f"--{name.replace('_', '-')}"
     assert from_command_line("a", flag, text) == asked
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    if name in ("upscale_steps", "upscale_strength", "upscaler"):
+        asked = replace(asked, upscale=2)
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
         assert Request.from_recipe(read_text(write_text(asked.recipe()))) == asked
 
@@ -190,8 +203,10 @@ def test_all_fields_are_the_same_from_all_ways(files):
     # A recipe does not hold how many pictures there were, nor pictures.
     recipe = read_text(write_text(asked.recipe()))
     others = {name: values[name] for name in NOT_IN_A_RECIPE}
-    assert Request.from_recipe(recipe) == replace(asked, **LEFT_OUT)
-    assert Request.from_recipe(recipe, **others, width=24, height=16) == asked
+    assert Request.from_recipe(recipe) == replace(asked, strength=None, **LEFT_OUT)
+    others["strength"] = values["strength"]  # and a picture has no second pass
+    one_pass = replace(asked, **dict.fromkeys(larger.FIELDS))
+    assert Request.from_recipe(recipe, **others, width=24, height=16) == one_pass
 
 
 @given(requests())
@@ -539,7 +554,9 @@ def test_a_second_pass_is_another_request():
     assert Request.from_recipe(Recipe("a", "", items)).strength == 0.5
     hires = Recipe("a", "", items | {"Hires upscale": "2"})
     assert Request.from_recipe(hires).strength is None
-    assert Request.unread(hires) == {"Hires upscale": "2"}
+    assert Request.from_recipe(hires).upscale == 2
+    assert Request.from_recipe(hires).upscale_strength == 0.5
+    assert Request.unread(hires) == {}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ from sfumato.checkpoints.tensors import CheckpointError, Tensors, map_file, view
 MAX_PICKLE = 4 * 2**20
 """Longest pickle accepted, in bytes, as its objects take many times that. 1.5's has 0.3 MB."""
 
+WRAPPERS = ("state_dict", "params_ema", "params-ema", "params")
+"""Names under which a checkpoint, or an upscaler, has its tensors; averaged ones come first."""
+
 STORAGES = {
     "DoubleStorage": np.dtype(np.float64),
     "FloatStorage": np.dtype(np.float32),
@@ -200,9 +203,10 @@ def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
 
 
 def _state(path: Path, content: Any) -> Tensors:
-    """The named tensors in what was saved: a dictionary, or one inside ``state_dict``."""
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    """The named tensors in what was saved: a dictionary, or one inside one of ``WRAPPERS``."""
+    if isinstance(content, dict):
+        inner = (content.get(name) for name in WRAPPERS)
+        content = next((found for found in inner if isinstance(found, dict)), content)
     named = content if isinstance(content, dict) else {}
     tensors = {k: v for k, v in named.items() if isinstance(k, str) and type(v) is np.ndarray}
     if not tensors:

@@ -184,6 +184,29 @@ def _gallery() -> Parser:
     return parser
 
 
+def _upscale() -> Parser:
+    parser = Parser(
+        "upscale",
+        "Make pictures larger. The paths of the new files go to stdout.",
+        "FILE... ",
+        "sfumato upscale photo.jpg",
+        "sfumato upscale outputs --scale 4 --upscaler RealESRGAN_x4plus.pth -o large",
+    )
+    add = partial(parser.add, "arguments")
+    add("file", metavar="FILE", nargs="*", help="PNG, JPEG or WebP, or a folder with some")
+    add("--scale", type=float, default=2.0, metavar="X", help="from 1 to 8 [2]")
+    names = "esrgan, lanczos, bicubic, bilinear, nearest, or a network's FILE [esrgan]"
+    add("--upscaler", default="esrgan", metavar="NAME", help=names)
+    tile = "pixels of the side of a part; smaller ones need less memory [320]"
+    add("--tile", type=int, default=320, metavar="N", help=tile)
+    out = "folder or file [next to FILE]"
+    add("-o", "--out", type=_typed(_out), metavar="OUT", help=out)
+    add("--no-metadata", action="store_true", help="leave out what FILE says, such as its recipe")
+    add("-q", "--quiet", action="store_true", help="no progress")
+    add("-h", "--help", action="help", help="this")
+    return parser
+
+
 class Command(NamedTuple):
     """A command's one-line summary and the maker of its parser."""
 
@@ -197,6 +220,7 @@ COMMANDS = {
     "info": Command("print the recipe that a picture carries", _info),
     "explain": Command("show what a model reads of a prompt", _explain),
     "gallery": Command("write a contact sheet of a folder", _gallery),
+    "upscale": Command("make pictures larger", _upscale),
 }
 
 OVERVIEW = """\

@@ -62,6 +62,8 @@ class Film:
 
 
 def _enlarged(image: np.ndarray, H: int, W: int) -> np.ndarray:
-    """(h, w, 3) -> (H, W, 3), a multiple in size; each pixel is the nearest of the small ones."""
+    """(h, w, 3) -> (H, W, 3); each pixel is the nearest of the small ones."""
+    import numpy as np
+
     h, w = image.shape[:2]
-    return image.repeat(H // h, axis=0).repeat(W // w, axis=1)
+    return image[np.arange(H) * h // H][:, np.arange(W) * w // W]

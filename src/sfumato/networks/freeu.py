@@ -38,9 +38,10 @@ def lowest(x: Tensor) -> Tensor:
     They are four, so two small matmuls do what the paper's Fourier transforms do.
     """
     _, H, W, C = x.shape
-    waves = ops.convert_to_tensor(low_waves(H, W))  # (F, H W)
-    found = ops.matmul(waves, ops.reshape(x, (-1, H * W, C)))  # (B, F, C)
-    return ops.reshape(ops.matmul(ops.transpose(waves), found), (-1, H, W, C))
+    waves = low_waves(H, W)  # (F, H W)
+    there, back = ops.convert_to_tensor(waves), ops.convert_to_tensor(waves.T.copy())
+    found = ops.matmul(there, ops.reshape(x, (-1, H * W, C)))  # (B, F, C)
+    return ops.reshape(ops.matmul(back, found), (-1, H, W, C))
 
 
 def low_waves(height: int, width: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import seeds
+from sfumato.request import larger, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
 from sfumato.request.controlled import with_files
 from sfumato.request.fields import specs
@@ -39,6 +39,7 @@ def completed(asked: Request, model: Model) -> Request:
         sampler=sampler,
         schedule=schedule,
         strength=strength,
+        **larger.chosen(asked, model.steps),
     )
     request = replace(request, **{name: tuned(request, name, model) for name in TUNED})
     check_guidance(request, model)
@@ -46,6 +47,7 @@ def completed(asked: Request, model: Model) -> Request:
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
+    larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
 
 

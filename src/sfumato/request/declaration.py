@@ -14,7 +14,7 @@ from sfumato.request.control import Control, Controls
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Wildcards
+from sfumato.request.room_kinds import ModelName, Name, Pixels, Upscaler, Wildcards
 from sfumato.request.seed_kinds import Axes, Seed, Size
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+larger = partial(declared, group="larger, by a second pass")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
 
@@ -151,6 +152,21 @@ class Fields(Record):
     controls: tuple[Control, ...] = begin(
         *((), Controls(), ""),
         *("a ControlNet and its picture; may be given several times [none]", "--control"),
+    )
+
+    upscale: float | None = larger(
+        None, Number(1, 8), "Hires upscale", "how many times larger, from 1 to 8 [one pass]"
+    )
+    upscale_steps: int | None = larger(
+        None, Whole(1), "Hires steps", "steps of the second pass [as the first]"
+    )
+    upscale_strength: float | None = larger(
+        *(None, Number(0, 1, above=True), "Denoising strength"),
+        "how much the second pass changes, up to 1 [0.7]",
+    )
+    upscaler: str | None = larger(
+        *(None, Upscaler(), "Hires upscaler"),
+        "before it: latent, esrgan, lanczos, ... or a network's FILE [latent]",
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")

@@ -8,7 +8,7 @@ from itertools import product
 
 from sfumato.request import control
 from sfumato.request.fields import Spec
-from sfumato.request.room_kinds import Name
+from sfumato.request.room_kinds import Name, Upscaler
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
@@ -18,8 +18,9 @@ LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip"), NO_CHOI
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
     """The texts that items state of the known fields, by name.
 
-    A sampler or schedule that we do not have is left open. The denoising strength of A1111's second
-    pass ("Hires ...") is not the request's.
+    A sampler, a schedule or an upscaler that we do not have is left open. The denoising strength is
+    that of a second pass ("Hires ...") where there is one. A pass to a size ("Hires resize") is not
+    read.
     """
     said = {key: text for key, text in items.items() if (key, text.casefold()) not in LEFT_OPEN}
     said = {key: text for key, text in said.items() if key not in _unknown(known, items)}
@@ -29,11 +30,13 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
     texts |= control.stated(items)
     if any(key.startswith("Hires") for key in items):
         texts.pop("strength", None)
+    if "upscale" not in texts:
+        texts = {name: text for name, text in texts.items() if not name.startswith("upscale")}
     return texts
 
 
 def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
-    """The items that no known field reads, and names of samplers and schedules not known here."""
+    """The items that no known field reads, and names that are not known here."""
     keys = {spec.key for spec in known.values()} - _unknown(known, items)
     keys |= {"Size"} if SIZE.fullmatch(items.get("Size", "")) else set()
     keys |= {key for key in items if control.ITEM.fullmatch(key)}
@@ -41,8 +44,10 @@ def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
 
 
 def _unknown(known: Mapping[str, Spec], items: Mapping[str, str]) -> set[str]:
-    """The keys of the items that name a sampler or a schedule that we do not have."""
-    names = {spec.key: spec.kind for spec in known.values() if isinstance(spec.kind, Name)}
+    """The keys of the items that name a sampler, a schedule or an upscaler we do not have."""
+    names = {
+        spec.key: spec.kind for spec in known.values() if isinstance(spec.kind, Name | Upscaler)
+    }
     return {
         key
         for key in names.keys() & items.keys()

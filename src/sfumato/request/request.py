@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import control, items, pictured, seeds
+from sfumato.request import control, items, larger, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -78,6 +78,7 @@ class Request(Fields):
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
+            self.upscale,
         )
 
     @property
@@ -162,7 +163,7 @@ class Request(Fields):
         """The request that a recipe states, with these changes.
 
         Another sampler brings its own schedule, and a given picture its own size unless it is
-        resized. An item that a change replaces may say anything.
+        resized, and there is no second pass of it. An item that a change replaces may say anything.
 
         Raises:
             RequestError: an item says what cannot be.
@@ -176,6 +177,7 @@ class Request(Fields):
         replaced |= {"schedule"} if "sampler" in changes else set()
         if "image" in changes and not pictured.keeps_size({**stated, **changes}):
             replaced |= {"width", "height"}
+        replaced |= {*larger.FIELDS} if "image" in changes else set()
         texts = {name: text for name, text in stated.items() if name not in replaced}
         values: dict[str, Any] = {n: read(n, known[n], text, "recall") for n, text in texts.items()}
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}

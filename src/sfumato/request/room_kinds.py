@@ -90,6 +90,46 @@ def taken_apart(label: str) -> tuple[str, str | None]:
         return label, None  # the check of the field says what it must be
 
 
+class Upscaler(Kind):
+    """The name of an upscaler, A1111's or ours, or the file of a network."""
+
+    metavar = "NAME"
+
+    @property
+    def must(self) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.must(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        from sfumato.presets import upscalers
+
+        return (*upscalers.LATENTS, *upscalers.PICTURES)
+
+    def check(self, value: Any) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.find(value, self.names)
+
+    def knows(self, text: str) -> bool:
+        """Whether a text is a name; a stranger's is never that of a file."""
+        try:
+            return self.check(text) in self.names
+        except ValueError:
+            return False
+
+    def write(self, value: str) -> str:
+        from sfumato.presets import upscalers
+
+        return upscalers.label(value)
+
+    def from_json(self, value: Any) -> str:
+        if not self.knows(value):
+            raise ValueError
+        return self.check(value)
+
+
 class Wildcards(Kind):
     """Lists of text by name, or the folder whose files they are; they are read at once."""
 

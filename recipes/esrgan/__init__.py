@@ -1,0 +1,3 @@
+"""The bundled upscaler."""
+
+from __future__ import annotations
