@@ -149,7 +149,8 @@ class Controls:
             h, w = state.registers.shape[2:4]
             c = self.used[0].loaded.config
             *skips, middle = (
-                ops.zeros((rows, *shape), "float32") for shape in (*c.skips(h, w), c.skips(h, w)[-1])
+                ops.zeros((rows, *shape), "float32")
+                for shape in (*c.skips(h, w), c.skips(h, w)[-1])
             )
             self.silence[rows] = Residuals(skips, middle)
         return self.silence[rows]

@@ -74,7 +74,9 @@ def original(kind: str) -> Arrays:
     """The names of the ControlNet's authors."""
     names = {native: name for name, native in unet_names(unet(kind)[1]).items()}
     convs = ("conv_in", *(f"blocks.{i}" for i in range(6)), "conv_out")
-    names |= {f"controlnet_cond_embedding.{n}": f"input_hint_block.{2 * i}" for i, n in enumerate(convs)}
+    names |= {
+        f"controlnet_cond_embedding.{n}": f"input_hint_block.{2 * i}" for i, n in enumerate(convs)
+    }
     names |= {f"controlnet_down_blocks.{i}": f"zero_convs.{i}.0" for i in range(12)}
     names |= {"controlnet_mid_block": "middle_block_out.0"}
     found = {}
@@ -126,7 +128,9 @@ def test_original_names(kind: str, prefix: str, tmp_path: Path) -> None:
 def test_a_pickle(tmp_path: Path) -> None:
     tensors = {f"control_model.{k}": torch.from_numpy(v) for k, v in original("1.x").items()}
     torch.save({"state_dict": tensors}, tmp_path / "control_v11f1e_sd15.pth")
-    assert same(read(tmp_path / "control_v11f1e_sd15.pth", "1.x").tensors, arrays(controlnet("1.x")))
+    assert same(
+        read(tmp_path / "control_v11f1e_sd15.pth", "1.x").tensors, arrays(controlnet("1.x"))
+    )
 
 
 def test_a_name_that_says_that_it_tells_no_places(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from sfumato.pictures.canvas import RESIZES, SIDES
 from sfumato.presets.families import find_family
 from sfumato.request import Request, RequestError, larger, seeds
 from sfumato.request.checks import RESIZED
+from sfumato.request.control import Control
 from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
 from sfumato.request.seeds import start_noise
@@ -47,6 +48,16 @@ OPTIONS = st.dictionaries(
 PIXELS = st.integers(0, 255).map(lambda shade: np.full((8, 16, 3), shade, np.uint8))
 MASKS = st.sampled_from([0, *range(2, 256)]).map(lambda shade: np.full((8, 16), shade, np.uint8))
 LISTS = st.dictionaries(TEXTS, st.lists(TEXTS).map(tuple), max_size=3)
+CONTROLS = st.builds(
+    Control,
+    file=st.from_regex(r"[\w-]{1,9}", fullmatch=True),
+    preprocessor=st.sampled_from(["none", "canny", "recolour", "grey", "inpaint"]),
+    weight=st.floats(0, 1e300),
+    resize=st.sampled_from(RESIZES),
+    start=UNIT,
+    end=UNIT,
+    mode=st.sampled_from(["balanced", "prompt", "control", "guess"]),
+)
 VALUES = {
     "prompt": TEXTS,
     "negative_prompt": TEXTS,
@@ -87,12 +98,14 @@ VALUES = {
     "padding": st.integers(0, 10**9),
     "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
     "resize": st.sampled_from(RESIZES),
+    "controls": st.lists(CONTROLS, max_size=3).map(tuple),
     "upscale": st.floats(1, 8),
     "upscale_steps": st.integers(1, 10**6),
     "upscale_strength": st.floats(0, 1, exclude_min=True),
     "upscaler": st.sampled_from(["latent", "latent_nearest_exact", "esrgan", "lanczos"]),
     "image_name": TEXTS.filter(bool),
 }
+CONTROL = "edges:canny,weight=0.8"
 # A value of each field that is not its default, and the same as it stands on a command line.
 SAMPLES = {
     "negative_prompt": ("blurry,\nlow quality", "blurry,\nlow quality"),
@@ -131,6 +144,7 @@ SAMPLES = {
     "padding": (16, "16"),
     "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
     "resize": ("crop", "crop"),
+    "controls": ((Control(file="edges", preprocessor="canny", weight=0.8),), CONTROL),
     "upscale": (1.5, "1.5"),
     "upscale_steps": (7, "7"),
     "upscale_strength": (0.45, "0.45"),

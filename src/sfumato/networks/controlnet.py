@@ -68,9 +68,7 @@ class ControlNet(Descent):
         x, skips = self.down(self.conv_in(x) + hint, walk)
         x = self.middle(x, walk)
         layers = [*self.controlnet_down_blocks, self.controlnet_mid_block]
-        maps = [
-            repeated(layer(y), x) for layer, y in zip(layers, [*skips, x], strict=True)
-        ]
+        maps = [repeated(layer(y), x) for layer, y in zip(layers, [*skips, x], strict=True)]
         if self.config.is_global:
             return [ops.mean(y, axis=(1, 2), keepdims=True) for y in maps]
         return maps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,15 +114,23 @@ class Control(Record):
 
 
 def read_item(text: str) -> Control:
-    """The ControlNet that an item of a recipe states, without its picture."""
+    """The ControlNet that an item of a recipe states, without its picture.
+
+    A preprocessor that we do not have is left out: what it made of the picture is not here either.
+    """
     known = {spec.key: (name, spec.kind) for name, spec in specs(Control).items() if spec.key}
     pieces = re.split(rf"(?:^|, )({'|'.join(known)}): ", text)
     values: dict[str, Any] = {}
-    for key, said in zip(pieces[1::2], pieces[2::2], strict=True):
+    for key, text in zip(pieces[1::2], pieces[2::2], strict=True):
         name, kind = known[key]
-        said = said.split(", ")[0].strip()
-        said = re.sub(r" \[[0-9a-f]+\]$", "", said) if key == "Model" else said
-        values[name] = kind.from_json(said) if name == "file" else kind.read(said)
+        said = text.split(", ")[0].strip()
+        if name == "file":
+            values[name] = kind.from_json(re.sub(r" \[[0-9a-f]+\]$", "", said))
+            continue
+        with suppress(ValueError) if name == "preprocessor" else nullcontext():
+            values[name] = kind.read(said)
+    if "file" not in values:
+        raise ValueError
     return Control(**values)
 
 

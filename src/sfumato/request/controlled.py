@@ -52,4 +52,6 @@ def hint_of(control: Control, request: Request) -> np.ndarray:
     if control.image is not None:
         pixels = resized(control.image, (request.height, request.width), control.resize)
     assert pixels is not None
-    return as_hint(pixels, control.preprocessor, mask if control.preprocessor == "inpaint" else None)
+    return as_hint(
+        pixels, control.preprocessor, mask if control.preprocessor == "inpaint" else None
+    )
