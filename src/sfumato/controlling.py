@@ -147,11 +147,8 @@ class Controls:
         """Zeros, so that the denoiser needs no other executable where no ControlNet is active."""
         if rows not in self.silence:
             h, w = state.registers.shape[2:4]
-            c = self.used[0].loaded.config
-            *skips, middle = (
-                ops.zeros((rows, *shape), "float32")
-                for shape in (*c.skips(h, w), c.skips(h, w)[-1])
-            )
+            shapes = self.used[0].loaded.config.skips(h, w)
+            *skips, middle = (ops.zeros((rows, *each), "float32") for each in (*shapes, shapes[-1]))
             self.silence[rows] = Residuals(skips, middle)
         return self.silence[rows]
 

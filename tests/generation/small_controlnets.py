@@ -36,7 +36,7 @@ def controlnet(kind: str, seed: int = 5, **settings: Any) -> ControlNetModel:
 
 
 def pipeline(kind: str, controlnets: Sequence[ControlNetModel]) -> Any:
-    parts = {k: v for k, v in small_pipelines.pipeline(kind).components.items()}
+    parts = dict(small_pipelines.pipeline(kind).components)
     of_kind = StableDiffusionXLControlNetPipeline if kind == "xl" else None
     of_kind = of_kind or StableDiffusionControlNetPipeline
     options = {"add_watermarker": False} if kind == "xl" else {"requires_safety_checker": False}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -21,7 +24,7 @@ class HintEncoder(Block):
         self.conv_in = Conv3x3(channels, widths[0])
         self.blocks = [
             conv
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
             for conv in (Conv3x3(before, before), Conv3x3(before, after, 2))
         ]
         self.conv_out = Conv3x3(widths[-1], width)
@@ -38,9 +41,9 @@ class HintEncoder(Block):
 class ControlNet(Descent):
     """latents, time, text and a picture -> what is added to the maps of a U-Net, channels last."""
 
-    config: ControlNetConfig
+    config: ControlNetConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def compose(self, config: ControlNetConfig) -> None:
+    def compose(self, config: Any) -> None:
         super().compose(config)
         first, last = config.channels[0], config.channels[-1]
         # Their weights were zero before training, so that it began from the U-Net as it was.

@@ -1,4 +1,7 @@
-"""Canny's edges (Canny 1986), in the whole numbers of OpenCV's `Canny`, whose maps ControlNets know."""
+"""Canny's edges (Canny 1986) in whole numbers, as OpenCV computes them.
+
+ControlNets were trained on OpenCV's maps, so these are the same to the pixel.
+"""
 
 from __future__ import annotations
 

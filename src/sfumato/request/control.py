@@ -72,7 +72,7 @@ def plain_name(file: str) -> str:
     return re.sub(r"\.(safetensors|pt|pth|ckpt|bin)$", "", name, flags=re.IGNORECASE)
 
 
-field = partial(declared, group="")
+of = partial(declared, group="")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -84,16 +84,16 @@ class Control(Record):
         Control(file='canny.safetensors', weight=0.8, end=0.7)
     """
 
-    file: str = field(..., NetworkFile(), "Model", "its file or folder")
-    image: np.ndarray | None = field(
+    file: str = of(..., NetworkFile(), "Model", "its file or folder")
+    image: np.ndarray | None = of(
         None, Pixels(), "", "the picture that it is shown [that which the request begins from]"
     )
-    preprocessor: str = field("none", PREPROCESSORS, "Module", "what is made of the picture [none]")
-    weight: float = field(1.0, Number(0), "Weight", "how much it says [1]")
-    resize: str = field("crop", RESIZES, "Resize Mode", "how the picture gets the size [crop]")
-    start: float = field(0.0, Number(0, 1), "Guidance Start", "the part of the steps before [0]")
-    end: float = field(1.0, Number(0, 1), "Guidance End", "the part of the steps until its end [1]")
-    mode: str = field(
+    preprocessor: str = of("none", PREPROCESSORS, "Module", "what is made of the picture [none]")
+    weight: float = of(1.0, Number(0), "Weight", "how much it says [1]")
+    resize: str = of("crop", RESIZES, "Resize Mode", "how the picture gets the size [crop]")
+    start: float = of(0.0, Number(0, 1), "Guidance Start", "the part of the steps before [0]")
+    end: float = of(1.0, Number(0, 1), "Guidance End", "the part of the steps until its end [1]")
+    mode: str = of(
         "balanced", MODES, "Control Mode", "whether words or picture come first [balanced]"
     )
 
@@ -180,7 +180,7 @@ def _control(value: Any) -> Control:
     if isinstance(value, Control):
         return value
     if isinstance(value, Mapping):
-        return Control(**value)
+        return Control(**dict(value))
     if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= 3:
         raise ValueError("each must be (file, picture) or (file, picture, fields)")
     file, image, options = (*value, *(None, {})[len(value) - 1 :])
@@ -195,7 +195,8 @@ def _read(text: str) -> Control:
     file, *image = parts if options is None else parts[:-1]
     if len(image) > 1:
         raise ValueError
-    return Control(file=file, image=(image or [None])[0] or None, **(options or {}))
+    picture: Any = image[0] if image and image[0] else None
+    return Control(file=file, image=picture, **(options or {}))
 
 
 def _options(text: str) -> dict[str, Any] | None:
