@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ import small_pipelines
 import torch
 from PIL import Image
 
+from sfumato import controlling
+from sfumato.checkpoints.tensors import CheckpointError
+from sfumato.request import Request
+from sfumato.request.control import Control
 from sfumato.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:diffusers")
@@ -106,3 +111,117 @@ def test_guess_mode(pair: Pair) -> None:
     """The negative prompt is answered without it, and the first maps count less."""
     expected = pair.theirs(1, controlnet_conditioning_scale=0.8, guess_mode=True)
     pair.check(pair.paint({"weight": 0.8, "mode": "guess"}), expected)
+
+
+# Laws
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    net = small_controlnets.controlnet("1.x")
+    return str(small_controlnets.save(net, tmp_path_factory.mktemp("nets") / "net"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[StableDiffusion]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SFUMATO_COMPILE_CACHE", "off")  # where programs are read, not traced
+        yield StableDiffusion(64, 48, preset=str(folder))
+
+
+def paint(model: StableDiffusion, *controls: Any, **fields: Any) -> np.ndarray:
+    given = {"steps": 4, "seed": 5, "negative_prompt": NEGATIVE, "controls": controls}
+    request = Request(**{"prompt": PROMPT} | given | fields)
+    return model.generate(request)[0].pixels.astype("int16")
+
+
+def test_unused_it_is_not_there(model: StableDiffusion, file: str) -> None:
+    plain = paint(model)
+    assert (model.parts.controls, model.parts.evaluate.traces) == ({}, 1)
+    net = (file, small_controlnets.picture(), {"end": 0.5})
+    led = paint(model, net)
+    assert np.abs(led - plain).mean() > 5
+    assert model.parts.evaluate.traces == 2  # also where it is silent, from the half on
+    [loaded] = model.parts.controls.values()
+    assert loaded.control.traces == 1
+    assert np.array_equal(paint(model), plain)
+    assert model.parts.controls == {}  # its memory is free again
+    assert model.parts.evaluate.traces == 2
+
+
+def test_of_weight_0_or_out_of_its_time_it_says_nothing(
+    model: StableDiffusion, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, picture = paint(model), small_controlnets.picture()
+    assert np.abs(paint(model, (file, picture, {"weight": 0})) - plain).max() <= 1
+    asked = []
+    monkeypatch.setattr(controlling, "weights_of", lambda *_: asked.append(1))
+    assert np.abs(paint(model, (file, picture, {"start": 0.9})) - plain).max() <= 1
+    assert not asked  # nothing is computed then
+
+
+def test_twice_with_half_the_weight_is_once(model: StableDiffusion, file: str) -> None:
+    net = (file, small_controlnets.picture())
+    once = paint(model, (*net, {"weight": 0.8}))
+    twice = paint(model, (*net, {"weight": 0.5}), (*net, {"weight": 0.3}))
+    assert np.abs(once - twice).max() <= 1
+
+
+def test_modes_are_different(model: StableDiffusion, file: str) -> None:
+    net = (file, small_controlnets.picture())
+    modes = ("balanced", "prompt", "control", "guess")
+    painted = [paint(model, (*net, {"mode": mode})) for mode in modes]
+    for i, one in enumerate(painted):
+        assert all(np.abs(one - other).mean() > 1 for other in painted[:i])
+
+
+def test_weights_of_a1111() -> None:
+    """As its extension has them, 13 numbers of which XL takes the first ten."""
+    soft = Control(file="a", weight=0.5, mode="prompt")
+    assert np.allclose(controlling.weights_of(soft, 13)[[0, 11, 12]] * 2, [0.825**12, 0.825, 1])
+    assert np.allclose(controlling.weights_of(soft, 10)[9] * 2, 0.825**3)
+
+
+def test_with_less_work_and_other_rules(model: StableDiffusion, file: str) -> None:
+    """Features of an earlier evaluation come with those of the ControlNet; all rules go along."""
+    net = (file, small_controlnets.picture())
+    plain = paint(model, net)
+    for fields in (
+        {"feature_reuse": 2, "guidance_interval": (0.25, 1.0)},
+        {"pag_scale": 2.0, "freeu": {}, "seamless": "x"},
+        {"prompt": "a red [apple:pear:2] AND a table", "negative_prompt": None},
+    ):
+        other = paint(model, net, **fields)
+        assert other.std() > 5
+        assert np.abs(other - plain).mean() > 0.1
+
+
+def test_several_pictures_are_those_alone(model: StableDiffusion, file: str) -> None:
+    net = (file, small_controlnets.picture())
+    given = {"steps": 4, "negative_prompt": NEGATIVE, "controls": [net]}
+    both = model.generate(PROMPT, seed=5, count=2, **given)
+    assert np.abs(both[0].pixels - paint(model, net)).max() <= 1
+    assert np.abs(both[1].pixels - paint(model, net, seed=6)).max() <= 1
+
+
+def test_the_picture_that_is_begun_from(model: StableDiffusion, file: str) -> None:
+    picture = small_controlnets.picture()
+    given = {"image": picture, "strength": 0.8}
+    assert np.array_equal(paint(model, (file,), **given), paint(model, (file, picture), **given))
+    hidden = paint(model, (file, None, {"preprocessor": "inpaint"}), **given, mask=picture[..., 0])
+    assert hidden.shape == picture.shape
+
+
+def test_a_network_that_is_no_unet_of_ours_or_no_numbers(
+    model: StableDiffusion, file: str, tmp_path: Path
+) -> None:
+    broken = small_controlnets.controlnet("1.x")
+    with torch.no_grad():
+        broken.controlnet_mid_block.bias[0] = np.nan
+    bad = str(small_controlnets.save(broken, tmp_path / "bad"))
+    with pytest.raises(CheckpointError, match="`controlnet_mid_block.bias` of .* is nan"):
+        paint(model, (bad, small_controlnets.picture()))
+    xl = str(small_controlnets.save(small_controlnets.controlnet("xl"), tmp_path / "xl"))
+    with pytest.raises(CheckpointError, match="is made for models of the kind"):
+        paint(model, (xl, small_controlnets.picture()))
+    assert paint(model, (file, small_controlnets.picture())).std() > 5
