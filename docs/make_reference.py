@@ -36,7 +36,7 @@ HEAD = """\
   PNG files there. Names of files are refused, so that JSON of strangers reads no file.
 - `request.recipe()` and `Request.from_recipe(recipe, **changes)` go to a recipe and back. A recipe
   has the size as `Size: 512x768`. It has neither pictures nor their number, and no wildcards; of a
-  picture it has the name and a digest.
+  picture and of [learned words](embeddings.md) it has names and digests.
 - The words may have a grammar of their own: [Prompts](prompts.md).
 """
 

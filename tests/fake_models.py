@@ -19,6 +19,8 @@ class FakeSettings:
     noise: dict[str, Any] = field(default_factory=dict)
     sees_masks: bool = False
     autoencoder_config: Any = field(default_factory=lambda: SimpleNamespace(downsampling=8))
+    decoder_name: str | None = None
+    embeds_guidance: bool = False
     family: Any = field(default_factory=lambda: SimpleNamespace(reads_any_layer=True))
     checkpoint: Any = field(
         default_factory=lambda: SimpleNamespace(

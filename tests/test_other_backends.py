@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from backend_marks import BACKENDS, backends_of
+from backend_marks import BACKENDS, MARK, backends_of
 
 pytestmark = pytest.mark.backend("jax")
 
@@ -27,8 +27,8 @@ def test_backend(
     subtests: pytest.Subtests,
     pytestconfig: pytest.Config,
 ) -> None:
-    files = [file for file in sorted(TESTS.rglob("test_*.py")) if backend in backends_of(file)]
-    files = [file for file in files if backends_of(file) != BACKENDS]
+    marked = [file for file in sorted(TESTS.rglob("test_*.py")) if MARK.search(file.read_text())]
+    files = [file for file in marked if backend in backends_of(file)]
     report = tmp_path / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     options += ["-m", f"backend and ({pytestconfig.option.markexpr or 'backend'})"]

@@ -13,9 +13,9 @@ from sfumato import programs, runtime
 from sfumato.adapters.controlnet import read_controlnet
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.tensors import CheckpointError
+from sfumato.conditioning import Told
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import Evaluation
-from sfumato.encoding import Told
 from sfumato.finite import unsound_weight
 from sfumato.networks.configs import ControlNetConfig, UNetConfig
 from sfumato.networks.controlnet import ControlNet

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from sfumato.adapters.embedding import MADE_FOR, Embedding
 from sfumato.checkpoints import Model
 from sfumato.finite import check_finite
-from sfumato.networks.denoiser import Conditioning
+from sfumato.networks.text_encoder import LearnedRows
 from sfumato.parts import Parts
-from sfumato.request import Request
+from sfumato.request import Request, RequestError
 from sfumato.text.chunks import Chunk, chunks_of, cut
+from sfumato.text.learned import PLAIN_NAMES as MARKS
+from sfumato.text.learned import Learned, missing
 from sfumato.text.tokenizer import Tokenizer
 from sfumato.text.weighting import weigh
 from sfumato.text.wording import Wording, wordings
@@ -41,11 +47,28 @@ class Reading(NamedTuple):
     syntax: str = "plain"
     emphasis: str = "original"
     clip_skip: int = 1
+    loras: tuple[Any, ...] = ()
+    embeddings: Mapping[str, Embedding] = MappingProxyType({})
 
     @classmethod
     def of(cls, request: Request, model: Model) -> Reading:
         clip_skip = request.clip_skip if model.family.reads_any_layer else 1
-        return cls(request.prompt_syntax, request.emphasis, clip_skip)
+        words = request.prompt_syntax, request.emphasis, clip_skip
+        return cls(*words, request.loras, request.embeddings)
+
+    def chunks(self, text: str, tokenizer: Tokenizer, length: int) -> list[Chunk]:
+        """The chunks of a text as a tokenizer makes them."""
+        learned = None
+        if self.embeddings and isinstance(tokenizer, Tokenizer):
+            counts = tuple((name, len(each)) for name, each in self.embeddings.items())
+            learned = learned_by(tokenizer, len(tokenizer), counts)
+        return chunks_of(text, tokenizer, length, self.syntax, self.emphasis, learned)
+
+
+@lru_cache(8)
+def learned_by(tokenizer: Tokenizer, _words: int, counts: tuple[tuple[str, int], ...]) -> Learned:
+    """The learned words that a tokenizer of so many words finds."""
+    return Learned(tokenizer, dict(counts))
 
 
 PLAIN = Reading()
@@ -77,7 +100,7 @@ class Encoder:
 
     def encode(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """The context (1, T, C) of all chunks of a text, and the pooled vector of the first."""
-        rows = [chunks_of(text, t, self.length, *self.reading[:2]) for t in self.tokenizers]
+        rows = [self.reading.chunks(text, t, self.length) for t in self.tokenizers]
         for row, empty in zip(rows, self.empty(), strict=True):
             row += [empty] * (self.count - len(row))
         chunks = [*zip(*rows, strict=True)]  # of all text encoders
@@ -95,10 +118,29 @@ class Encoder:
         settings = {"clip_skip": skip} if skip > 1 else {}
         tokens = [chunk.tokens[None] for chunk in chunks]
         self.parts.check_tokens(tokens)
-        found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(tokens, **settings)]
+        learned = self.learned(chunks)
+        inputs = [tokens] if learned is None else [tokens, learned]
+        with self.parts.loras.of(self.reading.loras):
+            found = [ops.convert_to_numpy(x) for x in self.parts.encode_text(*inputs, **settings)]
         is_finite = all(np.isfinite(x).all() for x in found)
         check_finite(self.parts, is_finite, "The encoded text is", "text_encoder", "text_encoder_2")
         return found[0], found[1]
+
+    def learned(self, chunks: Sequence[Chunk]) -> list[LearnedRows] | None:
+        """The learned vectors of one chunk for each text encoder; None: there are none."""
+        if not any(chunk.learned for chunk in chunks):
+            return None
+        widths = text_widths(self.parts)
+        found = []
+        for encoder, (chunk, width) in enumerate(zip(chunks, widths, strict=True)):
+            places = np.zeros((1, self.length, 1), bool)
+            rows = np.zeros((1, self.length, width), "float32")
+            for place, name, row in chunk.learned:
+                embedding = self.reading.embeddings[name]
+                check_embedding(name, embedding, widths)
+                places[0, place], rows[0, place] = True, embedding.vectors[encoder][row]
+            found.append(LearnedRows(places, rows))
+        return found
 
     def weighed(self, context: np.ndarray, chunks: Sequence[Chunk]) -> np.ndarray:
         """The context (1, T, C) of one chunk, weighed for each text encoder by itself."""
@@ -113,6 +155,20 @@ class Encoder:
             for (vectors, away), chunk in zip(halves, chunks, strict=False)  # 1.x has one encoder
         ]
         return np.concatenate(weighed, axis=1)[None]
+
+
+def check_embedding(name: str, embedding: Embedding, widths: Sequence[int]) -> None:
+    """Refuse an embedding for other text encoders than those of these widths."""
+    if embedding.widths != tuple(widths):
+        ours = MADE_FOR.get(tuple(widths), f"text encoders of width {tuple(widths)}")
+        must = f"be for {ours} where the prompt names them"
+        raise RequestError("embeddings", must, f"{name!r}, which is for {embedding.made_for}")
+
+
+def text_widths(parts: Parts) -> tuple[int, ...]:
+    """The width of each text encoder."""
+    encoders = (parts.text_encoder, parts.text_encoder_2)
+    return tuple(encoder.config.width for encoder in encoders if encoder is not None)
 
 
 def tokenizers(parts: Parts) -> list[Tokenizer]:
@@ -136,106 +192,34 @@ def extent(parts: Parts, request: Request) -> tuple[int, int]:
     words = words_of(request, request.plan(parts.model).steps)
     length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
     read = {text for each in words for text in each.read(request.is_guided)}
-    chunks = [
-        chunks_of(text, tokenizer, length, *reading[:2])
-        for text in read
-        for tokenizer in tokenizers(parts)
-    ]
+    chunks = [reading.chunks(text, t, length) for text in read for t in tokenizers(parts)]
     return len(words[0].prompts), max(map(len, chunks))
 
 
-class Told:
-    """The conditioning of a batch at each step, prepared when it is first needed.
+def named(parts: Parts, request: Request) -> Request:
+    """The request of one picture with those of its embeddings that its words name.
 
-    Args:
-        parts: the model's.
-        singles: completed requests, one for each picture.
-        steps: of the sampler.
-        encoded: the prompts, encoded before; default: they are encoded here.
-        own: encodes texts in place of the model's encoders.
+    Warns:
+        UserWarning: the words name some that are not there.
     """
-
-    def __init__(
-        self,
-        parts: Parts,
-        singles: Sequence[Request],
-        steps: int,
-        encoded: Encoded | None = None,
-        own: Encode | None = None,
-    ) -> None:
-        self.parts, self.singles, self.encoded = parts, singles, encoded
-        self.words = [words_of(single, steps) for single in singles]
-        count = extent(parts, singles[0])[1] if encoded is None else 1
-        self.encode = own or Encoder(parts, Reading.of(singles[0], parts.model), count)
-        self.known: dict[tuple[Any, bool], Conditioning] = {}
-        self.own_prepare: Callable[..., Conditioning] | None = None
-
-    def of(self, prepare: Callable[..., Conditioning]) -> Told:
-        """The same words for another network, which prepares them in its own way."""
-        other = copy(self)
-        other.known, other.own_prepare = {}, prepare
-        return other
-
-    def __call__(self, step: int, guided: bool) -> Conditioning:
-        """The conditioning at a step, 0 for the first, with the negative prompts or without."""
-        return self.at(tuple(each[step] for each in self.words), guided)
-
-    def at(self, words: tuple[Wording, ...], guided: bool) -> Conditioning:
-        """The conditioning for the words of each picture."""
-        if (words, guided) not in self.known:
-            first, asked = self.singles[0], len(words) * len(words[0].prompts)
-            perturbed = asked if first.pag_scale else 0
-            if guided == first.is_guided:
-                found = self.prepare(words)
-            else:
-                found = self.at(words, True).of_prompts(asked + perturbed)
-            rows = (asked, perturbed, found.batch - asked - perturbed)
-            attending = np.repeat(np.array([1, 0, 1], "float32"), rows)[:, None, None]
-            self.known[words, guided] = found._replace(
-                shares=shares(words, guided), attending=attending if perturbed else None
-            )
-        return self.known[words, guided]
-
-    def prepare(self, words: tuple[Wording, ...]) -> Conditioning:
-        """Prepare what the denoiser reads; guided: negative prompts, too."""
-        parts, first = self.parts, self.singles[0]
-        prepare = self.own_prepare or parts.prepare
-        count = len(words[0].prompts)
-        texts = [each.prompts[k][0] for k in range(count) for each in words]
-        context, pooled = self.checked(self.encoded or self.encode(texts))
-        if first.pag_scale:
-            context = np.concatenate([context] * 2)
-            pooled = None if pooled is None else np.concatenate([pooled] * 2)
-        takes_sizes = parts.diffusion_model.takes_sizes
-
-        if first.is_guided:
-            negatives = self.checked(self.encode([each.negative for each in words]))
-            # XL was trained with zeros where there is no negative prompt.
-            zeros = [parts.model.zero_negative and s.negative_prompt is None for s in self.singles]
-            keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
-            context = np.concatenate([context, keep[..., None] * negatives.context])
-            if takes_sizes and pooled is not None:
-                pooled = np.concatenate([pooled, keep * negatives.pooled])
-
-        if not takes_sizes:
-            return prepare(context, None, None)
-        size = (first.height, first.width)
-        sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
-        return prepare(context, pooled, sizes)
-
-    def checked(self, encoded: Encoded) -> Encoded:
-        """Encodings that the denoiser reads; only the model's own have several chunks."""
-        context, pooled = encoded
-        if isinstance(self.encode, Encoder) and self.encoded is None:
-            context = context[:, : self.encode.length]
-        self.parts.check_encoded(context, pooled)
-        return encoded
-
-
-def shares(words: tuple[Wording, ...], guided: bool) -> np.ndarray | None:
-    """The weights (n, B) of prompts that AND joins; without guidance their sum is 1."""
-    if len(words[0].prompts) == 1:
-        return None
-    weights = np.array([[weight for _, weight in each.prompts] for each in words], "float32").T
-    total = weights.sum(0)
-    return weights if guided else weights / np.where(total == 0, 1, total)
+    if not (
+        request.embeddings or MARKS.search(f"{request.prompt} {request.negative_prompt or ''}")
+    ):
+        return request
+    length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
+    words = words_of(request, request.plan(parts.model).steps)
+    read = sorted({text for each in words for text in each.read(request.is_guided)})
+    tokenizer = parts.tokenizer
+    if not isinstance(tokenizer, Tokenizer):
+        return request
+    names = {
+        place.name
+        for text in read
+        for chunk in reading.chunks(text, tokenizer, length)
+        for place in chunk.learned
+    }
+    if lost := sorted({m for text in read for m in missing(text, request.embeddings, tokenizer)}):
+        warnings.warn(
+            f"Read as words, as no embedding of that name is here: {', '.join(lost)}", stacklevel=2
+        )
+    return replace(request, embeddings={n: request.embeddings[n] for n in sorted(names)})

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from sfumato.encoding import words_of
+from sfumato.encoding import Reading, words_of
 from sfumato.parts import Parts
 from sfumato.request import Request
-from sfumato.text.chunks import Chunk, chunks_of
-from sfumato.text.tokenizer import Tokenizer
+from sfumato.text.chunks import Chunk
 
 
 class Token(NamedTuple):
@@ -92,7 +91,7 @@ def explain(parts: Parts, request: Request) -> Explanation:
         for step, words in enumerate(texts, 1):
             steps.setdefault(words, []).append(step)
         return [
-            Passage(text, tuple(at), weight, _chunks(parts.tokenizer, text, length, single))
+            Passage(text, tuple(at), weight, _chunks(parts, text, length, single))
             for (text, weight), at in steps.items()
         ]
 
@@ -103,16 +102,21 @@ def explain(parts: Parts, request: Request) -> Explanation:
 
 
 def _chunks(
-    tokenizer: Tokenizer, text: str, length: int, request: Request
+    parts: Parts, text: str, length: int, request: Request
 ) -> tuple[tuple[Token, ...], ...]:
-    """The tokens of each chunk of a text."""
+    """The tokens of each chunk of a text; a learned word's have its name."""
+    tokenizer = parts.tokenizer
 
     def tokens(chunk: Chunk) -> tuple[Token, ...]:
         pairs = zip(chunk.tokens.tolist(), chunk.weights.tolist(), strict=True)
-        inner = [*pairs][1 : chunk.size + 1]
-        return tuple(Token(id, tokenizer.decode([id]), round(weight, 6)) for id, weight in inner)
+        names = {place: name for place, name, _ in chunk.learned}
+        inner = [*enumerate(pairs)][1 : chunk.size + 1]
+        return tuple(
+            Token(id, names.get(i) or tokenizer.decode([id]), round(weight, 6))
+            for i, (id, weight) in inner
+        )
 
-    chunks = chunks_of(text, tokenizer, length, request.prompt_syntax, request.emphasis)
+    chunks = Reading.of(request, parts.model).chunks(text, tokenizer, length)
     return tuple(map(tokens, chunks))
 
 

@@ -16,29 +16,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from sfumato.autoencoding import decode, encode_picture
+from sfumato.autoencoding import decode
+from sfumato.conditioning import Told
 from sfumato.controlling import Controls, load_controls
-from sfumato.diffusion.interpolation import interpolated
-from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
-from sfumato.encoding import Encode, Encoded, Told, extent
+from sfumato.encoding import Encode, Encoded, extent, named
 from sfumato.finite import check_finite
+from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.denoiser import Aids, Projection
 from sfumato.parts import Parts
 from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
-from sfumato.presets.upscalers import LATENTS
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
-from sfumato.request.larger import second
 from sfumato.request.pictured import canvas_of
-from sfumato.request.seeds import start_noise
+from sfumato.starting import Draw, drawing, enlarge, start
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
-
-Draw = Callable[[int], np.ndarray]
-"""Draw k of every picture's own noise, float32 (B, h, w, C); 0 is the start noise."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +48,20 @@ class Step:
     NumPy with OpenVINO)."""
     factors: np.ndarray | None = None
     """The colours of latents, (C + 1, 3), where they are known."""
+    decode: Callable[[np.ndarray], np.ndarray] | None = None
+    """Makes a picture of latents (h, w, C), where that takes little time."""
 
     def latents(self) -> np.ndarray:
         """Copy ``denoised`` to NumPy, float32."""
         return ops.convert_to_numpy(self.denoised)
 
     def preview(self) -> np.ndarray | None:
-        """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours."""
+        """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours.
+
+        Those of a tiny autoencoder are as large as the pictures that come out.
+        """
+        if self.decode is not None:
+            return np.stack([self.decode(x) for x in self.latents()])
         return None if self.factors is None else latents_to_rgb(self.latents(), self.factors)
 
 
@@ -104,22 +106,23 @@ def stream(
     singles = [single for request in requests for single in request.singles()]
     if any(single.batch_key != singles[0].batch_key for single in singles):
         raise RequestError("requests", "differ in words, seeds and pictures only", f"{singles}")
-    groups = [[*group] for _, group in groupby(singles, partial(extent, parts))]
+    groups = [[*g] for _, g in groupby(singles, lambda one: (extent(parts, one), one.loras))]
     done = 0
     for group in groups:
         rows = slice(done, done + len(group)) if len(groups) > 1 else slice(None)
         done += len(group)
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
+        notes = [named(parts, single) for single in group]
         loop = begin(parts, group, given, own, encoder)
         latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
             larger, x = enlarge(parts, group, latents)
             again = begin(parts, larger, given, None, encoder, x)
             latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
-        for single, x in zip(group, latents, strict=True):
+        for single, note, x in zip(group, notes, latents, strict=True):
             pixels = covered(single, decode(parts, x, single.seamless))
-            yield Picture(pixels, single, flags_of(single, parts.model.preset))
+            yield Picture(pixels, note, flags_of(note, parts.model.preset))
 
 
 def begin(
@@ -149,6 +152,8 @@ def begin(
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
+    if first.distilled_guidance is not None:
+        aids = aids._replace(guidance=np.float32(first.distilled_guidance - 1))
     controls = Controls(loaded, singles, plan, conditioning) if loaded else None
     return Loop(first, plan, x, draw, conditioning, aids, inpainting, controls)
 
@@ -156,84 +161,6 @@ def begin(
 def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
     """The numbers of a rule of guidance, float32; None: it is off."""
     return None if rule is None else np.array([*rule.values()], "float32")
-
-
-def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:
-    """The noise of each picture; ``noise``: the start noise, in place of that of the seeds."""
-    c, request = parts.model.autoencoder_config, singles[0]
-    h, w = ((size or 0) // c.downsampling for size in (request.height, request.width))
-    shape = (h, w, c.latent_channels)
-    if noise is not None and noise.shape != (len(singles), *shape):
-        must = f"have shape {shape}, or ({len(singles)}, ...) for {len(singles)} pictures"
-        raise RequestError("noise", must, f"noise of shape {noise.shape}")
-
-    def draw(k: int) -> np.ndarray:
-        if k == 0 and noise is not None:
-            return noise.astype("float32")
-        if k == 0:
-            return np.stack([start_noise(single, shape, c.downsampling) for single in singles])
-        return np.stack([latent_noise(single.seed or 0, *shape, offset=k) for single in singles])
-
-    return draw
-
-
-def start(
-    parts: Parts, singles: Sequence[Request], plan: Plan, draw: Draw
-) -> tuple[np.ndarray, Aids, Inpainting | None]:
-    """The latents (B, h, w, C) to begin with, and what is known of the picture."""
-    first = singles[0]
-    if first.image is None:
-        return draw(0) * plan.start_scale, Aids(), None
-
-    # Pictures of a batch that begin from the same one share its encoding.
-    givens = [(id(single.image), id(single.mask)) for single in singles]
-    shown = {
-        key: canvas_of(s).shown() for key, s in dict(zip(givens, singles, strict=True)).items()
-    }
-    edges = first.seamless
-    encoded = {key: encode_picture(parts, pixels, edges) for key, (pixels, _) in shown.items()}
-    latents = np.stack([encoded[key] for key in givens])
-    x = latents + draw(0) * plan.sigma[0]
-    if not first.paints_part:
-        return x, Aids(), None
-
-    covers = [cover for _, cover in (shown[key] for key in givens) if cover is not None]
-    masks = np.stack(covers).astype("float32") / np.float32(255)
-    if parts.model.sees_masks:  # its training knows no half covered pixels
-        masks = np.round(masks)
-    B, h, w, _ = latents.shape
-    _, H, W = masks.shape
-    # A latent is repainted if any of its pixels is.
-    mask = masks.reshape(B, h, H // h, w, W // w).max(axis=(2, 4))[..., None]
-    if first.strength == 1:  # nothing of the old picture is below the new one
-        x = draw(0) * np.float32(plan.start_scale)
-    if not parts.model.sees_masks:
-        return x, Aids(), Inpainting(mask, latents)
-
-    # The network has learned to keep what it is shown: nothing is put back between the steps.
-    pixels = np.stack([shown[key][0] for key in givens])
-    hidden = np.where(masks[..., None] > 0, np.float32(127.5), pixels)
-    known = np.stack([encode_picture(parts, picture, edges) for picture in hidden])
-    return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
-
-
-def enlarge(
-    parts: Parts, singles: Sequence[Request], latents: np.ndarray
-) -> tuple[list[Request], np.ndarray | None]:
-    """The requests of the second pass: with the enlarged pictures, or enlarged latents for them."""
-    from sfumato.upscaling import enlarged
-
-    first, grain = singles[0], parts.model.autoencoder_config.downsampling
-    later = second(first, grain)
-    assert later.height
-    assert later.width
-    if mode := LATENTS.get(upscaler := first.upscaler or ""):
-        size = later.height // grain, later.width // grain
-        return [second(s, grain) for s in singles], interpolated(latents, size, mode)
-    size = later.height, later.width
-    pictures = (decode(parts, x, first.seamless) for x in latents)
-    images = [enlarged(pixels, size, upscaler) for pixels in pictures]
-    return [second(s, grain, x) for s, x in zip(singles, images, strict=True)], None
 
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
@@ -261,9 +188,10 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
             settings["seamless"] = request.seamless
         if reuse > 1 and not way.shallow:
             settings["keep"] = True
-        state, denoised, is_finite, kept, projection = evaluate(
-            state, table, noise, guidance, told, given, inpainting, **settings
-        )
+        with parts.loras.of(request.loras):
+            state, denoised, is_finite, kept, projection = evaluate(
+                state, table, noise, guidance, told, given, inpainting, **settings
+            )
         deep = given.deep if way.shallow else kept
         waiting.append((j, denoised, is_finite))
         if len(waiting) > AHEAD:
@@ -290,7 +218,9 @@ def report(
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
-        yield Step(step, steps, denoised, parts.model.preview_factors)
+        is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
+        quick = partial(decode, parts) if is_tiny else None
+        yield Step(step, steps, denoised, parts.model.preview_factors, quick)
 
 
 def covered(request: Request, pixels: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from keras import ops
 from sfumato import programs, runtime
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
+from sfumato.loras import NETWORKS, LorasInUse
 from sfumato.networks.configs import SIZES, UNetConfig
 from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.network import Network
@@ -25,8 +25,6 @@ from sfumato.runtime.contents import Contents, contents, is_layer, require_value
 from sfumato.text.tokenizer import Tokenizer
 
 Loaded = TypeVar("Loaded")
-
-NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
 
 class Part(Generic[Loaded]):
@@ -64,6 +62,7 @@ class Part(Generic[Loaded]):
     def __set__(self, parts: Parts, value: Loaded) -> None:
         if not self.fits(value):
             raise ValueError(f"`{self.name}` must be {self.must}. Received: {value!r}")
+        parts.loras.use(())
         vars(parts)[self.name] = value
 
 
@@ -103,13 +102,15 @@ class Parts:
         self.jit_compile = jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
+        self.loras = LorasInUse(self)
         self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
+        self.loras.use(())
         state = {**vars(self)}
-        del state["lock"], state["controls"], state["_programs"]
+        del state["lock"], state["loras"], state["controls"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
             if isinstance(network, Network) and holds(network, tensors):
@@ -117,7 +118,8 @@ class Parts:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, lock=threading.RLock(), controls={}, _programs={})
+        fresh = {"lock": threading.RLock(), "controls": {}, "_programs": {}}
+        vars(self).update(state, **fresh, loras=LorasInUse(self))
 
     def require(self, name: str) -> None:
         """Raise a CheckpointError if a part is neither loaded nor in the model's files."""
@@ -159,11 +161,11 @@ class Parts:
         return self.model.unet(self.dtype_policy)
 
     @part("a Keras model, from latents (B, h, w, C) to pictures (B, H, W, 3) of -1..1", is_layer)
-    def decoder(self) -> ImageDecoder:
+    def decoder(self) -> Network:
         return self.model.decoder(self._autoencoder_policy)
 
     @part("a Keras model, from pictures (B, H, W, 3) of -1..1 to latents (B, h, w, C)", is_layer)
-    def image_encoder(self) -> ImageEncoder:
+    def image_encoder(self) -> Network:
         return self.model.image_encoder(self._autoencoder_policy)
 
     @property
@@ -189,6 +191,7 @@ class Parts:
             tokens: words without an embedding.
             rows: (n, C) for each text encoder.
         """
+        self.loras.use(())
         encoders = self._encoders()
         shapes = [(len(tokens), encoder.config.width) for encoder in encoders]
         if [row.shape for row in rows] != shapes:
@@ -254,8 +257,7 @@ class Parts:
                 raise RequestError(name, must, f"{name} of shape {given.shape}")
 
     def _encoders(self) -> list[TextEncoder]:
-        encoders = (self.text_encoder, self.text_encoder_2)
-        return [encoder for encoder in encoders if encoder is not None]
+        return [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
 
     # Programs
 

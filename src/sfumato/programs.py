@@ -12,10 +12,10 @@ from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
-from sfumato.networks.text_encoder import TextEncoder
+from sfumato.networks.network import Network
+from sfumato.networks.text_encoder import LearnedRows, TextEncoder
 
 
 class State(NamedTuple):
@@ -175,10 +175,17 @@ def control(
 
 
 def encode_text(
-    encoders: list[TextEncoder], tokens: list[Tensor], clip_skip: int = 1
+    encoders: list[TextEncoder],
+    tokens: list[Tensor],
+    learned: list[LearnedRows] | None = None,
+    clip_skip: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """tokens (B, T) for each encoder -> context (B, T, C) and pooled (B, P), both float32."""
-    outputs = [encoder.encode(t, clip_skip) for encoder, t in zip(encoders, tokens, strict=True)]
+    rows = learned or [None] * len(encoders)
+    outputs = [
+        encoder.encode(t, clip_skip, r)
+        for encoder, t, r in zip(encoders, tokens, rows, strict=True)
+    ]
     context = ops.concatenate([ops.cast(c, "float32") for c, _ in outputs], axis=-1)
     return context, ops.cast(outputs[-1][1], "float32")
 
@@ -190,9 +197,7 @@ def prepare(
     return denoiser.prepare(context, pooled, sizes)
 
 
-def decode(
-    decoder: ImageDecoder, latents: Tensor, seamless: str | None = None
-) -> tuple[Tensor, Tensor]:
+def decode(decoder: Network, latents: Tensor, seamless: str | None = None) -> tuple[Tensor, Tensor]:
     """latents (B, h, w, C) -> picture (B, H, W, 3) uint8, and whether all of it was finite."""
     with repeating(seamless):
         x = ops.cast(decoder(latents), "float32")
@@ -204,7 +209,7 @@ def to_pixels(x: Tensor) -> Tensor:
     return ops.cast(ops.round(ops.clip(x * 127.5 + 127.5, 0, 255)), "uint8")
 
 
-def encode_picture(encoder: ImageEncoder, pixels: Tensor, seamless: str | None = None) -> Tensor:
+def encode_picture(encoder: Network, pixels: Tensor, seamless: str | None = None) -> Tensor:
     """pixels (B, H, W, 3) of 0..255 -> latents (B, h, w, C) float32: the mean, scaled."""
     with repeating(seamless):
         return ops.cast(encoder(ops.cast(pixels, "float32") / 127.5 - 1), "float32")

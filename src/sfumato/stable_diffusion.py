@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sfumato import checkpoints, generation, presets, runtime
+from sfumato import checkpoints, generation, runtime
 from sfumato.explanation import Explanation, explain
 from sfumato.finite import NotFiniteError
 from sfumato.generation import Step
@@ -16,6 +16,7 @@ from sfumato.kerascv import KerasCVMethods, arguments
 from sfumato.parts import Parts
 from sfumato.picture import Picture
 from sfumato.request import Request, RequestError
+from sfumato.request.checks import check_own
 
 __all__ = [
     "NotFiniteError",
@@ -38,9 +39,10 @@ CALIBRATION = (
 
 
 def _part(name: str, text: str) -> Any:
-    """An attribute of ``parts``, which may be replaced by assignment."""
+    """An attribute of ``parts``, without LoRAs, which may be replaced by assignment."""
 
     def get(self: StableDiffusion) -> Any:
+        self.parts.loras.use(())
         return getattr(self.parts, name)
 
     def put(self: StableDiffusion, value: Any) -> None:
@@ -64,6 +66,7 @@ class StableDiffusion(KerasCVMethods):
         dtype: a dtype or Keras dtype policy such as "mixed_float16"; default: the global policy.
         prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
             pixels in a single file is "v_prediction".
+        decoder: another autoencoder: "tiny", a file, a folder or a Hub repository.
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -91,10 +94,12 @@ class StableDiffusion(KerasCVMethods):
         preset: str | checkpoints.Model | None = None,
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
+        decoder: str | None = None,
     ) -> None:
         self.img_height, self.img_width = arguments.sizes(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
-            preset = checkpoints.open_model(preset or self.default_preset, prediction=prediction)
+            given: dict[str, Any] = {"prediction": prediction, "decoder": decoder}
+            preset = checkpoints.open_model(preset or self.default_preset, **given)
         self.model = preset
         self.parts = Parts(preset, jit_compile, dtype)
         self._int8: runtime.Program | None = None
@@ -113,9 +118,10 @@ class StableDiffusion(KerasCVMethods):
         jit_compile: bool = True,
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
+        decoder: str | None = None,
     ) -> StableDiffusion:
         """Open a model by name, folder, file or Hub repository, at the size it was made for."""
-        model = checkpoints.open_model(preset, prediction=prediction)
+        model = checkpoints.open_model(preset, prediction=prediction, decoder=decoder)
         size = model.default_size
         height, width = (size if side is None else side for side in (img_height, img_width))
         return cls(height, width, jit_compile, preset=model, dtype=dtype)
@@ -169,24 +175,12 @@ class StableDiffusion(KerasCVMethods):
             request = request.changed(**fields)
         else:
             request = Request(prompt=request, **fields)
-        own = {"model": self.model.name, "dtype": self._dtype, "quantize": self.quantized}
-        self._check_own(request, own)
-        defaults = dict(own)
+        own: dict[str, Any] = {"model": self.model.name, "decoder": self.model.decoder_name}
+        own |= {"dtype": self._dtype, "quantize": self.quantized}
+        check_own(request, own, self.model.preset, self.parts.dtype_policy.name)
         if request.image is None or request.inpaint_area == "masked":
-            defaults |= {"height": self.img_height, "width": self.img_width}
-        return request.with_defaults(**defaults).completed(self.model)
-
-    def _check_own(self, request: Request, own: dict[str, str | None]) -> None:
-        """A request that names another model, or another precision, is not for this one."""
-        asked = {name: getattr(request, name) for name in own}
-        if request.dtype == self.parts.dtype_policy.name:
-            asked["dtype"] = None
-        if request.model:
-            is_ours = presets.find(request.model) is self.model.preset
-            asked["model"] = None if is_ours else presets.public_name(request.model)
-        for name, mine in own.items():
-            if asked[name] not in (None, mine):
-                raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])
+            own |= {"height": self.img_height, "width": self.img_width}
+        return request.with_defaults(**own).completed(self.model)
 
     def add_tokens(
         self, tokens: str | Sequence[str], embeddings: str | np.ndarray | Sequence[np.ndarray]
@@ -282,17 +276,18 @@ def load(
     dtype: Any = None,
     jit_compile: bool = True,
     prediction: checkpoints.Prediction | None = None,
+    decoder: str | None = None,
 ) -> StableDiffusion:
     """Open a model by preset, folder, file or Hub repository.
 
     Args:
         name: such as "mini", "sd1.5", "./model.safetensors" or "user/repository".
-        dtype, jit_compile, prediction: see ``StableDiffusion``.
+        dtype, jit_compile, prediction, decoder: see ``StableDiffusion``.
 
     Example:
         >>> load("mini").generate("a red apple", seed=7)[0].request.seed
         7
     """
     return StableDiffusion.from_preset(
-        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction
+        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction, decoder=decoder
     )

@@ -89,6 +89,9 @@ def test_the_table_has_every_key_that_the_class_obeys_and_its_own_values(part, j
         assert betas == {key: own[key] for key in betas}
 
 
+FOLDERS = [part for part in COMPUTED if part != "tiny"]  # another autoencoder in the folder "vae"
+
+
 def test_the_table_has_every_key_of_the_text_encoder():
     config = CLIPTextConfig()
     own = {*vars(config), *(each for each in parameters(CLIPTextConfig))}
@@ -100,7 +103,7 @@ def test_the_table_has_every_key_of_the_text_encoder():
     assert COMPUTED["scheduler"]["beta_schedule"] == BETA_SCHEDULES
 
 
-@pytest.mark.parametrize("part", COMPUTED)
+@pytest.mark.parametrize("part", FOLDERS)
 def test_every_other_value_is_refused_by_name(folder, part):
     for key, values in COMPUTED[part].items():
         other = not values[0] if isinstance(values[0], bool) else "another"
@@ -115,7 +118,7 @@ def test_every_other_value_is_refused_by_name(folder, part):
 
 
 def test_comments_are_no_settings(folder):
-    for part in (*COMPUTED, "text_encoder"):
+    for part in FOLDERS:
         edit(folder, part, _name_or_path="x", a_note={"act_fn": "relu"}, torch_dtype="float16")
     open_checkpoint(folder)
 

@@ -198,6 +198,13 @@ class TestFrom:
         assert "painted as words" in done.err
         assert done.err.endswith(": <lora:sharp:0.8>, <hypernet:soft:1>\n")
         assert "painted as words" in sfumato("generate", "a", "--negative", "<lora:x:1>").err
+        Path("loras").mkdir()
+        Path("loras/sharp.safetensors").write_bytes(b"{}")
+        done = sfumato("generate", "--from", "1.png", "--lora-folder", "loras")
+        assert done.err.endswith("--lora-folder: <hypernet:soft:1>\n")
+        [single] = model.requests[-1].singles()
+        assert single.prompt == "a cat, (red:1.3) <hypernet:soft:1>"
+        assert single.loras == ((str(Path("loras/sharp.safetensors")), 0.8),)
         for plain in ("a cat (on a mat), (red:1.3)", "[a:b:0.5]", "a < b: c > d", "<my-cat>"):
             assert sfumato("generate", plain).err == ""
 

@@ -14,7 +14,11 @@ import numpy as np
 from keras import ops
 
 from sfumato import runtime
+from sfumato.adapters.embedding import Embedding
+from sfumato.encoding import text_widths
+from sfumato.networks.configs import TinyAutoencoderConfig
 from sfumato.networks.layers import timestep_embedding
+from sfumato.networks.tiny import TinyImageDecoder
 from sfumato.stable_diffusion import StableDiffusion
 
 PROMPT, NEGATIVE = "a red apple on a table", "blurry"
@@ -42,6 +46,9 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["unet"] = run(unet, *inputs)
     results["decoder"] = run(model.decoder, x)
     results["image_encoder"] = run(model.image_encoder, picture[None] / 127.5 - 1)
+    tiny = TinyImageDecoder(TinyAutoencoderConfig(8))
+    tiny.initialize(0)
+    results["tiny decoder"] = run(tiny, x)
     results["picture"] = model.text_to_image(PROMPT, NEGATIVE, sampler="dpmpp_2m", **settings)
     results["random picture"] = model.text_to_image(PROMPT, sampler="euler_a", **settings)
     results["unguided picture"] = model.text_to_image(
@@ -50,6 +57,7 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
     results["picture with less work"] = model.text_to_image(
         PROMPT, guidance_interval=(0.0, 0.5), feature_reuse=2, token_merging=0.5, **settings
     )
+    widths = text_widths(model.parts)
     results["picture of several prompts by all rules"] = model.text_to_image(
         "a (red:1.4) apple BREAK [boat:ship:2] AND (night:0.8):0.5",
         NEGATIVE,
@@ -57,6 +65,7 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
         apg="on",
         freeu="on",
         prompt_syntax="a1111",
+        embeddings={"apple": Embedding(tuple(np.ones((2, w), "float32") for w in widths))},
         emphasis="no_norm",  # the mean of these vectors is zero, and no ratio of means says much
         **settings,
     )

@@ -38,6 +38,7 @@ UNET: dict[str, Any] = {
 KINDS: dict[str, dict[str, Any]] = {
     "1.x": {"attention_head_dim": 4},
     "inpainting": {"attention_head_dim": 4, "in_channels": 9},
+    "lcm": {"attention_head_dim": 4, "time_cond_proj_dim": 32},
     "2.x": {"attention_head_dim": (2, 4), "use_linear_projection": True},
     "xl": {
         "attention_head_dim": (2, 4),

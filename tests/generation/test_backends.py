@@ -60,7 +60,7 @@ def test_backend(
     tmp_path: Path,
 ) -> None:
     results = run(backend, jit, folders[:families], tmp_path / "results.npz")
-    assert len(results) == 11 * families + 1
+    assert len(results) == 12 * families + 1
     for name, result in results.items():
         expected = stored[name]
         difference = np.abs(result.astype("float64") - expected)

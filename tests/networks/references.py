@@ -35,6 +35,7 @@ UNETS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 32 + 6 * 256,
     },
     "inpainting": {**THREE, "attention_head_dim": 4, "in_channels": 9},
+    "lcm": {**THREE, "attention_head_dim": 4, "time_cond_proj_dim": 16},
     "pruned": {
         **THREE,
         "attention_head_dim": 4,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import LatentConsistencyModelPipeline
 from keras import ops
 from references import UNETS, arrays, autoencoder, error, first, last, text_encoder, unet
 
@@ -15,6 +16,7 @@ from sfumato.checkpoints import architecture, fill, folders
 from sfumato.networks import configs
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, UNetConfig
+from sfumato.networks.denoiser import Aids
 from sfumato.networks.layers import SelfAttention, timestep_embedding
 from sfumato.networks.network import keys
 from sfumato.networks.text_encoder import TextEncoder
@@ -63,6 +65,23 @@ def test_unet(kind: str, size: tuple[int, int]) -> None:
         ).sample
     program = runtime.compile(lambda *inputs: ours(list(inputs)), [ours], True)
     assert error(program(*inputs), last(expected)) < TOLERANCE
+
+
+def test_guidance_as_an_input() -> None:
+    theirs = unet("lcm")
+    ours = loaded_unet(theirs)
+    x, context = noise(2, 8, 8, 4), noise(2, 77, ours.config.context_width)
+    scales = torch.full((2,), 6.5)
+    embed = LatentConsistencyModelPipeline.get_guidance_scale_embedding
+    with torch.no_grad():
+        waves = embed(None, scales, 16)  # pyright: ignore[reportArgumentType]
+        both = (first(x), 321, torch.from_numpy(context))
+        expected = theirs(*both, timestep_cond=waves).sample
+    conditioning = ours.prepare(ops.convert_to_tensor(context))
+    aids = Aids(guidance=ops.convert_to_tensor(6.5))
+    timestep = ops.convert_to_tensor(321.0)
+    got, _ = ours.predict(ops.convert_to_tensor(x), timestep, conditioning, aids)
+    assert error(got, last(expected)) < TOLERANCE
 
 
 @pytest.mark.parametrize("kind", UNETS, ids=str)

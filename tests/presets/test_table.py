@@ -14,8 +14,11 @@ from sfumato.presets import PRESETS, find
 
 NAMES = (
     *("mini", "mini-turbo", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sd-turbo"),
-    *("sdxl-base", "sdxl-turbo", "ssd-1b", "bk-sdm-tiny"),
+    *("sdxl-base", "sdxl-turbo", "sdxl-lightning", "ssd-1b", "bk-sdm-tiny"),
 )
+
+
+UNPINNED = ("bk-sdm-tiny", "sdxl-lightning")
 
 
 def test_every_model_that_is_promised_is_there():
@@ -31,7 +34,7 @@ def test_rows(name):
     assert preset.schedule is None or find_schedule(preset.schedule)
     assert all(file.endswith((".safetensors", ".json", ".txt")) for file in preset.files)
     if preset.repository:
-        assert re.fullmatch(r"[0-9a-f]{40}", preset.revision) or name == "bk-sdm-tiny"
+        assert re.fullmatch(r"[0-9a-f]{40}", preset.revision) or name in UNPINNED
         assert preset.folder is None
     else:
         assert preset.folder == Path(find.__code__.co_filename).parent / name

@@ -163,13 +163,29 @@ def test_completed():
     assert found.file == "net.safetensors"
     assert Request(prompt="a").completed(MODEL).controls == ()
     for controls, words, fields in (
-        ([("nowhere", PICTURE)], "`controls` must be files or folders. Received: nowhere", {}),
+        (
+            [("nowhere", PICTURE)],
+            "`controls` must be files or folders, or names .* Received: nowhere",
+            {},
+        ),
         ([("net.safetensors",)], "`controls` must have a picture each", {}),
         ([("net.safetensors", PICTURE, {"start": 1, "end": 0.5})], "start before they end", {}),
         ([("net.safetensors", PICTURE, {"preprocessor": "inpaint"})], "`mask` must be given", {}),
     ):
         with pytest.raises(RequestError, match=words):
             asked(*controls, **fields).completed(MODEL)
+
+
+def test_names_in_a_folder(tmp_path):
+    """A request from elsewhere names none, so only the user's own folder is looked into."""
+    (tmp_path / "nets/depth").mkdir(parents=True)
+    (tmp_path / "nets/depth/config.json").write_text("{}")
+    (tmp_path / "nets/edges.pth").touch()
+    given = {"control_folder": "nets"}
+    found = asked(("edges", PICTURE), ("depth", PICTURE), **given).completed(MODEL).controls
+    assert [control.file for control in found] == ["nets/edges.pth", "nets/depth"]
+    with pytest.raises(RequestError):
+        Request.from_json({"prompt": "a", "control_folder": "nets"})
 
 
 def test_the_picture_that_it_is_shown():

@@ -8,9 +8,11 @@ import io
 import json
 import pickle
 import sys
+import tempfile
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +23,8 @@ from keras import ops
 from PIL import Image
 
 from fake_models import FakeSettings
+from sfumato.adapters.embedding import Embedding, read_embedding
+from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.asked import read_arguments
 from sfumato.diffusion import SAMPLERS, SCHEDULES, Sampler, find_sampler, latent_noise
@@ -58,6 +62,24 @@ CONTROLS = st.builds(
     end=UNIT,
     mode=st.sampled_from(["balanced", "prompt", "control", "guess"]),
 )
+WEIGHTS = st.floats(allow_nan=False, allow_infinity=False)
+PAIRS = st.dictionaries(st.sampled_from(["unet", "text", "mid_block.resnets"]), WEIGHTS, min_size=1)
+LORAS = st.tuples(st.from_regex(r"[\w-]{1,9}", fullmatch=True), WEIGHTS | PAIRS)
+WORD = np.arange(6, dtype="float32").reshape(2, 3)
+
+
+def write_word(folder: Path) -> Path:
+    write_safetensors(folder / "easy.safetensors", {"emb_params": WORD})
+    return folder / "easy.safetensors"
+
+
+with tempfile.TemporaryDirectory() as _folder:
+    EASY = read_embedding(write_word(Path(_folder)))
+EMBEDDINGS = st.dictionaries(
+    TEXTS.filter(str.strip),
+    st.integers(1, 2).map(lambda n: Embedding((WORD[:n],), "a" * 64)),
+    max_size=2,
+)
 VALUES = {
     "prompt": TEXTS,
     "negative_prompt": TEXTS,
@@ -65,6 +87,7 @@ VALUES = {
     "emphasis": st.sampled_from(EMPHASES),
     "clip_skip": st.integers(1, 10**9),
     "wildcards": LISTS,
+    "embeddings": EMBEDDINGS,
     "template": TEXTS.filter(bool),
     "negative_template": TEXTS.filter(bool),
     "width": st.integers(8, 99_999),
@@ -77,8 +100,12 @@ VALUES = {
     "model": st.sampled_from(["sd1.5", "someone/something", "v1-5, pruned: 'a' \"b\"", "猫"]),
     "dtype": st.sampled_from(["float32", "mixed_bfloat16"]),
     "quantize": st.just("int8"),
+    "loras": st.lists(LORAS, max_size=3),
+    "lora_folder": st.just("."),
+    "decoder": st.just("tiny"),
     "steps": st.integers(1, 10**9),
     "guidance": st.floats(0, 1e300),
+    "distilled_guidance": st.floats(0, 1e300),
     "sampler": st.sampled_from([*SAMPLERS]),
     "schedule": st.sampled_from([*SCHEDULES]),
     "sampler_options": OPTIONS,
@@ -99,6 +126,7 @@ VALUES = {
     "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
     "resize": st.sampled_from(RESIZES),
     "controls": st.lists(CONTROLS, max_size=3).map(tuple),
+    "control_folder": st.just("."),
     "upscale": st.floats(1, 8),
     "upscale_steps": st.integers(1, 10**6),
     "upscale_strength": st.floats(0, 1, exclude_min=True),
@@ -113,6 +141,7 @@ SAMPLES = {
     "emphasis": ("no_norm", "No norm"),
     "clip_skip": (2, "2"),
     "wildcards": ({"colours/warm": ("red", "amber")}, "lists"),
+    "embeddings": ({"easy": EASY}, "words"),
     "width": (24, "24"),
     "height": (16, "16"),
     "count": (3, "3"),
@@ -123,8 +152,12 @@ SAMPLES = {
     "model": ("sd1.5", "sd1.5"),
     "dtype": ("mixed_bfloat16", "mixed_bfloat16"),
     "quantize": ("int8", "int8"),
+    "loras": ((("film", (("text", 0.5), ("unet", 0.8))),), "film:unet=0.8,text=0.5"),
+    "lora_folder": (".", "."),
+    "decoder": ("tiny", "tiny"),
     "steps": (20, "20"),
     "guidance": (7.5, "7.5"),
+    "distilled_guidance": (8.5, "8.5"),
     "sampler": ("euler_a", "k_euler_ancestral"),
     "schedule": ("kl_optimal", "KL Optimal"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
@@ -145,6 +178,7 @@ SAMPLES = {
     "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
     "resize": ("crop", "crop"),
     "controls": ((Control(file="edges", preprocessor="canny", weight=0.8),), CONTROL),
+    "control_folder": (".", "."),
     "upscale": (1.5, "1.5"),
     "upscale_steps": (7, "7"),
     "upscale_strength": (0.45, "0.45"),
@@ -152,8 +186,10 @@ SAMPLES = {
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
-NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards"}
-LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}}
+FOLDERS = {"lora_folder": None, "control_folder": None}  # of this machine
+NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "embeddings", *FOLDERS}
+LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}, **FOLDERS}
+LEFT_OUT |= {"embeddings": {}}
 
 
 @st.composite
@@ -190,6 +226,8 @@ def files(tmp_path, monkeypatch):
     save("image.png", IMAGE)
     save("mask.png", np.repeat(MASK[..., None], 3, axis=-1))
     (tmp_path / "lists/colours").mkdir(parents=True)
+    (tmp_path / "words").mkdir()
+    write_word(tmp_path / "words")
     (tmp_path / "lists/colours/warm.txt").write_text("# warm\nred\n\namber\n")
 
 
@@ -200,7 +238,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     assert asked != Request(prompt="a")
     flag = f"--{name.replace('_', '-')}"
     assert from_command_line("a", flag, text) == asked
-    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    same = replace(asked, **FOLDERS)
+    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     if name in ("upscale_steps", "upscale_strength", "upscaler"):
         asked = replace(asked, upscale=2)
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
@@ -210,7 +249,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
 def test_all_fields_are_the_same_from_all_ways(files):
     values = {name: value for name, (value, _) in SAMPLES.items()}
     asked = Request(prompt="a\nb", **values)
-    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    same = replace(asked, **FOLDERS)
+    assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     words = [(f"--{name.replace('_', '-')}", text) for name, (_, text) in SAMPLES.items()]
     assert from_command_line("a\nb", *(word for pair in words for word in pair)) == asked
 
@@ -226,6 +266,7 @@ def test_all_fields_are_the_same_from_all_ways(files):
 @given(requests())
 @settings(max_examples=200)
 def test_json_gives_back_the_request(request):
+    request = replace(request, **FOLDERS)
     again = Request.from_json(json.loads(json.dumps(request.to_json())))
     assert again == request
     assert hash(again) == hash(request)
@@ -247,7 +288,7 @@ def test_requests_that_differ_in_a_field_are_not_equal(request, name):
     changed = replace(request, **{name: value})
     same = all(np.array_equal(getattr(changed, n), getattr(request, n)) for n in VALUES)
     assert (changed == request) == same
-    assert (changed.to_json() == request.to_json()) == same
+    assert (changed.to_json() == request.to_json()) == (same or name in FOLDERS)
 
 
 def test_a_request_can_be_hashed_pickled_and_read():
@@ -919,7 +960,7 @@ def test_shape_key():
         assert replace(request, **{name: value}).shape_key == request.shape_key, name
     other = {"width": 24, "height": 24, "dtype": "float16", "quantize": "int8", "guidance": 1.0}
     other |= {"token_merging": 0.5, "feature_reuse": 2, "mask": MASK, "model": "sd1.5"}
-    other |= {"clip_skip": 2, "seamless": "x"}
+    other |= {"clip_skip": 2, "seamless": "x", "decoder": "tiny", "embeddings": {"easy": EASY}}
     for name, value in other.items():
         assert replace(request, **{name: value}).shape_key != request.shape_key, name
     hash(request.shape_key)
@@ -930,6 +971,7 @@ def test_batch_key():
     same = {"prompt": "b", "negative_prompt": "c", "seed": 9, "count": 3, "image": 255 - IMAGE}
     same |= {"wildcards": {"a": ("b",)}, "template": "{b}", "negative_template": "{c}"}
     same |= {"variation_seed": 9, "variation_strength": 0.5, "seed_resize": (24, 24)}
+    same |= {"loras": [("film", 0.5)], "lora_folder": "."}
     for name, value in same.items():
         assert replace(pictured, **{name: value}).batch_key == pictured.batch_key, name
     other = {name: value for name, (value, _) in SAMPLES.items() if name not in same}

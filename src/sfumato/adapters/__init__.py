@@ -1,1 +1,3 @@
-"""Adapters: files of weights that change what a model paints."""
+"""Adapters: files that change a model's weights or words and are no models themselves."""
+
+from __future__ import annotations

@@ -141,7 +141,11 @@ def _whole(path: Path, tensors: Tensors, weights: Tensors) -> Tensors:
     tensors = {**tensors}
     is_lora = tensors.pop("lora_controlnet", None) is not None
     is_difference = tensors.pop("difference", None) is not None
-    known = {name: weights[name] for name in weights if name.startswith(SHARED)}
+    known = {
+        name: weights[name]
+        for name in weights
+        if name.startswith(SHARED) and "cond_proj" not in name  # of the guidance
+    }
     try:
         if is_difference:
             both = known.keys() & tensors.keys()

@@ -20,6 +20,7 @@ from sfumato.networks.configs import (
     AutoencoderConfig,
     ControlNetConfig,
     TextEncoderConfig,
+    TinyAutoencoderConfig,
     UNetConfig,
 )
 from sfumato.presets.families import find_family
@@ -63,6 +64,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         context_width=context_width,
         added_width=added_width,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),
+        guidance_embedding=shapes.get("time_embedding.cond_proj.weight", (0,))[-1],
         groups=int(settings.get("norm_num_groups") or 32),
         linear_projection=len(projections[0]) == 2,
     )
@@ -147,6 +149,7 @@ def _unet_blocks(c: UNetConfig) -> Settings:
         "down_block_types": [f"{'CrossAttn' * any(level)}DownBlock2D" for level in c.down],
         "layers_per_block": [len(level) for level in c.down],
         "mid_block_type": mid,
+        "time_cond_proj_dim": c.guidance_embedding or None,
         "up_block_types": [f"{'CrossAttn' * any(level)}UpBlock2D" for level in c.up],
     }
 
@@ -196,13 +199,23 @@ def _depth(shapes: Shapes, block: str) -> tuple[int, ...]:
     )
 
 
-def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> AutoencoderConfig:
+def autoencoder_config(
+    shapes: Shapes, settings: Settings | None = None
+) -> AutoencoderConfig | TinyAutoencoderConfig:
     """The autoencoder with tensors of these shapes; either half is enough.
 
     Raises:
         CheckpointError: neither half is there.
     """
     settings = settings or {}
+    kind = "AutoencoderTiny" if is_tiny(shapes) else "AutoencoderKL"
+    if (said := settings.get("_class_name", kind)) not in (kind, [kind]):
+        raise CheckpointError(
+            f"`_class_name` must be {kind!r}, as the tensors of the autoencoder have it. "
+            f"Received: _class_name={said!r}"
+        )
+    if is_tiny(shapes):
+        return _tiny_config(shapes, settings)
     down, up = "encoder.down_blocks.", "decoder.up_blocks."
     if count := _count(shapes, up):
         levels = [f"{up}{level}." for level in reversed(range(count))]
@@ -229,6 +242,31 @@ def autoencoder_config(shapes: Shapes, settings: Settings | None = None) -> Auto
     }
     _check_blocks("autoencoder", settings, blocks)
     return config
+
+
+def is_tiny(names: Iterable[str]) -> bool:
+    """Whether these are the tensors of a tiny autoencoder, or of one of its halves."""
+    return not {"encoder.layers.1.conv.0.weight", "decoder.layers.2.conv.0.weight"}.isdisjoint(
+        names
+    )
+
+
+def _tiny_config(shapes: Shapes, settings: Settings) -> TinyAutoencoderConfig:
+    """The tiny autoencoder; what is said of a full one is not said of it."""
+    said = settings if settings.get("_class_name") == "AutoencoderTiny" else {}
+    if "decoder.layers.0.weight" in shapes:
+        width, latent_channels, *_ = shapes["decoder.layers.0.weight"]
+    else:
+        latent_channels, width, *_ = shape_of(shapes, "encoder.layers.14.weight")
+    blocks = {
+        "decoder_block_out_channels": [width] * 4,
+        "encoder_block_out_channels": [width] * 4,
+        "latent_channels": latent_channels,
+        "num_decoder_blocks": [3, 3, 3, 1],
+        "num_encoder_blocks": [1, 3, 3, 3],
+    }
+    _check_blocks("tiny autoencoder", said, blocks)
+    return TinyAutoencoderConfig(width, latent_channels, float(said.get("scaling_factor", 1)))
 
 
 def text_encoder_config(

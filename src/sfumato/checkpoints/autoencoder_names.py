@@ -44,3 +44,27 @@ def rename_vae(tensors: Tensors) -> Tensors:
         return name
 
     return rename(tensors, native)
+
+
+def rename_tiny(tensors: Tensors) -> Tensors:
+    """The tensors of a tiny autoencoder by native name; others as they are.
+
+    Its author's files number the layers of one half, in which the decoder's first is none with
+    weights; ComfyUI's put both halves into one file.
+    """
+    sides = {"taesd_encoder.": ("encoder.layers.", 0), "taesd_decoder.": ("decoder.layers.", -1)}
+    if "0.weight" in tensors and "1.conv.0.weight" in tensors:
+        sides = {"": sides["taesd_encoder."]}
+    elif "1.weight" in tensors and "3.conv.0.weight" in tensors:
+        sides = {"": sides["taesd_decoder."]}
+    elif not any(name.startswith(tuple(sides)) for name in tensors):
+        return tensors
+
+    def native(name: str) -> str:
+        for prefix, (ours, step) in sides.items():
+            if match := re.match(re.escape(prefix) + r"(\d{1,2})\.", name):
+                return f"{ours}{int(match[1]) + step}.{name[match.end() :]}"
+        return name
+
+    kept = {n: each for n, each in tensors.items() if n not in ("vae_scale", "vae_shift")}
+    return rename(kept, native)

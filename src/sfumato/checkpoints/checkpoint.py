@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.checkpoints import architecture, compvis, fitting, folders, layout, nature
+from sfumato.checkpoints.autoencoder_names import rename_tiny
 from sfumato.checkpoints.hdf5 import read_keras_h5
 from sfumato.checkpoints.kerascv import from_kerascv
 from sfumato.checkpoints.notes import read_notes
@@ -22,6 +23,7 @@ from sfumato.networks.configs import (
     SIZES,
     AutoencoderConfig,
     TextEncoderConfig,
+    TinyAutoencoderConfig,
     UNetConfig,
 )
 from sfumato.presets.families import Family, Prediction, find_family
@@ -41,7 +43,8 @@ class Checkpoint:
 
     ``parts`` has "unet", "text_encoder", "text_encoder_2" (XL), "image_encoder" and "decoder", as
     far as the files hold them; ``fill`` takes them. ``settings`` has the JSON of a diffusers folder
-    under "unet", "vae", "text_encoder", "text_encoder_2", "scheduler" and "index".
+    under "unet", "vae", "text_encoder", "text_encoder_2", "scheduler" and "index"; "image_encoder"
+    and "decoder" come before "vae" where these are another autoencoder's.
     """
 
     path: Path
@@ -76,10 +79,13 @@ class Checkpoint:
     def _unet_config(self) -> UNetConfig:
         return architecture.unet_config(self.shapes("unet"), self.settings.get("unet"))
 
-    def autoencoder_config(self, half: str | None = None) -> AutoencoderConfig:
+    def autoencoder_config(
+        self, half: str | None = None
+    ) -> AutoencoderConfig | TinyAutoencoderConfig:
         """Of the autoencoder, read from the shapes of the decoder where there is one."""
         part = half or ("decoder" if "decoder" in self.parts else "image_encoder")
-        settings = {"scaling_factor": self.family.scaling_factor} | self.settings.get("vae", {})
+        said = self.settings.get(part, self.settings.get("vae", {}))
+        settings = {"scaling_factor": self.family.scaling_factor} | said
         return architecture.autoencoder_config(self.shapes(part), settings)
 
     def text_encoder_config(self, part: str = "text_encoder") -> TextEncoderConfig:
@@ -118,8 +124,10 @@ class Checkpoint:
             return layout.unet(self.unet_config())
         if part.startswith("text_encoder"):
             return layout.text_encoder(self.text_encoder_config(part))
-        make = layout.decoder if part == "decoder" else layout.image_encoder
-        return make(self.autoencoder_config(part))
+        c = self.autoencoder_config(part)
+        if isinstance(c, TinyAutoencoderConfig):
+            return layout.tiny_decoder(c) if part == "decoder" else layout.tiny_image_encoder(c)
+        return layout.decoder(c) if part == "decoder" else layout.image_encoder(c)
 
     def _check_unet(self, c: UNetConfig) -> None:
         """Refuse a U-Net that wants other inputs than latents, a mask and text."""
@@ -163,12 +171,31 @@ def open_checkpoint(path: str | os.PathLike[str], variant: str | None = None) ->
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"`path` must name a file or folder. Received: path={path}")
-    checkpoint = _open_folder(path, variant) if path.is_dir() else _open_files(path, [path])
+    checkpoint = open_folder(path, variant) if path.is_dir() else open_files(path, [path])
     checkpoint.check()
+    warn_of_scaling(checkpoint)
     return checkpoint
 
 
-def _open_folder(path: Path, variant: str | None) -> Checkpoint:
+def warn_of_scaling(checkpoint: Checkpoint) -> None:
+    """Warn of an autoencoder by itself that does not say how its latents are scaled."""
+    parts = checkpoint.parts
+    is_alone = parts.keys() <= {"image_encoder", "decoder"}
+    if (
+        is_alone
+        and "vae" not in checkpoint.settings
+        and not any(map(architecture.is_tiny, parts.values()))
+    ):
+        warnings.warn(
+            f"`{checkpoint.path}` does not say its scaling factor: it is taken for 0.18215, as in "
+            "1.x and 2.x (XL: 0.13025). A config.json next to diffusion_pytorch_model.safetensors "
+            "says it",
+            stacklevel=3,
+        )
+
+
+def open_folder(path: Path, variant: str | None = None) -> Checkpoint:
+    """The parts in a folder, not checked yet."""
     if folders.is_diffusers(path):
         parts, settings = folders.read_folder(path, variant)
         return _checkpoint(path, _split(parts), settings)
@@ -185,10 +212,11 @@ def _open_folder(path: Path, variant: str | None) -> Checkpoint:
             "A folder must be one of diffusers, or hold KerasCV's .h5 files, or exactly one "
             f".safetensors or .ckpt file. Received: path={path} with {len(files)} such files"
         )
-    return _open_files(path, files)
+    return open_files(path, files)
 
 
-def _open_files(path: Path, files: list[Path]) -> Checkpoint:
+def open_files(path: Path, files: list[Path]) -> Checkpoint:
+    """The parts in these files, not checked yet; ``path`` is their folder, or the file."""
     parts: dict[str, Tensors] = {}
     settings: dict[str, dict[str, Any]] = {}
     for file in files:
@@ -217,6 +245,8 @@ def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]
     if ending == ".h5":
         part, tensors = from_kerascv(read_keras_h5(file))
         said = {"scheduler": {"prediction_type": "epsilon"}} if part == "unet" else {}
+        if part in ("image_encoder", "decoder"):
+            said = {"vae": {"scaling_factor": AutoencoderConfig.scaling_factor}}
         return {part: tensors}, said
     if ending == ".safetensors":
         tensors, header = read_safetensors(file), read_metadata(file)
@@ -232,10 +262,13 @@ def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]
 
 def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]]]:
     """The part that a network by itself is, and the ``config.json`` in its folder."""
+    tensors = rename_tiny(tensors)
     marks = {
         "down_blocks.0.resnets.0.conv1.weight": "unet",
         "decoder.conv_in.weight": "vae",
         "encoder.conv_in.weight": "vae",
+        "decoder.layers.2.conv.0.weight": "vae",
+        "encoder.layers.1.conv.0.weight": "vae",
         "text_model.embeddings.token_embedding.weight": "text_encoder",
         "embeddings.token_embedding.weight": "text_encoder",
     }
@@ -246,12 +279,6 @@ def _one_part(path: Path, tensors: Tensors) -> tuple[dict[str, Tensors], dict[st
     said: dict[str, Any] = {}
     if path.is_dir() or folders.choose([path.name]):  # not the settings of some other file
         said = checked(part, folders.read_settings(config), config)
-    if part == "vae" and not said:
-        warnings.warn(
-            f"`{path}` does not say its scaling factor: it is taken for 0.18215, as in 1.x and 2.x "
-            "(XL: 0.13025). A config.json next to diffusion_pytorch_model.safetensors says it",
-            stacklevel=2,
-        )
     own = {name: each for name, each in tensors.items() if not compvis.IGNORED.match(name)}
     parts = _split({part: folders.obeying(said, folders.native(part, own))})
     return parts, {part: said} if said else {}

@@ -95,7 +95,7 @@ def find_address(name: str) -> Address | None:
     A name of two parts that ends as a file of weights does is a path, not a repository.
     """
     if preset := presets.find(name):
-        return Address(preset.repository, preset.revision, preset=preset)
+        return Address(preset.repository, preset.revision, preset.file, preset)
     mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "hf:/"
     text = re.sub(rf"^(https?://)?(www\.)?({HOSTS})/|^hf://|^{re.escape(mirror)}/", "", name)
     if text != name:  # a URL

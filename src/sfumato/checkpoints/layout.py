@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig, UNetPart
+from sfumato.networks.configs import (
+    TINY_DECODER,
+    TINY_ENCODER,
+    AutoencoderConfig,
+    TextEncoderConfig,
+    TinyAutoencoderConfig,
+    UNetConfig,
+    UNetPart,
+)
 
 Shape = tuple[int, ...]
 Layout = Iterator[tuple[str, Shape]]
@@ -31,6 +39,8 @@ def unet(c: UNetConfig) -> Layout:
     yield from _layer("time_embedding.linear_1", time, first)
     yield from _conv("conv_in", c.in_channels, first)
     yield from _layer("time_embedding.linear_2", time, time)
+    if c.guidance_embedding:
+        yield from _layer("time_embedding.cond_proj", first, c.guidance_embedding, bias=False)
     if c.added_width:
         yield from _layer("add_embedding.linear_1", time, c.added_width)
         yield from _layer("add_embedding.linear_2", time, time)
@@ -117,6 +127,28 @@ def _middle(prefix: str, width: int) -> Layout:
     for layer in ("to_q", "to_k", "to_v", "to_out.0"):
         yield from _layer(f"{prefix}attentions.0.{layer}", width, width)
     yield from _resnet(f"{prefix}resnets.1.", width, width)
+
+
+def tiny_image_encoder(c: TinyAutoencoderConfig) -> Layout:
+    yield from _tiny("encoder", TINY_ENCODER, (3, c.width, c.latent_channels))
+
+
+def tiny_decoder(c: TinyAutoencoderConfig) -> Layout:
+    yield from _tiny("decoder", TINY_DECODER, (c.latent_channels, c.width, 3))
+
+
+def _tiny(half: str, kinds: tuple[str, ...], widths: tuple[int, int, int]) -> Layout:
+    """Half a tiny autoencoder, of these widths before, within and behind it."""
+    before, width, behind = widths
+    for index, kind in enumerate(kinds):
+        name = f"{half}.layers.{index}"
+        if kind == "conv":
+            yield from _conv(name, width if index else before, behind if index else width)
+        elif kind == "block":
+            for place in (0, 2, 4):
+                yield from _conv(f"{name}.conv.{place}", width, width)
+        elif kind in ("half", "double"):
+            yield from _layer(name, width, width, 3, 3, bias=False)
 
 
 def text_encoder(c: TextEncoderConfig) -> Layout:

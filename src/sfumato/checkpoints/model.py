@@ -17,13 +17,16 @@ from sfumato.checkpoints.hub import resolve
 from sfumato.checkpoints.notes import looks_like_velocity
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import AutoencoderConfig
+from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
+from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.presets import Preset
+from sfumato.presets import Preset, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
+CONSISTENT = replace(CUSTOM, steps=4, guidance=8.0, sampler="lcm")
+"""How a latent consistency model of no preset is used (Luo et al. 2023, arXiv 2310.04378)."""
 
 
 @dataclass(frozen=True)
@@ -36,28 +39,42 @@ class Model:
     name: str = ""
     """Of the preset or the repository as the user gave it; of a path the last part, as the rest
     says who made a picture."""
+    given_decoder: str | None = None
+    """The autoencoder in place of its own: "tiny", a path or a repository."""
 
     def __reduce__(self) -> Any:
         """Copied and pickled by its path, not with the weights of its files."""
         path = self.checkpoint.path.absolute()
-        return open_path, (path, self.preset, self.given_prediction, self.name)
+        given = (self.given_prediction, self.name, self.given_decoder)
+        return open_path, (path, self.preset, *given)
 
     @property
     def family(self) -> Family:
         """The row of 1.x, 2.x or XL: everything that its models share and no file says."""
         return self.checkpoint.family
 
+    @cached_property
+    def use(self) -> Preset:
+        """How the model is used: as its preset says, or as its network shows."""
+        return CONSISTENT if self.embeds_guidance and self.preset == CUSTOM else self.preset
+
+    @cached_property
+    def embeds_guidance(self) -> bool:
+        """Whether the U-Net takes the guidance as an input, as latent consistency models do."""
+        has_unet = "unet" in self.checkpoint.parts
+        return has_unet and self.checkpoint.unet_config().guidance_embedding > 0
+
     @property
     def steps(self) -> int:
-        return self.preset.steps
+        return self.use.steps
 
     @property
     def guidance(self) -> float:
-        return self.preset.guidance
+        return self.use.guidance
 
     @property
     def sampler(self) -> str:
-        return self.preset.sampler
+        return self.use.sampler
 
     def schedule_for(self, sampler: str | None) -> str | None:
         """The schedule where none is asked for; None: the sampler's own.
@@ -129,15 +146,20 @@ class Model:
             )
 
     @cached_property
-    def autoencoder_config(self) -> AutoencoderConfig:
+    def autoencoder_config(self) -> AutoencoderConfig | TinyAutoencoderConfig:
         return self.checkpoint.autoencoder_config()
+
+    @property
+    def decoder_name(self) -> str | None:
+        """The name of the autoencoder in place of its own, as ``name`` is the model's."""
+        return self.given_decoder and public_name(self.given_decoder)
 
     @cached_property
     def preview_factors(self) -> np.ndarray | None:
         """Latents to colours (C + 1, 3), for ``latents_to_rgb``; None: not known."""
         config = self.autoencoder_config
-        usual = replace(config, scaling_factor=AutoencoderConfig.scaling_factor)
-        own = self.family.preview_factors if usual == AutoencoderConfig() else ()
+        usual = replace(config, scaling_factor=type(config).scaling_factor)
+        own = self.family.preview_factors if usual == type(config)() else ()
         factors = self.preset.preview_factors or own
         fits = len(factors) == config.latent_channels + 1
         return np.array(factors, "float32") if fits else None
@@ -166,17 +188,22 @@ class Model:
         fill(network, self.checkpoint.parts[part])
         return network
 
-    def decoder(self, dtype: Any = None) -> ImageDecoder:
-        self.checkpoint.shapes("decoder")  # says so if the files lack it
-        network = ImageDecoder(self.autoencoder_config, dtype, "decoder")
-        fill(network, self.checkpoint.parts["decoder"])
-        return network
+    def decoder(self, dtype: Any = None) -> Network:
+        """An ``ImageDecoder`` or a ``TinyImageDecoder``."""
+        return self._half("decoder", ImageDecoder, dtype)
 
-    def image_encoder(self, dtype: Any = None) -> ImageEncoder:
-        self.checkpoint.shapes("image_encoder")
-        config = self.checkpoint.autoencoder_config("image_encoder")
-        network = ImageEncoder(config, dtype, "image_encoder")
-        fill(network, self.checkpoint.parts["image_encoder"])
+    def image_encoder(self, dtype: Any = None) -> Network:
+        """An ``ImageEncoder`` or a ``TinyImageEncoder``."""
+        return self._half("image_encoder", ImageEncoder, dtype)
+
+    def _half(self, half: str, kind: type[Network], dtype: Any) -> Network:
+        config = self.checkpoint.autoencoder_config(half)  # says so if the files lack it
+        if isinstance(config, TinyAutoencoderConfig):
+            from sfumato.networks.tiny import TinyImageDecoder, TinyImageEncoder
+
+            kind = TinyImageDecoder if half == "decoder" else TinyImageEncoder
+        network = kind(config, dtype, half)
+        fill(network, self.checkpoint.parts[half])
         return network
 
 
@@ -185,6 +212,7 @@ def open_model(
     *,
     prediction: Prediction | None = None,
     offline: bool | None = None,
+    decoder: str | os.PathLike[str] | None = None,
 ) -> Model:
     """A model by preset, folder, file or Hub repository; its networks are made when asked for.
 
@@ -194,16 +222,24 @@ def open_model(
             says it, which happens with 2.x in a single file, its weights are looked at, and a
             warning says so.
         offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
+        decoder: the autoencoder in place of its own; see ``checkpoints.decoders.with_decoder``.
     """
     kinds = get_args(Prediction)
     if prediction not in (None, *kinds):
         must = f"`prediction` must be one of {', '.join(kinds)}"
         raise ValueError(f"{must}. Received: prediction={prediction!r}")
-    path, preset, public_name = resolve(name, offline)
-    return open_path(path, preset or CUSTOM, prediction, public_name)
+    path, preset, known_as = resolve(name, offline)
+    return open_path(path, preset or CUSTOM, prediction, known_as, decoder, offline)
 
 
-def open_path(path: Path, preset: Preset, prediction: Prediction | None, name: str) -> Model:
+def open_path(
+    path: Path,
+    preset: Preset,
+    prediction: Prediction | None,
+    name: str,
+    decoder: str | os.PathLike[str] | None = None,
+    offline: bool | None = None,
+) -> Model:
     """The model at a path that is known; the arguments are ``Model``'s."""
     checkpoint = open_checkpoint(path, preset.variant or None)
     is_known = preset != CUSTOM or prediction or checkpoint.prediction
@@ -216,7 +252,12 @@ def open_path(path: Path, preset: Preset, prediction: Prediction | None, name: s
             parts=base.parts | checkpoint.parts,
             settings=base.settings | checkpoint.settings,
         )
-    return Model(checkpoint, preset, prediction, name)
+    if decoder is not None:
+        from sfumato.checkpoints.decoders import located, with_decoder
+
+        decoder = located(decoder)
+        checkpoint = with_decoder(checkpoint, decoder, offline)
+    return Model(checkpoint, preset, prediction, name, decoder)
 
 
 def _likely_prediction(checkpoint: Checkpoint) -> Prediction:

@@ -16,7 +16,11 @@ CONTENTS: tuple[tuple[bytes, tuple[str, ...], str], ...] = (
     ),
     (rb"\s*<(!doctype|html|head|\?xml)", (), f"is a web page (HTML), not weights: {AGAIN}"),
     (rb"PK\x03\x04", PICKLES, "is a zip archive, as PyTorch writes .ckpt"),
-    (rb"[\s\S]{3}\x00{5}\s*\{\s*(\"|\})", (".safetensors",), "is in the format of .safetensors"),
+    (
+        rb"[\s\S]{3}\x00{5}\s*\{\s*(\"|\})",
+        (".safetensors", ".pti"),
+        "is in the format of .safetensors",
+    ),
     (rb"\x89HDF", (".h5",), "is in the format of .h5 (HDF5)"),
     (rb"GGUF|GGML|gg[jm][fl]", (), "is a quantised file (GGUF), which cannot be used"),
     (rb"\x00{32}", (), f"begins with zeros: its download was interrupted; {AGAIN}"),
@@ -43,7 +47,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"(vision_model|visual|embedder\.model\.visual)\.", "an encoder of pictures (CLIP vision)"),
     (
         r"taesd_|(encoder|decoder)\.layers\.\d|[013]\.(conv\.0\.)?(weight|bias)$|conv1\.weight$",
-        "a tiny autoencoder, which only previews pictures",
+        "a tiny autoencoder, which decodes for a model (`decoder`) and is none itself",
     ),
     (r".*motion_modules\.", "a motion module of AnimateDiff"),
     (

@@ -13,8 +13,9 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -51,7 +52,19 @@ class Ignored:
     def __setstate__(self, _state: Any) -> None: ...
 
 
+class Parameters(Ignored):
+    """A stand-in for PyTorch's ``ParameterDict``: its tensors by name."""
+
+    items: Mapping[str, Any] = MappingProxyType({})
+
+    def __setstate__(self, state: Any) -> None:
+        named = state.get("_parameters") if isinstance(state, dict) else None
+        self.items = dict(named) if isinstance(named, dict) else {}
+
+
 IGNORED = {
+    ("__builtin__", "set"),
+    ("builtins", "set"),
     ("_codecs", "encode"),
     ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"),
@@ -69,8 +82,17 @@ def read_pickle(path: str | os.PathLike[str]) -> Tensors:
             damaged, or its pickle names anything but tensors.
     """
     path = Path(path)
+    return state_of(path, read_content(path))
+
+
+def read_content(path: Path) -> Any:
+    """What a ``torch.save`` file holds: dictionaries, lists, numbers, texts, tensors.
+
+    Raises:
+        CheckpointError: see ``read_pickle``.
+    """
     try:
-        return _state(path, _Archive(path).load())
+        return _Archive(path).load()
     except CheckpointError:
         raise
     except (
@@ -149,10 +171,11 @@ def find(module: str, name: str) -> Any:
         return _tensor
     if (module, name) == ("torch._utils", "_rebuild_parameter"):
         return _parameter
+    if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
+        return Parameters
     if (module, name) in IGNORED:
         return Ignored
-    hint = " (embeddings of textual inversion do)" if name == "ParameterDict" else ""
-    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor{hint}")
+    raise ValueError(f"its pickle asks for `{module}.{name}`, which is not a tensor")
 
 
 _Python: Any = pickle._Unpickler  # the one in C lets no instruction be changed
@@ -202,7 +225,7 @@ def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
     return data
 
 
-def _state(path: Path, content: Any) -> Tensors:
+def state_of(path: Path, content: Any) -> Tensors:
     """The named tensors in what was saved: a dictionary, or one inside one of ``WRAPPERS``."""
     if isinstance(content, dict):
         inner = (content.get(name) for name in WRAPPERS)

@@ -171,6 +171,8 @@ def _unet_settings(c: UNetConfig) -> Settings:
         "use_linear_projection": c.linear_projection,
         "transformer_layers_per_block": depths(c.down),
     }
+    if c.guidance_embedding:
+        settings["time_cond_proj_dim"] = c.guidance_embedding
     if c.added_width:
         settings["addition_embed_type"] = "text_time"
         settings["addition_time_embed_dim"] = c.size_embedding

@@ -42,13 +42,12 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "resnet_out_scale_factor": (1,),
         "resnet_skip_time_act": (False,),
         "resnet_time_scale_shift": ("default",),
-        "time_cond_proj_dim": (None,),
         "time_embedding_act_fn": (None,),
         "time_embedding_type": ("positional",),
         "timestep_post_act": (None,),
     },
     "vae": {
-        "_class_name": ("AutoencoderKL",),
+        "_class_name": ("AutoencoderKL",),  # or that of "tiny"
         "act_fn": ("silu", "swish"),
         "in_channels": (3,),
         "latents_mean": (None, 0),
@@ -59,6 +58,16 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "shift_factor": (None, 0),
         "use_post_quant_conv": (True,),
         "use_quant_conv": (True,),
+    },
+    "tiny": {
+        "_class_name": ("AutoencoderTiny",),
+        "act_fn": ("relu",),
+        "in_channels": (3,),
+        "out_channels": (3,),
+        "quantization_config": (None,),
+        "shift_factor": (None, 0),
+        "upsample_fn": ("nearest",),
+        "upsampling_scaling_factor": (2,),
     },
     "text_encoder": {
         "architectures": (None, "CLIPTextModel", "CLIPTextModelWithProjection"),
@@ -102,6 +111,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "layers_per_block": 2,
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "norm_num_groups": 32,
+        "time_cond_proj_dim": None,
         "transformer_layers_per_block": 1,
         "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
     },
@@ -113,6 +123,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "scaling_factor": 0.18215,
         "up_block_types": ["UpDecoderBlock2D"],
     },
+    "tiny": {"scaling_factor": 1.0},
     "text_encoder": {"hidden_act": "quick_gelu", "num_attention_heads": 8, "num_hidden_layers": 12},
 }
 DEFAULTS["controlnet"] = {k: v for k, v in DEFAULTS["unet"].items() if not k.startswith("up_")}
@@ -159,6 +170,8 @@ def checked(part: str, settings: Settings, file: Path) -> dict[str, Any]:
         CheckpointError: the file asks for what Sfumato does not compute.
     """
     kind = part.removesuffix("_2")
+    if part == "vae" and settings.get("_class_name") in COMPUTED["tiny"]["_class_name"]:
+        kind = "tiny"
     for key, values in COMPUTED[kind].items():
         said = settings.get(key, values[0])
         items = said if isinstance(said, list) else [said]

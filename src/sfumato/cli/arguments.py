@@ -135,8 +135,8 @@ def _explain() -> Parser:
     parser.add(what, "--json", action="store_true", help="one JSON object per prompt")
     parser.add(what, "-h", "--help", action="help", help="this")
     parser.set_defaults(size=None, source=None, prompts=None, grid=[])
-    words = ("negative_prompt", "prompt_syntax", "emphasis", "wildcards", "seed")
-    for name in (*words, "model", "steps", "guidance"):
+    words = ("negative_prompt", "prompt_syntax", "emphasis", "wildcards", "embeddings", "seed")
+    for name in (*words, "model", "lora_folder", "steps", "guidance"):
         _add_field(parser, name)
     return parser
 

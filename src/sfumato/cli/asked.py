@@ -16,8 +16,10 @@ from sfumato.cli.recipes import load_recipe
 from sfumato.cli.sizes import shaped
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
+from sfumato.request.embeddings import lost
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.grids import Axis, cells, checked_axes
+from sfumato.request.loras import TAG
 from sfumato.request.pictured import HASHES
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def read_arguments(options: argparse.Namespace) -> Asked:
     if recipe:
         for request, *_ in groups:
             _check_stated(request, recipe, given, options.source)
-    _warn_of_networks([text for (one, *_) in groups for text in (one.prompt, one.negative_prompt)])
+    _warn_of_networks([request for request, *_ in groups])
     shape = options.size if isinstance(options.size, str) else None
     return Asked(groups, axes, shape, given, recipe, pictures[1:])
 
@@ -133,10 +135,16 @@ def blaming(given: dict[str, Any], recipe: Recipe | None) -> Iterator[None]:
         raise UsageError(f"{flag} must {error.must}. Received: {error.received}") from error
 
 
-def _warn_of_networks(texts: list[str | None]) -> None:
+def _warn_of_networks(requests: list[Request]) -> None:
     """Warn of what other programs would not paint as words."""
-    if found := [network for text in texts for network in NETWORK.findall(text or "")]:
-        warn(f"painted as words, as prompts load no networks here yet: {', '.join(found[:3])}")
+    found = []
+    for request in requests:
+        reads = request.lora_folder is not None
+        words = TAG.sub("", request.prompt) if reads else request.prompt
+        found += NETWORK.findall(f"{words} {request.negative_prompt or ''}")
+    if found:
+        only = "prompts load LoRAs alone, and those of --lora-folder"
+        warn(f"painted as words, as {only}: {', '.join(found[:3])}")
 
 
 def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], source: str) -> None:
@@ -152,6 +160,9 @@ def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], sourc
     if request.controls and "controls" not in given:
         message = "was painted with ControlNets, whose pictures its recipe does not hold"
         raise ValueError(f"{source} {message}; name them with --control")
+    if not request.embeddings and (names := lost({}, recipe.items)):
+        named = ", ".join(names)
+        warn(f"{source} was made with embeddings: {named}; name their folder with --embeddings")
     if request.model and "model" not in given:
         _check_is_here(request.model)
 

@@ -95,7 +95,7 @@ class Studio:
     def plain_model(self, request: Request) -> StableDiffusion:
         """The model of a request, opened unless it was the last one."""
         name = request.model or DEFAULT_MODEL
-        return self.opened(False, f"loading {name}", name, request.dtype)
+        return self.opened(False, f"loading {name}", name, request.dtype, request.decoder)
 
     def model(self, request: Request) -> StableDiffusion:
         """The model for a completed request, quantised if it asks for that."""
@@ -104,7 +104,7 @@ class Studio:
         name = request.model or DEFAULT_MODEL
         size = (request.height, request.width)
         title = f"measuring {name} for {request.quantize}"
-        model = self.opened(True, title, name, request.dtype, *size)
+        model = self.opened(True, title, name, request.dtype, request.decoder, *size)
         if model.quantized != request.quantize:
             model.quantize(request.quantize)
         return model
@@ -167,6 +167,7 @@ class Studio:
 def open_model(
     name: str,
     dtype: str | None,
+    decoder: str | None = None,
     height: int | None = None,
     width: int | None = None,
     prediction: Prediction | None = None,
@@ -175,7 +176,8 @@ def open_model(
     import_keras(alone=True)
     from sfumato import StableDiffusion
 
-    return StableDiffusion.from_preset(name, height, width, dtype=dtype, prediction=prediction)
+    own: dict[str, Any] = {"dtype": dtype, "decoder": decoder, "prediction": prediction}
+    return StableDiffusion.from_preset(name, height, width, **own)
 
 
 def _save(picture: Picture, options: argparse.Namespace) -> Path:

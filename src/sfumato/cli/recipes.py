@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sfumato.cli.terminal import warn
 from sfumato.request import Request
+from sfumato.request.embeddings import TI_HASHES
 from sfumato.request.pictured import HASHES
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 # What a recipe may say beyond the fields of a request without changing our picture.
 HARMLESS = {
-    *("RNG", "Version", "Model hash", "Hashes", "SDCPP", *HASHES.values()),
+    *("RNG", "Version", "Model hash", "Hashes", "Lora hashes", "SDCPP"),
+    *(TI_HASHES, *HASHES.values()),
     *("App", "Backend", "Operations", "Parser", "Pipeline", "User"),
     *("Guidance", "Raw prompt", "Raw negative prompt"),  # of other models, before its styles
 }

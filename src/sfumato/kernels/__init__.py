@@ -165,6 +165,25 @@ def restore(variable: keras.Variable, previous: Any) -> None:
     _backend.restore(variable, previous)
 
 
+def read(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, without copying it if that can be; not to be written to."""
+    return _backend.read(variable)
+
+
+def witness(variable: keras.Variable) -> Any:
+    """What a variable holds now, for ``is_witness``."""
+    return _backend.witness(variable)
+
+
+def is_witness(variable: keras.Variable, seen: Any) -> bool:
+    """Whether nobody assigned another value since ``witness``.
+
+    Where a variable is one object for good, a row of its values stands for all.
+    """
+    now = _backend.witness(variable)
+    return now is seen or (isinstance(seen, np.ndarray) and np.array_equal(now, seen))
+
+
 def empty(
     shape: tuple[int, ...],
     dtype: np.dtype,

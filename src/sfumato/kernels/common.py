@@ -174,6 +174,19 @@ def restore(variable: Any, previous: Any) -> None:
     variable._value = previous
 
 
+def read(variable: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(variable.value))
+
+
+def witness(variable: Any) -> Any:
+    return variable._value
+
+
+def row(variable: Any) -> np.ndarray:
+    """The last axis of a variable at the beginning of all others, copied."""
+    return np.array(ops.convert_to_numpy(variable._value[(0,) * (len(variable.shape) - 1)]))
+
+
 def empty(
     shape: tuple[int, ...],
     dtype: np.dtype,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 from keras import ops
 
 from sfumato.kernels import xla
@@ -73,3 +74,8 @@ def conv3x3(*args: Any) -> Tensor:
 
 def conv3x3_enlarged(*args: Any) -> Tensor:
     return xla.conv3x3_enlarged(*args, on_cpu=platform() == "cpu")
+
+
+def read(variable: Any) -> np.ndarray:
+    """Without the copy that Keras makes."""
+    return np.asarray(variable.value)

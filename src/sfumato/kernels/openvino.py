@@ -17,7 +17,8 @@ from keras import ops
 from keras.src.backend.openvino.core import OPENVINO_DTYPES, OpenVINOKerasTensor, get_ov_output
 
 from sfumato.kernels import common
-from sfumato.runtime.openvino.graph import NEAREST, constant
+from sfumato.runtime.openvino.graph import NEAREST, constant, constant_of, data_of
+from sfumato.runtime.openvino.passes import stored_kernel
 
 Tensor = Any
 
@@ -97,3 +98,12 @@ def weight(value: np.ndarray, dtype: str, is_kernel: bool) -> Any:
     if is_turned:
         stored = opset.transpose(stored, opset.constant(np.argsort(axes), ov.Type.i32))
     return OpenVINOKerasTensor(stored.output(0))
+
+
+def read(variable: Any) -> np.ndarray:
+    """From the memory where it lies: Keras would compile a model that turns it."""
+    stored, order = stored_kernel(variable.value.output)
+    if stored is None:
+        return common.read(variable)
+    value = data_of(constant_of(stored)).transpose(order)
+    return value.astype(keras.backend.standardize_dtype(variable.dtype), copy=False)

@@ -45,3 +45,6 @@ def restore(variable: Any, previous: Any) -> None:
         variable._value = None
     else:
         variable._value.assign(previous)
+
+
+witness = common.row

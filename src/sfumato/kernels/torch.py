@@ -90,6 +90,9 @@ def restore(variable: Any, previous: Any) -> None:
         variable._value.data = previous
 
 
+witness = common.row
+
+
 def tensor_of(value: np.ndarray) -> Tensor:
     """An array as a tensor that shares its memory."""
     if value.dtype == ml_dtypes.bfloat16:  # NumPy's is unknown to PyTorch

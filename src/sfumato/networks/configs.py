@@ -80,6 +80,8 @@ class UNetConfig:
     """Width of the added conditioning of XL (pooled text, sizes and crop); 0: none."""
     size_embedding: int = 256
     """Width of the sinusoids for each of the ``SIZES`` in the added conditioning."""
+    guidance_embedding: int = 0
+    """Width of the sinusoids of the guidance as an input of the network; 0: it takes none."""
     groups: int = 32
     linear_projection: bool = False
     """Whether files have ``proj_in`` and ``proj_out`` as linear layers, not as 1x1 convolutions."""
@@ -192,6 +194,26 @@ class AutoencoderConfig:
     def downsampling(self) -> int:
         """Pixels per latent along one side."""
         return 2 ** (len(self.channels) - 1)
+
+
+TINY_ENCODER = ("conv", "block", *3 * ("half", "block", "block", "block"), "conv")
+TINY_DECODER = ("conv", "relu", *3 * ("block", "block", "block", "", "double"), "block", "conv")
+"""The layers of a tiny autoencoder, at the numbers that they have in a file."""
+
+
+@dataclass(frozen=True)
+class TinyAutoencoderConfig:
+    """The same, tiny: TAESD and its kin. The defaults are those for 1.x, 2.x and XL."""
+
+    width: int = 64
+    latent_channels: int = 4
+    scaling_factor: float = 1.0
+    """It reads and writes the denoiser's own latents."""
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per latent along one side."""
+        return 8
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Aids(NamedTuple):
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
     channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+    guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
     residuals: Residuals | None = None  # of ControlNets
     freeu: Tensor | None = None  # (4,): s1, s2, b1, b2 of FreeU
     projection: Projection | None = None  # for the rule of guidance; no network reads it

@@ -20,6 +20,7 @@ from sfumato.networks.layers import (
     TimestepEmbedding,
     Transformer,
     Upsample,
+    guidance_embedding,
     repeated,
     timestep_embedding,
 )
@@ -91,7 +92,7 @@ class Descent(Network):
         c = config
         time_width = 4 * c.channels[0]
         self.conv_in = Conv3x3(c.in_channels, c.channels[0])
-        self.time_embedding = TimestepEmbedding(c.channels[0], time_width)
+        self.time_embedding = TimestepEmbedding(c.channels[0], time_width, c.guidance_embedding)
         if c.added_width:
             self.add_embedding = TimestepEmbedding(c.added_width, time_width)
         self.down_blocks = self.levels_of("down")
@@ -154,18 +155,23 @@ class Descent(Network):
         waves = ops.reshape(waves, (-1, count * width))
         return Conditioning(memories, ops.concatenate([pooled, waves], axis=-1))
 
-    def embed_time(self, timestep: Tensor, added: Tensor | None = None) -> list[Tensor]:
+    def embed_time(
+        self, timestep: Tensor, added: Tensor | None = None, guidance: Tensor | None = None
+    ) -> list[Tensor]:
         """The shift (B or 1, 1, 1, C) of every residual block.
 
         Args:
             timestep: () of the training, or its sinusoids (B or 1, C).
             added: (B, A) of ``prepare``, for XL.
+            guidance: () less 1, for networks that take it.
         """
         is_scalar = len(timestep.shape) == 0
         waves = timestep
         if is_scalar:
             waves = timestep_embedding(timestep[None], self.config.channels[0])
-        time = self.time_embedding(waves)  # (B or 1, C)
+        if guidance is not None:
+            guidance = guidance_embedding(guidance, self.config.guidance_embedding)
+        time = self.time_embedding(waves, guidance)  # (B or 1, C)
         if added is not None:
             time = time + self.add_embedding(added)
         time = ops.silu(time)

@@ -251,12 +251,17 @@ class Upsample(Block):
 
 
 class TimestepEmbedding(Block):
-    def __init__(self, width_in: int, width: int) -> None:
+    def __init__(self, width_in: int, width: int, guidance: int = 0) -> None:
         super().__init__()
         self.linear_1 = linear(width_in, width)
+        if guidance:
+            self.cond_proj = linear(guidance, width_in, bias=False)
         self.linear_2 = linear(width, width)
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """x (B, C), and maybe the sinusoids (1, G) of the guidance -> (B, F)"""
+        if guidance is not None:
+            x = x + self.cond_proj(guidance)
         return self.linear_2(ops.silu(self.linear_1(x)))
 
 
@@ -269,6 +274,17 @@ def timestep_embedding(timesteps: Tensor, width: int) -> Tensor:
     frequencies = np.exp(-math.log(10000.0) / half * np.arange(half))
     angles = ops.cast(timesteps, "float32")[:, None] * ops.cast(frequencies, "float32")
     return ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
+
+
+def guidance_embedding(guidance: Tensor, width: int) -> Tensor:
+    """Sinusoids of a guidance scale less 1: () -> (1, width) float32, first sines, then cosines.
+
+    Meng et al. 2023 (arXiv 2210.03142), as latent consistency models have it (Luo et al. 2023).
+    """
+    half = width // 2
+    frequencies = np.exp(-math.log(10000.0) / (half - 1) * np.arange(half))
+    angles = 1000.0 * ops.cast(guidance, "float32") * ops.cast(frequencies, "float32")[None]
+    return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

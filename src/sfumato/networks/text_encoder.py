@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,15 +16,25 @@ from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, spli
 from sfumato.networks.network import Block, Network, keys
 
 
+class LearnedRows(NamedTuple):
+    """Vectors that come from elsewhere, in place of those of tokens."""
+
+    places: Tensor  # (B, T, 1) bool
+    rows: Tensor  # (B, T, C)
+
+
 class Embeddings(Block):
     def __init__(self, c: TextEncoderConfig) -> None:
         super().__init__()
         self.token_embedding = sized(keras.layers.Embedding(c.vocabulary, c.width), None)
         self.position_embedding = sized(keras.layers.Embedding(c.length, c.width), None)
 
-    def call(self, tokens: Tensor) -> Tensor:
+    def call(self, tokens: Tensor, learned: LearnedRows | None = None) -> Tensor:
         T = tokens.shape[1]
-        return self.token_embedding(tokens) + self.position_embedding(ops.arange(T)[None])
+        x = self.token_embedding(tokens)  # (B, T, C)
+        if learned is not None:
+            x = ops.where(learned.places, ops.cast(learned.rows, x.dtype), x)
+        return x + self.position_embedding(ops.arange(T)[None])
 
 
 class CausalAttention(Block):
@@ -99,12 +109,15 @@ class TextEncoder(Network):
             kernels.store(variable, value)
         return network
 
-    def encode(self, tokens: Tensor, clip_skip: int = 1) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, tokens: Tensor, clip_skip: int = 1, learned: LearnedRows | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The context (B, T, C) and the pooled embedding (B, P) of the first end-of-text token.
 
         ``clip_skip`` is the layer that counts as the last one, from the end: 1 is the last.
+        ``learned`` has vectors in place of the tokens' own.
         """
-        x = self.embeddings(tokens)  # (B, T, C)
+        x = self.embeddings(tokens, learned)  # (B, T, C)
         before_last = x
         layers = self.encoder.layers
         for layer in layers[: len(layers) + 1 - clip_skip]:

@@ -66,13 +66,13 @@ class UNet(Descent):
                 text alone are the conditioning's (n B, ...): they are one until they meet it.
             timestep: () of the training, or its sinusoids (B or 1, C).
             conditioning: of ``prepare``.
-            aids: the inputs of an inpainting network, the residuals of ControlNets, the factors of
-                FreeU, and the deep features of an earlier evaluation (Ma et al. 2023, arXiv
-                2312.00858): the deep part is then left out.
+            aids: the inputs of an inpainting network, the guidance for one that takes it, the
+                residuals of ControlNets, the factors of FreeU, and the deep features of an earlier
+                evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then left out.
             keep: give out the deep features.
             token_merging: the part of the tokens that are merged where self-attention has the most.
         """
-        shifts = self.embed_time(timestep, conditioning.added)
+        shifts = self.embed_time(timestep, conditioning.added, aids.guidance)
         memories = conditioning.memories
         merging = self.token_merging(token_merging, *x.shape[1:3]) if token_merging else None
         *_, last = self.up_blocks[-1]

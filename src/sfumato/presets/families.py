@@ -63,6 +63,8 @@ class Family:
     """Whether no negative prompt means zeros instead of the empty prompt."""
     scaling_factor: float = 0.18215
     """Of the autoencoder."""
+    tiny_decoder: str = "madebyollin/taesd"
+    """The Hub's repository of the tiny autoencoder for its latents."""
     overflows_in_float16: bool = False
     """Whether the autoencoder leaves the range of float16."""
     preview_factors: Factors = SD_FACTORS
@@ -107,6 +109,7 @@ FAMILIES = (
         reads_any_layer=False,
         zero_negative=True,
         scaling_factor=0.13025,
+        tiny_decoder="madebyollin/taesdxl",
         overflows_in_float16=True,
         preview_factors=XL_FACTORS,
         freeu=(0.9, 0.2, 1.3, 1.4),

@@ -1,8 +1,9 @@
 """One table: a model is a repository at a fixed revision and the settings that suit it.
 
-Every revision but one is the commit that public projects record for the repository, so that a name
-means the same weights for ever. ``bk-sdm-tiny`` follows its repository's main branch, because no
-commit of it is on record; its architecture is checked on loading, as everyone's is.
+Every revision but two is the commit that public projects record for the repository, so that a name
+means the same weights for ever. ``bk-sdm-tiny`` and ``sdxl-lightning`` follow their repository's
+main branch, because no commit is on record; their architecture is checked on loading, as everyone's
+is.
 
 The two 2.1 models come from the sd2-community organisation, which keeps them since their publisher
 withdrew its own repositories.
@@ -61,6 +62,8 @@ class Preset:
     repository: str = ""
     """On the Hugging Face Hub; empty: the weights are part of this package."""
     revision: str = "main"
+    file: str = ""
+    """The one file of the repository that is the model; empty: it is a folder of diffusers."""
     parts: tuple[str, ...] = SD
     variant: str = "fp16"
     size: int = 512
@@ -95,6 +98,8 @@ class Preset:
     @property
     def files(self) -> tuple[str, ...]:
         """The files of the repository that make the model, at its preferred variant."""
+        if self.file:
+            return (self.file,)
         tokenizers = ["tokenizer"] + ["tokenizer_2"] * ("text_encoder_2" in self.parts)
         ending = f"{self.variant}.safetensors" if self.variant else "safetensors"
         return (
@@ -216,6 +221,18 @@ _ROWS = (
         sampler="euler_a",
         schedule="trailing",
         license="Stability AI Community",
+    ),
+    Preset(
+        "sdxl-lightning",
+        "Stable Diffusion XL distilled to four steps by ByteDance",
+        "ByteDance/SDXL-Lightning",
+        file="sdxl_lightning_4step.safetensors",
+        size=1024,
+        steps=4,
+        guidance=1.0,
+        sampler="euler",
+        schedule="trailing",
+        license="CreativeML Open RAIL++-M",
     ),
     Preset(
         "ssd-1b",

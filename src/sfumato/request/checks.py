@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sfumato import presets
 from sfumato._numbers import MAX_PIXELS
 from sfumato.request.fields import RequestError
 from sfumato.request.pictured import sides_of
@@ -11,6 +13,7 @@ from sfumato.request.words import drawn
 
 if TYPE_CHECKING:
     from sfumato.checkpoints import Model
+    from sfumato.presets import Preset
     from sfumato.request.request import Request
 
 RESIZED = "`resize` be crop, fill or stretch"
@@ -84,3 +87,24 @@ def check_words(request: Request, model: Model) -> None:
             must = f"be at most {layers} for this model"
             raise RequestError.of("clip_skip", must, request.clip_skip)
     drawn(request)
+
+
+def check_own(request: Request, own: Mapping[str, str | None], preset: Preset, dtype: str) -> None:
+    """Refuse what a loaded model is not: another one, or another decoder or precision of it.
+
+    Args:
+        request: not yet completed.
+        own: the fields that the loaded model has answered.
+        preset: its own.
+        dtype: the name of its policy, by which it may be asked for, too.
+    """
+    asked = {name: getattr(request, name) for name in own}
+    if request.dtype == dtype:
+        asked["dtype"] = None
+    if request.model:
+        is_ours = presets.find(request.model) is preset
+        asked["model"] = None if is_ours else presets.public_name(request.model)
+    asked["decoder"] = request.decoder and presets.public_name(request.decoder)
+    for name, mine in own.items():
+        if asked[name] not in (None, mine):
+            raise RequestError.of(name, f"be that of the loaded model, {mine!r}", asked[name])

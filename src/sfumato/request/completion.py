@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.request import larger, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
-from sfumato.request.controlled import with_files
-from sfumato.request.fields import specs
+from sfumato.request.controlled import with_controls
+from sfumato.request.fields import RequestError, specs
+from sfumato.request.loras import with_files
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
 from sfumato.request.room_kinds import Name
@@ -23,7 +24,7 @@ TUNED = ("apg", "freeu")
 
 def completed(asked: Request, model: Model) -> Request:
     """The request of `Request.completed`."""
-    asked = with_files(asked)
+    asked = with_controls(with_files(asked))
     check_pictures(asked, model)
     height, width = own_size(asked, model)
     sampler = asked.sampler or model.sampler
@@ -34,6 +35,7 @@ def completed(asked: Request, model: Model) -> Request:
         height=height,
         **seeds.chosen(asked),
         model=model.name or None,
+        decoder=model.decoder_name,
         steps=model.steps,
         guidance=model.guidance,
         sampler=sampler,
@@ -41,6 +43,11 @@ def completed(asked: Request, model: Model) -> Request:
         strength=strength,
         **larger.chosen(asked, model.steps),
     )
+    if model.embeds_guidance:  # which takes the place of asking twice
+        request = request.with_defaults(distilled_guidance=request.guidance).changed(guidance=1.0)
+    elif request.distilled_guidance is not None:
+        must = "not be given for a model whose network takes no guidance: use `guidance`"
+        raise RequestError.of("distilled_guidance", must, request.distilled_guidance)
     request = replace(request, **{name: tuned(request, name, model) for name in TUNED})
     check_guidance(request, model)
     check_size(request, model)

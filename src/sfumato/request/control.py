@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.fields import Record, declared, specs
 from sfumato.request.kinds import Kind, Label, Number
 from sfumato.request.room_kinds import Pixels
@@ -66,12 +67,6 @@ class NetworkFile(Kind):
         return value
 
 
-def plain_name(file: str) -> str:
-    """The name of a file as one of the user's folder has it: without its place and ending."""
-    name = re.split(r"[\\/]", file)[-1].lstrip(".")
-    return re.sub(r"\.(safetensors|pt|pth|ckpt|bin)$", "", name, flags=re.IGNORECASE)
-
-
 of = partial(declared, group="")
 
 
@@ -125,7 +120,7 @@ def read_item(text: str) -> Control:
         name, kind = known[key]
         said = text.split(", ")[0].strip()
         if name == "file":
-            values[name] = kind.from_json(re.sub(r" \[[0-9a-f]+\]$", "", said))
+            values[name] = kind.check(plain_name(re.sub(r" \[[0-9a-f]+\]$", "", said)))
             continue
         with suppress(ValueError) if name == "preprocessor" else nullcontext():
             values[name] = kind.read(said)

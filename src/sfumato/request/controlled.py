@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato._files import expanded
+from sfumato.request import loras
 from sfumato.request.control import Control
 from sfumato.request.fields import RequestError
 from sfumato.request.pictured import canvas_of
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from sfumato.request.request import Request
 
 
-def with_files(request: Request) -> Request:
+def with_controls(request: Request) -> Request:
     """The request with the paths of its ControlNets.
 
     Raises:
@@ -24,13 +26,22 @@ def with_files(request: Request) -> Request:
     """
     if not request.controls:
         return request
-    return request.changed(controls=tuple(_completed(request, each) for each in request.controls))
+    named = files_in(request.control_folder) if request.control_folder else {}
+    controls = tuple(_completed(request, each, named) for each in request.controls)
+    return request.changed(controls=controls)
 
 
-def _completed(request: Request, control: Control) -> Control:
-    path = expanded(control.file)
+def files_in(folder: str) -> dict[str, str]:
+    """The ControlNets of a folder by name: files, and folders of diffusers."""
+    folders = (file.parent for file in Path(folder).glob("*/config.json"))
+    return loras.files_in(folder) | {path.name: str(path) for path in folders}
+
+
+def _completed(request: Request, control: Control, named: dict[str, str]) -> Control:
+    path = expanded(named.get(control.file, control.file))
     if not path.exists():
-        raise RequestError("controls", "be files or folders", control.file)
+        must = "be files or folders, or names in `control_folder`"
+        raise RequestError("controls", must, control.file)
     if control.image is None and request.image is None:
         must = "have a picture each, or the request one to begin from"
         raise RequestError("controls", must, repr(control))

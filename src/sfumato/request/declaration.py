@@ -10,15 +10,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.adapter_kinds import Folder, Loras
 from sfumato.request.control import Control, Controls
+from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
-from sfumato.request.room_kinds import ModelName, Name, Pixels, Upscaler, Wildcards
+from sfumato.request.room_kinds import (
+    Autoencoder,
+    ModelName,
+    Name,
+    Pixels,
+    Upscaler,
+    Wildcards,
+)
 from sfumato.request.seed_kinds import Axes, Seed, Size
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sfumato.adapters.embedding import Embedding
 
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
@@ -54,6 +65,9 @@ class Fields(Record):
     wildcards: Mapping[str, tuple[str, ...]] = what(
         {}, Wildcards(), "", "folder of lists to draw words from [none]"
     )
+    embeddings: Mapping[str, Embedding] = what(
+        {}, Embeddings(), "", "folder of learned words, which the words may name [none]"
+    )
     width: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     height: int | None = what(None, Whole(8), "", "in pixels, a multiple of 8 [the model's]")
     count: int = what(1, Whole(1), "", "pictures per prompt [1]", "-n")
@@ -77,10 +91,25 @@ class Fields(Record):
     quantize: str | None = which(
         None, Choice(("int8",)), "Quantization", "int8: faster on OpenVINO"
     )
+    loras: tuple[tuple[str, Any], ...] = which(
+        *((), Loras(), "Loras"),
+        *("a LoRA and its weight; may be given several times [none]", "--lora"),
+    )
+    lora_folder: str | None = which(
+        None, Folder(), "", "folder of the LoRAs that <lora:NAME:0.8> names in prompts [none]"
+    )
+    decoder: str | None = which(
+        *(None, Autoencoder(), "VAE"),
+        "another autoencoder: tiny, a file, folder or Hub repository [the model's]",
+    )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
     guidance: float | None = how(
         None, Number(0), "CFG scale", "how closely to follow the words [the model's]"
+    )
+    distilled_guidance: float | None = how(
+        *(None, Number(0), "Distilled CFG Scale"),
+        "guidance as an input of the network, for LCM models [`guidance`]",
     )
     sampler: Any = how(
         None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
@@ -152,6 +181,9 @@ class Fields(Record):
     controls: tuple[Control, ...] = begin(
         *((), Controls(), ""),
         *("a ControlNet and its picture; may be given several times [none]", "--control"),
+    )
+    control_folder: str | None = begin(
+        None, Folder(), "", "folder of ControlNets that are named without their place [none]"
     )
 
     upscale: float | None = larger(

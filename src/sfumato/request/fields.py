@@ -101,8 +101,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The values that are not the defaults, in JSON's types; pictures are PNG data URLs."""
-        kinds = specs(type(self))
-        return {name: kinds[name].kind.to_json(value) for name, value in self.given().items()}
+        known = specs(type(self))
+        values = {name: known[name].kind.to_json(value) for name, value in self.given().items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -8,19 +8,19 @@ from itertools import product
 
 from sfumato.request import control
 from sfumato.request.fields import Spec
-from sfumato.request.room_kinds import Name, Upscaler
+from sfumato.request.room_kinds import Autoencoder, Name, Upscaler
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
-LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip"), NO_CHOICE)}
+LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip", "VAE"), NO_CHOICE)}
 
 
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
     """The texts that items state of the known fields, by name.
 
-    A sampler, a schedule or an upscaler that we do not have is left open. The denoising strength is
-    that of a second pass ("Hires ...") where there is one. A pass to a size ("Hires resize") is not
-    read.
+    A sampler, a schedule, an upscaler or an autoencoder that is not here is left open. The
+    denoising strength is that of a second pass ("Hires ...") where there is one. A pass to a size
+    ("Hires resize") is not read.
     """
     said = {key: text for key, text in items.items() if (key, text.casefold()) not in LEFT_OPEN}
     said = {key: text for key, text in said.items() if key not in _unknown(known, items)}
@@ -44,10 +44,9 @@ def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
 
 
 def _unknown(known: Mapping[str, Spec], items: Mapping[str, str]) -> set[str]:
-    """The keys of the items that name a sampler, a schedule or an upscaler we do not have."""
-    names = {
-        spec.key: spec.kind for spec in known.values() if isinstance(spec.kind, Name | Upscaler)
-    }
+    """The keys of the items that name something not known here, such as another sampler."""
+    kinds = ((spec.key, spec.kind) for spec in known.values())
+    names = {k: kind for k, kind in kinds if isinstance(kind, Autoencoder | Name | Upscaler)}
     return {
         key
         for key in names.keys() & items.keys()

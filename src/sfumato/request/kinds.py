@@ -49,7 +49,7 @@ class Kind:
         return str(value)
 
     def to_json(self, value: Any) -> Any:
-        """The value in JSON's types."""
+        """The value in JSON's types; None: it is nothing for other machines."""
         return value
 
     def from_json(self, value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import control, items, larger, pictured, seeds
+from sfumato.request import control, embeddings, items, larger, loras, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -78,14 +78,15 @@ class Request(Fields):
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
-            self.upscale,
+            *(self.upscale, self.decoder, bool(self.embeddings)),
         )
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
-        """The fields that pictures of one denoising loop share: all but words, seeds, pictures."""
-        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", *seeds.FIELDS, "count")
-        return (*self.key(*own, "image", "mask"), self.image is None, self.mask is None)
+        """The fields that requests made together share: all but words, LoRAs, seeds, pictures."""
+        own = (*TEMPLATES, *TEMPLATES.values(), "wildcards", "loras", "lora_folder")
+        own += (*seeds.FIELDS, "count", "image", "mask")
+        return (*self.key(*own), self.image is None, self.mask is None)
 
     def singles(self) -> list[Request]:
         """A completed request for each picture, with its own seed, its words drawn by it."""
@@ -152,6 +153,8 @@ class Request(Fields):
             self.items()
             | pictured.hashes(self)
             | control.items(self.controls)
+            | loras.hashes(self.loras)
+            | embeddings.hashes(self.embeddings)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
         )
         if self.width and self.height:
@@ -169,7 +172,7 @@ class Request(Fields):
             RequestError: an item says what cannot be.
 
         Warns:
-            UserWarning: the picture that is given is another than that of the recipe.
+            UserWarning: the picture or the LoRA that is given is another than the recipe's.
         """
         known = specs(cls, changes)
         stated = cls.stated(recipe)
@@ -183,6 +186,8 @@ class Request(Fields):
         prompts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
+        loras.warn_of_others(request, recipe.items)
+        embeddings.warn_of_others(request.embeddings, recipe.items)
         return request
 
     @classmethod

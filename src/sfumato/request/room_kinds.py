@@ -5,6 +5,7 @@ Each room is imported when the first value is checked.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ class ModelName(Kind):
         from sfumato import presets
 
         return presets.public_name(value)
+
+
+class Autoencoder(ModelName):
+    """An autoencoder: "tiny", a path or a repository."""
+
+    @staticmethod
+    def knows(text: str) -> bool:
+        """Whether a recipe's name of one means something on this machine."""
+        from sfumato._files import expanded
+
+        # Windows logs in to the server of a path such as \\server\folder when it looks there.
+        is_server = text[:2] in ("//", "\\\\")
+        with suppress(OSError, ValueError):
+            return text == "tiny" or (not is_server and expanded(text).exists())
+        return False
 
 
 class Name(Kind):

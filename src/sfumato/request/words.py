@@ -15,11 +15,20 @@ TEMPLATES = {"prompt": "template", "negative_prompt": "negative_template"}
 
 
 def drawn(request: Request) -> Request:
-    """The request with its words drawn by its seed, and the templates noted.
+    """The request with its words drawn by its seed, the templates noted, and its tags taken out.
 
     Raises:
-        RequestError: a prompt names a wildcard that is not there.
+        RequestError: a prompt names a wildcard or a LoRA that is not there.
     """
+    found = _drawn(request)
+    if found.lora_folder is None:
+        return found
+    from sfumato.request.loras import with_tags
+
+    return with_tags(found)
+
+
+def _drawn(request: Request) -> Request:
     words = "".join(getattr(request, name) or "" for name in TEMPLATES)
     if request.prompt_syntax == "plain" or not (request.wildcards or "{" in words):
         return request

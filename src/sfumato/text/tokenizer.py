@@ -130,6 +130,11 @@ class Tokenizer:
         }
 
     @property
+    def added(self) -> list[str]:
+        """The placeholder tokens, in the order of their ids."""
+        return [*self._added]
+
+    @property
     def vocab(self) -> list[str]:
         """Every piece of text at its id, placeholder tokens included."""
         return self._words.pieces + self._added
