@@ -37,7 +37,7 @@ class Told:
         self.parts, self.singles, self.encoded = parts, singles, encoded
         self.words = [words_of(single, steps) for single in singles]
         count = extent(parts, singles[0])[1] if encoded is None else 1
-        self.encode = own or Encoder(parts, Reading.of(singles[0], parts.model), count)
+        self.encode = own or Encoder(parts, Reading.of(singles[0], parts), count)
         self.known: dict[tuple[Any, bool], Conditioning] = {}
         self.own_prepare: Callable[..., Conditioning] | None = None
 

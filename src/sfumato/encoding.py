@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 from sfumato.adapters.embedding import MADE_FOR, Embedding
-from sfumato.checkpoints import Model
 from sfumato.finite import check_finite
 from sfumato.networks.text_encoder import LearnedRows
 from sfumato.parts import Parts
@@ -51,10 +50,11 @@ class Reading(NamedTuple):
     embeddings: Mapping[str, Embedding] = MappingProxyType({})
 
     @classmethod
-    def of(cls, request: Request, model: Model) -> Reading:
-        clip_skip = request.clip_skip if model.family.reads_any_layer else 1
+    def of(cls, request: Request, parts: Parts) -> Reading:
+        clip_skip = request.clip_skip if parts.model.family.reads_any_layer else 1
+        embeddings = {**parts.loras.words(request.loras), **request.embeddings}
         words = request.prompt_syntax, request.emphasis, clip_skip
-        return cls(*words, request.loras, request.embeddings)
+        return cls(*words, request.loras, embeddings)
 
     def chunks(self, text: str, tokenizer: Tokenizer, length: int) -> list[Chunk]:
         """The chunks of a text as a tokenizer makes them."""
@@ -190,7 +190,7 @@ def extent(parts: Parts, request: Request) -> tuple[int, int]:
     if request.prompt_syntax == "plain":
         return 1, 1
     words = words_of(request, request.plan(parts.model).steps)
-    length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
+    length, reading = parts.text_encoder.config.length, Reading.of(request, parts)
     read = {text for each in words for text in each.read(request.is_guided)}
     chunks = [reading.chunks(text, t, length) for text in read for t in tokenizers(parts)]
     return len(words[0].prompts), max(map(len, chunks))
@@ -206,7 +206,7 @@ def named(parts: Parts, request: Request) -> Request:
         request.embeddings or MARKS.search(f"{request.prompt} {request.negative_prompt or ''}")
     ):
         return request
-    length, reading = parts.text_encoder.config.length, Reading.of(request, parts.model)
+    length, reading = parts.text_encoder.config.length, Reading.of(request, parts)
     words = words_of(request, request.plan(parts.model).steps)
     read = sorted({text for each in words for text in each.read(request.is_guided)})
     tokenizer = parts.tokenizer
@@ -218,8 +218,9 @@ def named(parts: Parts, request: Request) -> Request:
         for chunk in reading.chunks(text, tokenizer, length)
         for place in chunk.learned
     }
-    if lost := sorted({m for text in read for m in missing(text, request.embeddings, tokenizer)}):
+    if lost := sorted({m for text in read for m in missing(text, reading.embeddings, tokenizer)}):
         warnings.warn(
             f"Read as words, as no embedding of that name is here: {', '.join(lost)}", stacklevel=2
         )
-    return replace(request, embeddings={n: request.embeddings[n] for n in sorted(names)})
+    own = sorted(names & request.embeddings.keys())
+    return replace(request, embeddings={name: request.embeddings[name] for name in own})

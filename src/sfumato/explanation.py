@@ -116,7 +116,7 @@ def _chunks(
             for i, (id, weight) in inner
         )
 
-    chunks = Reading.of(request, parts.model).chunks(text, tokenizer, length)
+    chunks = Reading.of(request, parts).chunks(text, tokenizer, length)
     return tuple(map(tokens, chunks))
 
 

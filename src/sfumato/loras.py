@@ -6,20 +6,23 @@ What reads and merges them is imported with the first one.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sfumato.networks.configs import UNetConfig
 from sfumato.request import RequestError
 
 if TYPE_CHECKING:
+    from sfumato.adapters.embedding import Embedding
     from sfumato.adapters.lora import Lora
     from sfumato.adapters.merging import Merger, Use
     from sfumato.adapters.names import Networks
 
+ENCODERS = ("text_encoder", "text_encoder_2")
 NETWORKS = {"unet": "diffusion_model"}  # a checkpoint's name of a part -> ours, if it is another
 
 Loras = tuple[tuple[str, Any], ...]
@@ -73,6 +76,21 @@ class LorasInUse:
             self.merger.merge(changed, uses, self.parts.model.checkpoint.parts)
             self.merged = loras
 
+    def words(self, loras: Loras) -> dict[str, Embedding]:
+        """The learned words in the files of these LoRAs; of several the first one counts."""
+        if not loras:
+            return {}
+        from sfumato.adapters.embedding import Embedding
+
+        words: dict[str, Embedding] = {}
+        with self.lock:
+            networks = self.networks()
+            for path, weights in loras:
+                for word, parts in self.read(path, weights, networks).lora.words.items():
+                    vectors = tuple(np.asarray(parts[n], "float32") for n in ENCODERS if n in parts)
+                    words.setdefault(word, Embedding(vectors, token=word))
+        return words
+
     def networks(self) -> Networks:
         """The configurations of the model's networks."""
         from sfumato.adapters.names import Networks
@@ -90,15 +108,11 @@ class LorasInUse:
         """The LoRA of a file, which is read again when the file or a network is another one."""
         from sfumato.adapters.lora import read_lora
         from sfumato.adapters.merging import Use
-        from sfumato.checkpoints.tensors import listing
 
         state = Path(path).stat()
         key = (path, state.st_mtime_ns, state.st_size, networks)
         if key not in self.known:
-            lora = self.known[key] = read_lora(path, networks)
-            if lora.words:
-                said = f"The LoRA `{path}` has embeddings, which prompts do not read"
-                warnings.warn(f"{said}: {listing([*lora.words])}", stacklevel=2)
+            self.known[key] = read_lora(path, networks)
         if isinstance(weights, (int, float)):
             return Use(self.known[key], weights)
         for place, _ in weights:

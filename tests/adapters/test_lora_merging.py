@@ -12,6 +12,7 @@ import pytest
 import tiny_model
 from adapters.tiny_loras import NETWORKS, PLACE, digest, show, write
 from sfumato import kernels
+from sfumato.adapters.embedding import Embedding
 from sfumato.adapters.lora import read_lora
 from sfumato.adapters.merging import Merger, Use
 from sfumato.checkpoints.safetensors import write_safetensors
@@ -146,11 +147,17 @@ def test_weights_of_what_is_not_there_are_refused(model: StableDiffusion, files:
     assert np.array_equal(show(model, (files[0], {"unet": 0, "text": 0})), show(model))
 
 
-def test_embeddings_in_a_lora_are_named_once(model: StableDiffusion, tmp_path: Path) -> None:
-    path = str(tmp_path / "a.safetensors")
-    write_safetensors(path, {"bundle_emb.cat.clip_l": np.ones((2, 16), "float32")})
-    with pytest.warns(UserWarning, match="has embeddings, which prompts do not read: cat") as said:
-        _ = [show(model, *loras) for loras in ([path], [], [path])]
-    assert len(said) == 1
-    [lora] = [lora for key, lora in model.parts.loras.known.items() if key[0] == path]
-    assert lora.words["cat"]["text_encoder"].shape == (2, 16)
+def test_words_in_a_lora_come_along(model: StableDiffusion, tmp_path: Path) -> None:
+    path, rows = str(tmp_path / "a.safetensors"), np.ones((2, 16), "float32")
+    write_safetensors(path, {"bundle_emb.cat.clip_l": rows})
+    word = {"cat": Embedding((rows,))}
+
+    def paint(prompt: str, **fields: Any) -> np.ndarray:
+        return model.generate(prompt, seed=1, steps=2, **fields)[0].pixels
+
+    learned = paint("a cat", loras=[path])
+    assert np.array_equal(learned, paint("a cat", embeddings=word))
+    assert not np.array_equal(learned, paint("a cat"))
+    assert np.array_equal(paint("a dog", loras=[path]), paint("a dog"))
+    [picture] = model.generate("a cat", loras=[path], steps=1)
+    assert "TI hashes" not in picture.request.recipe().items  # the LoRA's name says it

@@ -47,7 +47,7 @@ def test_the_options_reach_the_model(sfumato, model):
     )
     assert done.code == 0, done.err
     # Measured for the size that is asked for.
-    assert model.loaded == [("sd1.5", "bfloat16"), ("sd1.5", "bfloat16", 32, 24)]
+    assert model.loaded == [("sd1.5", "bfloat16", None), ("sd1.5", "bfloat16", None, 32, 24)]
     assert model.quantized == "int8"
     asked = Request(
         prompt="a",
@@ -169,7 +169,7 @@ def test_what_the_model_cannot_do_is_misuse(sfumato, model, options, message):
 def test_the_defaults_are_the_models(sfumato, model):
     assert sfumato("generate", "a").code == 0
     (request,) = model.requests
-    assert model.loaded == [("mini", None)]
+    assert model.loaded == [("mini", None, None)]
     assert (request.sampler, request.schedule) == ("dpmpp_2m", "sgm_uniform")
     assert (request.steps, request.guidance) == (4, 6.5)
     assert (request.height, request.width) == (16, 16)
@@ -296,7 +296,7 @@ def test_a_recipe_says_of_a_local_model_only_its_name(sfumato, model, tmp_path, 
     path = tmp_path / "private" / folder
     path.mkdir(parents=True)
     sfumato("generate", "a", "--model", str(path), "-o", "a.png")
-    assert model.loaded == [(str(path), None)]
+    assert model.loaded == [(str(path), None, None)]
     assert load_recipe("a.png").items["Model"] == name
 
 

@@ -32,7 +32,7 @@ def test_a_grid_and_its_sheet(sfumato, model):
     height, width, _ = load(sheet).shape
     assert width > 3 * 16
     assert height > 2 * 16
-    assert model.loaded == [("mini", None)]
+    assert model.loaded == [("mini", None, None)]
 
 
 def test_a_grid_of_words(sfumato, model):
