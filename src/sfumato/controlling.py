@@ -33,6 +33,8 @@ class Loaded(NamedTuple):
     """A ControlNet's programs."""
 
     config: ControlNetConfig
+    dtype: str
+    """Of its answers."""
     is_bgr: bool
     prepare: runtime.Program
     embed_hint: runtime.Program
@@ -83,6 +85,12 @@ def _load(parts: Parts, file: str) -> Loaded:
         must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
         raise RequestError("controls", must, type(parts.diffusion_model).__name__)
     found = read_controlnet(file, base, parts.model.checkpoint.parts.get("unet", {}))
+    grain, scale = parts.model.autoencoder_config.downsampling, found.config.hint_scale
+    if (found.config.hint_channels, scale) != (3, grain):
+        raise CheckpointError(
+            f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It sees "
+            f"{found.config.hint_channels} channels, and {scale} pixels."
+        )
     network = ControlNet(found.config, parts.dtype_policy)
     try:
         fill(network, found.tensors)
@@ -91,7 +99,7 @@ def _load(parts: Parts, file: str) -> Loaded:
     if weight := unsound_weight(network):
         raise CheckpointError(f"The weight `{weight[0]}` of `{file}` is {weight[1]}.")
     made = (parts.compile(each, network) for each in PROGRAMS)
-    return Loaded(network.config, found.is_bgr, *made)
+    return Loaded(network.config, network.compute_dtype, found.is_bgr, *made)
 
 
 class Controls:
@@ -147,10 +155,15 @@ class Controls:
         """Zeros, so that the denoiser needs no other executable where no ControlNet is active."""
         if rows not in self.silence:
             h, w = state.registers.shape[2:4]
-            shapes = self.used[0].loaded.config.skips(h, w)
-            *skips, middle = (ops.zeros((rows, *each), "float32") for each in (*shapes, shapes[-1]))
+            loaded = self.used[0].loaded
+            shapes = [(rows, *each) for each in loaded.config.skips(h, w)]
+            *skips, middle = (zeros(each, loaded.dtype) for each in (*shapes, shapes[-1]))
             self.silence[rows] = Residuals(skips, middle)
         return self.silence[rows]
+
+
+def zeros(shape: tuple[int, ...], dtype: str) -> Any:
+    return ops.convert_to_tensor(np.zeros(shape, "float32"), dtype=dtype)
 
 
 def is_active(control: Control, step: int, steps: int) -> bool:
@@ -178,4 +191,5 @@ def seen(net: Loaded, control: Control, singles: Sequence[Request]) -> Any:
     own = singles if control.sees_canvas else singles[:1]
     hints = np.stack([hint_of(control, single) for single in own])
     hints = hints[..., ::-1] if net.is_bgr else hints
-    return net.embed_hint(np.ascontiguousarray(hints))
+    ways = {"seamless": singles[0].seamless} if singles[0].seamless else {}
+    return net.embed_hint(np.ascontiguousarray(hints), **ways)

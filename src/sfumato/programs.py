@@ -128,9 +128,10 @@ def combine(
     return guide(cond, negative, guidance[0], guidance[1], push), projection
 
 
-def embed_hint(network: ControlNet, hint: Tensor) -> Tensor:
-    """A ControlNet's picture (1, H, W, C) of 0..1 -> (1, h, w, F)."""
-    return network.controlnet_cond_embedding(hint)
+def embed_hint(network: ControlNet, hint: Tensor, seamless: str | None = None) -> Tensor:
+    """A ControlNet's picture (B, H, W, C) of 0..1 -> (B, h, w, F)."""
+    with repeating(seamless):
+        return network.controlnet_cond_embedding(hint)
 
 
 def control(

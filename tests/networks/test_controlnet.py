@@ -81,7 +81,7 @@ def test_maps(kind: str, size: tuple[int, int]) -> None:
 
 
 def test_what_is_added_reaches_every_block() -> None:
-    """Each of the residuals changes the answer, whether the latents are one or several questions."""
+    """Each of the residuals changes the answer to two questions about the same latents."""
     _, ours, base = pair("1.x")
     x, context = noise(1, 8, 8, 4), noise(2, 77, 48)
     conditioning = base.prepare(ops.convert_to_tensor(context))

@@ -169,6 +169,11 @@ class ControlNetConfig(UNetConfig):
         """The U from its beginning through its middle."""
         return (part for part in super().parts() if not part.level.startswith("up"))
 
+    @property
+    def hint_scale(self) -> int:
+        """Pixels of the picture per latent along one side."""
+        return 2 ** (len(self.hint_widths) - 1)
+
     def skips(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """The shapes (h, w, C) of the skip connections, for latents of a size."""
         found = [(height, width, self.channels[0])]
