@@ -63,33 +63,34 @@ def load_controls(parts: Parts, request: Request) -> list[Loaded]:
     if not (request.controls or parts.controls):
         return []
     with parts.lock:
-        keys = [_key(parts, control.file) for control in request.controls]
+        keys = [_key(parts, control) for control in request.controls]
         parts.controls = {key: parts.controls[key] for key in keys if key in parts.controls}
         for key in keys:
             if key not in parts.controls:
-                parts.controls[key] = _load(parts, key[0])
+                parts.controls[key] = _load(parts, *key[:2])
         return [parts.controls[key] for key in keys]
 
 
-def _key(parts: Parts, file: str) -> tuple[Any, ...]:
-    """The file, and all that makes another network or other programs of it."""
-    path = Path(file)
+def _key(parts: Parts, control: Control) -> tuple[Any, ...]:
+    """The file, the task, and all that makes another network or other programs of them."""
+    path = Path(control.file)
     inner = sorted(path.iterdir()) if path.is_dir() else [path]
     states = tuple((each.name, each.stat().st_mtime_ns, each.stat().st_size) for each in inner)
-    return file, states, getattr(parts.diffusion_model, "config", None), parts.jit_compile
+    key = control.file, control.task_of_picture, states
+    return *key, getattr(parts.diffusion_model, "config", None), parts.jit_compile
 
 
-def _load(parts: Parts, file: str) -> Loaded:
+def _load(parts: Parts, file: str, task: str | None) -> Loaded:
     base = getattr(parts.diffusion_model, "config", None)
     if not isinstance(base, UNetConfig):
         must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
         raise RequestError("controls", must, type(parts.diffusion_model).__name__)
-    found = read_controlnet(file, base, parts.model.checkpoint.parts.get("unet", {}))
+    found = read_controlnet(file, base, parts.model.checkpoint.parts.get("unet", {}), task)
     grain, scale = parts.model.autoencoder_config.downsampling, found.config.hint_scale
     if (found.config.hint_channels, scale) != (3, grain):
         raise CheckpointError(
-            f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It sees "
-            f"{found.config.hint_channels} channels, and {scale} pixels."
+            f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It "
+            f"sees {found.config.hint_channels} channels, and {scale} pixels."
         )
     network = ControlNet(found.config, parts.dtype_policy)
     try:
@@ -191,5 +192,6 @@ def seen(net: Loaded, control: Control, singles: Sequence[Request]) -> Any:
     own = singles if control.sees_canvas else singles[:1]
     hints = np.stack([hint_of(control, single) for single in own])
     hints = hints[..., ::-1] if net.is_bgr else hints
+    hints = np.maximum(hints, 0) if net.config.mixer_layers else hints  # what is hidden is black
     ways = {"seamless": singles[0].seamless} if singles[0].seamless else {}
     return net.embed_hint(np.ascontiguousarray(hints), **ways)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from keras import ops
 
 from sfumato.adapters.controlnet import read_controlnet
 from sfumato.checkpoints import architecture, fill
@@ -169,6 +170,75 @@ def test_a_control_lora(tmp_path: Path) -> None:
     assert np.array_equal(found.tensors["controlnet_mid_block.weight"], zero)
 
 
+def union(tasks: int) -> ControlNetUnionModel:
+    """A ControlNet-Union whose last layers are not zero."""
+    torch.manual_seed(4)
+    given = {k: v for k, v in KINDS["XL"].items() if k != "up_block_types"}
+    theirs = ControlNetUnionModel(
+        **given,
+        conditioning_embedding_out_channels=(4, 8, 12, 16),
+        num_control_type=tasks,
+        num_trans_channel=16,
+        num_proj_channel=16,
+    )
+    with torch.no_grad():
+        for layer in (
+            *(*theirs.controlnet_down_blocks, theirs.controlnet_mid_block),
+            *(theirs.spatial_ch_projs, theirs.controlnet_cond_embedding.conv_out),
+        ):
+            layer.weight.normal_(std=0.2)
+        theirs.task_embedding.normal_()
+    return theirs
+
+
+@pytest.mark.parametrize(("task", "number"), [("depth", 1), ("inpaint", 7)])
+def test_a_controlnet_union(task: str, number: int, tmp_path: Path) -> None:
+    theirs = union(8)
+    theirs.save_pretrained(tmp_path)
+    base, config = unet("XL")
+    found = read_controlnet(tmp_path, config, arrays(base), task)
+    ours = ControlNet(found.config)
+    fill(ours, found.tensors)
+
+    random = np.random.default_rng(0)
+    x, hint, context, added, waves = (
+        random.standard_normal(shape, "float32")
+        for shape in ((2, 8, 6, 4), (2, 64, 48, 3), (2, 7, 2048), (2, 32), (2, 6))
+    )
+    sizes = np.abs(np.round(64 * waves))
+    kinds = torch.zeros(2, 8)
+    kinds[:, number] = 1
+    with torch.no_grad():
+        skips, middle = theirs(
+            *(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor([500.0, 500.0])),
+            encoder_hidden_states=torch.from_numpy(context),
+            controlnet_cond=[torch.from_numpy(hint.transpose(0, 3, 1, 2))],
+            control_type=kinds,
+            control_type_idx=[number],
+            added_cond_kwargs={
+                "text_embeds": torch.from_numpy(added),
+                "time_ids": torch.from_numpy(sizes),
+            },
+            return_dict=False,
+        )
+    conditioning = ours.prepare(*map(ops.convert_to_tensor, (context, added, sizes)))
+    features = ours.controlnet_cond_embedding(ops.convert_to_tensor(hint))
+    time = ops.convert_to_tensor(np.float32(500))
+    got = ours.predict(ops.convert_to_tensor(x), time, conditioning, features)
+    for each, expected in zip(got, (*skips, middle), strict=True):
+        expected = expected.numpy().transpose(0, 2, 3, 1)
+        difference = np.abs(ops.convert_to_numpy(each) - expected).max()
+        assert difference < 1e-4 * np.abs(expected).max()
+
+
+def test_a_controlnet_union_wants_to_know_its_task(tmp_path: Path) -> None:
+    union(6).save_pretrained(tmp_path)
+    base, config = unet("XL")
+    for task in (None, "inpaint"):
+        with pytest.raises(CheckpointError, match=f"one of pose, .*segments, .* task={task}"):
+            read_controlnet(tmp_path, config, arrays(base), task)
+
+
 def test_differences_from_a_model(tmp_path: Path) -> None:
     tensors = original("1.x") | {"difference": np.zeros(1, "float32")}
     found = read(write(tmp_path / "a.safetensors", tensors), "1.x").tensors
@@ -192,7 +262,6 @@ def test_another_family_is_named(kind: str, other: str, tmp_path: Path) -> None:
     ("name", "what"),
     [
         ("lllite_unet_input_blocks_4_1.down.0.weight", "a ControlNet-LLLite"),
-        ("task_embedding", "a ControlNet-Union"),
         ("body.0.resnets.0.block1.weight", "a T2I-Adapter"),
         ("down_blocks.0.ctrl_to_base.0.weight", "a ControlNet-XS"),
         ("lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight", "a LoRA"),

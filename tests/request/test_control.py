@@ -85,6 +85,7 @@ def test_what_cannot_be(value, words):
                 "mode": "guess",
             },
         ),
+        ("net.safetensors:photo.png:depth", {"image": PICTURE, "task": "depth"}),
         (r"C:\nets\a.pth:photo.png:weight=2", {"image": PICTURE, "weight": 2}),
     ],
 )

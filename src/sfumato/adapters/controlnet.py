@@ -23,13 +23,14 @@ PREFIX = "control_model."  # where the file has the whole model that it was trai
 SHARED = ("conv_in.", "time_embedding.", "add_embedding.", "down_blocks.", "mid_block.")
 """The parts that a ControlNet has as its U-Net has them."""
 NUMBERED = re.compile(r"(input_hint_block|zero_convs)\.(\d{1,3})\.(0\.)?weight")
+TASKS = ("pose", "depth", "soft", "edges", "normal", "segments", "tile", "inpaint")
+"""What the picture of a ControlNet-Union may be, in the order of its vectors."""
 GLOBAL = re.compile(r"shuffle(_fp16)?$")
 """The end of the name of a file whose ControlNet tells no places."""
 CONTEXT = re.compile(r".*\.attn2\.to_k\.(weight|down)$")
 SIZES = ("add_embedding.linear_1.weight", "label_emb.0.0.weight", "label_emb.0.0.down")
 OTHERS = (
     (r"lllite_unet_", "a ControlNet-LLLite"),
-    (r"task_embedding$|control_add_embedding\.", "a ControlNet-Union"),
     (r".*ctrl_to_base", "a ControlNet-XS"),
     (r"(adapter\.)?body\.\d+\.(in_conv|resnets|block1|body)", "a T2I-Adapter"),
 )
@@ -46,7 +47,7 @@ class ControlNetFile(NamedTuple):
 
 
 def read_controlnet(
-    path: str | os.PathLike[str], base: UNetConfig, weights: Tensors
+    path: str | os.PathLike[str], base: UNetConfig, weights: Tensors, task: str | None = None
 ) -> ControlNetFile:
     """Read a ControlNet for a U-Net.
 
@@ -55,9 +56,11 @@ def read_controlnet(
             running it.
         base: the configuration of the U-Net.
         weights: of the U-Net; Control-LoRAs and files of differences change them.
+        task: what the picture is, one of ``TASKS``; only a ControlNet-Union asks for it.
 
     Raises:
-        CheckpointError: the file is damaged, no ControlNet, or made for models of another family.
+        CheckpointError: the file is damaged, no ControlNet, made for models of another family, or
+            for other tasks.
     """
     path = Path(path)
     tensors, settings = _load(path)
@@ -66,6 +69,8 @@ def read_controlnet(
     _check_nature(path, tensors)
     _check_family(path, shapes_of(tensors), base)
     tensors = _whole(path, _native(tensors, base), weights)
+    if "task_embedding" in tensors:
+        tensors = _of_task(path, tensors, task)
     if GLOBAL.search(path.stem):
         settings["global_pool_conditions"] = True
     config = controlnet_config(shapes_of(tensors), base, settings)
@@ -162,6 +167,40 @@ def _whole(path: Path, tensors: Tensors, weights: Tensors) -> Tensors:
         what = f"The Control-LoRA `{path}` does not fit the model"
         raise CheckpointError(f"{what}: {error}") from error
     return tensors
+
+
+def _of_task(path: Path, tensors: Tensors, task: str | None) -> Tensors:
+    """The tensors of a ControlNet-Union for one task."""
+    known = TASKS[: len(tensors["task_embedding"])]
+    if task not in known:
+        must = f"`task` must be one of {', '.join(known)}, for the ControlNet-Union `{path}`"
+        raise CheckpointError(f"{must}. Received: task={task}")
+    number, bias = TASKS.index(task), "time_embedding.linear_2.bias"
+    rest = {k: v for k, v in tensors.items() if not k.startswith(("task_", "control_add_"))}
+    try:
+        shift = _time_shift(tensors, number, len(known))
+        rest |= {bias: (rest[bias] + shift).astype("float32")}
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"`{path}` is no sound ControlNet-Union: {error}") from error
+    mixer = {
+        f"mixer.{name.replace('in_proj_', 'in_proj.')}": rest.pop(name)
+        for name in [*rest]
+        if name.startswith(("transformer_layes.", "spatial_ch_projs."))
+    }
+    return rest | mixer | {"mixer.task.bias": tensors["task_embedding"][number]}
+
+
+def _time_shift(tensors: Tensors, number: int, count: int) -> np.ndarray:
+    """The shift of the time embedding by one of several tasks, which is the same at all times."""
+    one, two = (f"control_add_embedding.linear_{n}." for n in (1, 2))
+    half = tensors[f"{one}weight"].shape[-1] // count // 2
+    frequencies = np.exp(-np.log(10000.0) / half * np.arange(half))
+    angles = (np.arange(count) == number)[:, None] * frequencies
+    waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1).ravel()
+    y = tensors[f"{one}weight"].astype("float64") @ waves + tensors[f"{one}bias"]
+    return (
+        tensors[f"{two}weight"].astype("float64") @ (y / (1 + np.exp(-y))) + tensors[f"{two}bias"]
+    )
 
 
 def _float(name: str, weights: Tensors) -> np.ndarray:

@@ -112,6 +112,7 @@ def controlnet_config(
             hint_channels=hints[0][1],
             hint_widths=tuple(shape[0] for shape in hints),
             is_global=bool(settings.get("global_pool_conditions")),
+            mixer_layers=_count(shapes, "mixer.transformer_layes."),
         )
     except ValueError as error:
         raise CheckpointError(f"The ControlNet does not fit the model. {error}") from error

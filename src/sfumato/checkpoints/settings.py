@@ -99,7 +99,10 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "requires_aesthetics_score": (None, False),
     },
 }
-COMPUTED["controlnet"] = COMPUTED["unet"] | {"_class_name": ("ControlNetModel",)}
+COMPUTED["controlnet"] = COMPUTED["unet"] | {
+    "_class_name": ("ControlNetModel", "ControlNetUnionModel"),
+    "num_trans_head": (8,),
+}
 """Whatever else a file says of these keys is refused. Of a list, every item counts."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -164,6 +164,8 @@ class ControlNetConfig(UNetConfig):
     """Of the convolutions that bring the picture to the size of the latents."""
     is_global: bool = False
     """Whether the means of its features are added, not the features: it tells no places."""
+    mixer_layers: int = 0
+    """Of a ControlNet-Union, which is told what its picture is; 0: it is none."""
 
     def parts(self) -> Iterator[UNetPart]:
         """The U from its beginning through its middle."""

@@ -14,6 +14,7 @@ from sfumato.networks.denoiser import Conditioning
 from sfumato.networks.descent import Descent, Walk
 from sfumato.networks.layers import Conv3x3, linear, repeated
 from sfumato.networks.network import Block
+from sfumato.networks.union import Mixer
 
 
 class HintEncoder(Block):
@@ -52,6 +53,8 @@ class ControlNet(Descent):
         self.controlnet_cond_embedding = HintEncoder(
             config.hint_channels, config.hint_widths, first
         )
+        if config.mixer_layers:
+            self.mixer = Mixer(first, config.mixer_layers)
 
     def predict(
         self, x: Tensor, timestep: Tensor, conditioning: Conditioning, hint: Tensor
@@ -68,7 +71,10 @@ class ControlNet(Descent):
             Maps (n B, h, w, C), or their means (n B, 1, 1, C) if it tells no places.
         """
         walk = Walk(self.embed_time(timestep, conditioning.added), conditioning.memories)
-        x, skips = self.down(self.conv_in(x) + hint, walk)
+        x = self.conv_in(x)
+        if self.config.mixer_layers:
+            hint = hint + self.mixer(hint, x)
+        x, skips = self.down(x + hint, walk)
         x = self.middle(x, walk)
         layers = [*self.controlnet_down_blocks, self.controlnet_mid_block]
         maps = [repeated(layer(y), x) for layer, y in zip(layers, [*skips, x], strict=True)]

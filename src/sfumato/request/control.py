@@ -40,6 +40,16 @@ RESIZES = Label(
     fill="Resize and Fill",
     stretch="Just Resize",
 )
+TASKS = Label(
+    ("pose", "depth", "soft", "edges", "normal", "segments", "tile", "inpaint"),
+    pose="OpenPose",
+    soft="Soft Edge",
+    edges="Canny",
+    normal="Normal Map",
+    segments="Segmentation",
+)
+OF_PREPROCESSORS = {"canny": "edges", "tile": "tile", "blur": "tile", "inpaint": "inpaint"}
+"""The task of a picture that a preprocessor made."""
 ITEM = re.compile(r"ControlNet \d{1,2}")
 """The key of an item in a recipe, as A1111's ControlNet extension writes it."""
 
@@ -91,6 +101,15 @@ class Control(Record):
     mode: str = of(
         "balanced", MODES, "Control Mode", "whether words or picture come first [balanced]"
     )
+    task: str | None = of(
+        *(None, TASKS, "Union Control Type"),
+        "what the picture is, for a ControlNet-Union [as the preprocessor made it]",
+    )
+
+    @property
+    def task_of_picture(self) -> str | None:
+        """The task, by the preprocessor where it is not given."""
+        return self.task or OF_PREPROCESSORS.get(self.preprocessor)
 
     @property
     def sees_canvas(self) -> bool:
@@ -102,7 +121,7 @@ class Control(Record):
         stated = {
             spec.key: spec.kind.write(getattr(self, name))
             for name, spec in specs(Control).items()
-            if spec.key
+            if spec.key and getattr(self, name) is not None
         }
         keys = ("Module", *(key for key in stated if key != "Module"))
         return ", ".join(f"{key}: {stated[key]}" for key in keys)
@@ -122,7 +141,7 @@ def read_item(text: str) -> Control:
         if name == "file":
             values[name] = kind.check(plain_name(re.sub(r" \[[0-9a-f]+\]$", "", said)))
             continue
-        with suppress(ValueError) if name == "preprocessor" else nullcontext():
+        with suppress(ValueError) if name in ("preprocessor", "task") else nullcontext():
             values[name] = kind.read(said)
     if "file" not in values:
         raise ValueError
@@ -199,8 +218,8 @@ def _options(text: str) -> dict[str, Any] | None:
     known, found = specs(Control), {}
     for item in text.split(","):
         name, equals, said = item.strip().partition("=")
-        if not equals and name in PREPROCESSORS.words:
-            name, said = "preprocessor", name
+        if not equals and name in (*PREPROCESSORS.words, *TASKS.words):
+            name, said = "preprocessor" if name in PREPROCESSORS.words else "task", name
         if name not in known or name in ("file", "image"):
             return None
         found[name] = known[name].kind.read(said)
