@@ -17,40 +17,47 @@ from sfumato.conditioning import Told
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import Evaluation
 from sfumato.finite import unsound_weight
-from sfumato.networks.configs import ControlNetConfig, UNetConfig
+from sfumato.networks.configs import ControlNetConfig, T2IAdapterConfig, UNetConfig
 from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Residuals
+from sfumato.networks.t2i import T2IAdapter
 from sfumato.parts import Parts
 from sfumato.programs import State
 from sfumato.request import Request, RequestError
 from sfumato.request.control import Control
 from sfumato.request.controlled import hint_of
 
+SOFT_FEATURES = (0.25, 0.62, 0.825, 1.0)  # A1111's, of T2I-Adapters
 SOFT = 0.825  # A1111's factor from one residual to the one before it
 
 
 class Loaded(NamedTuple):
-    """A ControlNet's programs."""
+    """The programs of a network that leads: of a ControlNet, or of a T2I-Adapter, which has one."""
 
-    config: ControlNetConfig
+    config: ControlNetConfig | T2IAdapterConfig
     dtype: str
     """Of its answers."""
     is_bgr: bool
-    prepare: runtime.Program
-    embed_hint: runtime.Program
-    control: runtime.Program
-
-
-PROGRAMS = (programs.prepare, programs.embed_hint, programs.control)
+    see: runtime.Program
+    prepare: runtime.Program | None = None
+    control: runtime.Program | None = None
 
 
 class InUse(NamedTuple):
     """A ControlNet in a loop."""
 
-    loaded: Loaded
+    config: ControlNetConfig
+    ask: runtime.Program
     control: Control
     told: Told
     hint: Any  # (1 or B, h, w, F)
+
+
+class Adapter(NamedTuple):
+    """A T2I-Adapter in a loop."""
+
+    control: Control
+    features: list[np.ndarray]  # (1 or B, h, w, C), weighed
 
 
 def load_controls(parts: Parts, request: Request) -> list[Loaded]:
@@ -86,20 +93,24 @@ def _load(parts: Parts, file: str, task: str | None) -> Loaded:
         must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
         raise RequestError("controls", must, type(parts.diffusion_model).__name__)
     found = read_controlnet(file, base, parts.model.checkpoint.parts.get("unet", {}), task)
-    grain, scale = parts.model.autoencoder_config.downsampling, found.config.hint_scale
-    if (found.config.hint_channels, scale) != (3, grain):
-        raise CheckpointError(
-            f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It "
-            f"sees {found.config.hint_channels} channels, and {scale} pixels."
-        )
-    network = ControlNet(found.config, parts.dtype_policy)
+    kind = T2IAdapter if isinstance(found.config, T2IAdapterConfig) else ControlNet
+    grain = parts.model.autoencoder_config.downsampling
+    if isinstance(found.config, ControlNetConfig):
+        seen = (found.config.hint_channels, found.config.hint_scale)
+        if seen != (3, grain):
+            raise CheckpointError(
+                f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It "
+                f"sees {seen[0]} channels, and {seen[1]} pixels."
+            )
+    network: Any = kind(found.config, parts.dtype_policy)
     try:
         fill(network, found.tensors)
     except CheckpointError as error:
         raise CheckpointError(f"`{file}` is no ControlNet for this model. {error}") from error
     if weight := unsound_weight(network):
         raise CheckpointError(f"The weight `{weight[0]}` of `{file}` is {weight[1]}.")
-    made = (parts.compile(each, network) for each in PROGRAMS)
+    functions = (programs.see, programs.prepare, programs.control)
+    made = (parts.compile(each, network) for each in functions[: 3 if kind is ControlNet else 1])
     return Loaded(network.config, network.compute_dtype, found.is_bgr, *made)
 
 
@@ -116,51 +127,68 @@ class Controls:
     def __init__(
         self, loaded: Sequence[Loaded], singles: Sequence[Request], plan: Plan, told: Told
     ) -> None:
-        self.request, self.plan = singles[0], plan
-        self.used = [
-            InUse(net, control, told.of(net.prepare), seen(net, control, singles))
-            for net, control in zip(loaded, self.request.controls, strict=True)
-        ]
-        self.last: Residuals | None = None
-        self.silence: dict[int, Residuals] = {}
+        self.request, self.plan, self.dtype = singles[0], plan, loaded[0].dtype
+        self.nets: list[InUse] = []
+        self.adapters: list[Adapter] = []
+        for net, control in zip(loaded, self.request.controls, strict=True):
+            shown = seen(net, control, singles)
+            if isinstance(net.config, ControlNetConfig) and net.prepare and net.control:
+                own = told.of(net.prepare)
+                self.nets.append(InUse(net.config, net.control, control, own, shown))
+            else:
+                self.adapters.append(Adapter(control, weighed(control, shown)))
+        self.residuals: Residuals | None = None  # of the evaluation before
+        self.zeros: dict[Any, Any] = {}
 
     def __call__(
         self, j: int, way: Evaluation, rows: int, state: State, table: Any
-    ) -> Residuals | None:
-        """The residuals for an evaluation.
+    ) -> dict[str, Any]:
+        """The residuals and the features for an evaluation, by their names among the ``Aids``.
 
         Args:
             j: of the evaluation, 0 for the first.
-            way: its kind. A shallow one gets what the one before it got.
+            way: its kind. A shallow one gets the residuals that the one before it got.
             rows: of the denoiser's conditioning.
             state, table: of ``programs.evaluate``.
         """
-        if way.shallow:
-            return self.last
         step = int(self.plan.step[j])
+        if self.nets and not way.shallow:
+            self.residuals = self.ask(step, way, rows, state, table)
+        return {"residuals": self.residuals, "features": self.features(step, rows)}
+
+    def ask(self, step: int, way: Evaluation, rows: int, state: State, table: Any) -> Residuals:
+        """Ask the ControlNets that have a say in a step."""
         ways = {"seamless": self.request.seamless} if self.request.seamless else {}
         found = None
-        for net, control, told, hint in self.used:
+        for config, ask, control, told, hint in self.nets:
             if not is_active(control, step, self.plan.steps):
                 continue
-            weights = weights_of(control, len(net.config.skips(1, 1)) + 1, net.config.is_global)
-            guided = way.guided and not is_one_sided(control, net.config)
+            weights = weights_of(control, len(config.skips(1, 1)) + 1, config.is_global)
+            guided = way.guided and not is_one_sided(control, config)
             conditioning = told(step, guided)
-            found = net.control(
-                *(state, table, conditioning, hint, weights, found), rows=rows, **ways
-            )
-        self.last = found or self.nothing(rows, state)
-        return self.last
+            found = ask(*(state, table, conditioning, hint, weights, found), rows=rows, **ways)
+        return found or self.nothing(rows, state)
 
     def nothing(self, rows: int, state: State) -> Residuals:
         """Zeros, so that the denoiser needs no other executable where no ControlNet is active."""
-        if rows not in self.silence:
+        if rows not in self.zeros:
             h, w = state.registers.shape[2:4]
-            loaded = self.used[0].loaded
-            shapes = [(rows, *each) for each in loaded.config.skips(h, w)]
-            *skips, middle = (zeros(each, loaded.dtype) for each in (*shapes, shapes[-1]))
-            self.silence[rows] = Residuals(skips, middle)
-        return self.silence[rows]
+            shapes = [(rows, *each) for each in self.nets[0].config.skips(h, w)]
+            *skips, middle = (zeros(each, self.dtype) for each in (*shapes, shapes[-1]))
+            self.zeros[rows] = Residuals(skips, middle)
+        return self.zeros[rows]
+
+    def features(self, step: int, rows: int) -> list[Any] | None:
+        """The features of the T2I-Adapters that have a say in a step, added up; zeros: of none."""
+        if not self.adapters:
+            return None
+        active = tuple(is_active(each.control, step, self.plan.steps) for each in self.adapters)
+        if (active, rows) not in self.zeros:
+            found = [np.zeros_like(each) for each in self.adapters[0].features]
+            for adapter, has_say in zip(self.adapters, active, strict=True):
+                found = [x + has_say * y for x, y in zip(found, adapter.features, strict=True)]
+            self.zeros[active, rows] = [ops.convert_to_tensor(x, dtype=self.dtype) for x in found]
+        return self.zeros[active, rows]
 
 
 def zeros(shape: tuple[int, ...], dtype: str) -> Any:
@@ -192,6 +220,14 @@ def seen(net: Loaded, control: Control, singles: Sequence[Request]) -> Any:
     own = singles if control.sees_canvas else singles[:1]
     hints = np.stack([hint_of(control, single) for single in own])
     hints = hints[..., ::-1] if net.is_bgr else hints
-    hints = np.maximum(hints, 0) if net.config.mixer_layers else hints  # what is hidden is black
+    if not isinstance(net.config, ControlNetConfig) or net.config.mixer_layers:
+        hints = np.maximum(hints, 0)  # what is hidden is black
     ways = {"seamless": singles[0].seamless} if singles[0].seamless else {}
-    return net.embed_hint(np.ascontiguousarray(hints), **ways)
+    return net.see(np.ascontiguousarray(hints), **ways)
+
+
+def weighed(control: Control, features: Sequence[Any]) -> list[np.ndarray]:
+    """The features of a T2I-Adapter with its weight; A1111's modes let the finer ones count less."""
+    soft = (1.0,) * len(features) if control.mode == "balanced" else SOFT_FEATURES
+    arrays = [ops.convert_to_numpy(x).astype("float32") for x in features]
+    return [np.float32(control.weight * k) * x for k, x in zip(soft, arrays, strict=False)]

@@ -182,7 +182,7 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
         if controls:
-            given = given._replace(residuals=controls(j, way, told.batch, state, table))
+            given = given._replace(**controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless

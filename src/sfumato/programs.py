@@ -15,6 +15,7 @@ from sfumato.kernels import Tensor, repeating
 from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
 from sfumato.networks.network import Network
+from sfumato.networks.t2i import T2IAdapter
 from sfumato.networks.text_encoder import LearnedRows, TextEncoder
 
 
@@ -128,10 +129,10 @@ def combine(
     return guide(cond, negative, guidance[0], guidance[1], push), projection
 
 
-def embed_hint(network: ControlNet, hint: Tensor, seamless: str | None = None) -> Tensor:
-    """A ControlNet's picture (B, H, W, C) of 0..1 -> (B, h, w, F)."""
+def see(network: ControlNet | T2IAdapter, hint: Tensor, seamless: str | None = None) -> Any:
+    """A picture (B, H, W, C) of 0..1 -> (B, h, w, F), or several maps of a T2I-Adapter."""
     with repeating(seamless):
-        return network.controlnet_cond_embedding(hint)
+        return network.see(hint)
 
 
 def control(
@@ -151,7 +152,7 @@ def control(
         network: the ControlNet.
         state, table: as in ``evaluate``.
         conditioning: of the ControlNet's own ``prepare``; may be for the first rows alone.
-        hint: of ``embed_hint``.
+        hint: of ``see``.
         weights: (S + 1,), of each skip connection and of the middle.
         before: what another ControlNet gave, to which this one's is added.
         rows: of the conditioning of the denoiser; the last of them may get nothing.

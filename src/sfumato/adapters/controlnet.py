@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sfumato.adapters.t2i import is_t2i, read_t2i
 from sfumato.checkpoints import compvis, folders, nature
 from sfumato.checkpoints.architecture import HINT, Shapes, controlnet_config, shapes_of
 from sfumato.checkpoints.pickles import read_pickle
@@ -16,7 +17,7 @@ from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import checked
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, rename
 from sfumato.checkpoints.weights import dequantized
-from sfumato.networks.configs import ControlNetConfig, UNetConfig
+from sfumato.networks.configs import ControlNetConfig, T2IAdapterConfig, UNetConfig
 from sfumato.presets.families import FAMILIES, find_family
 
 PREFIX = "control_model."  # where the file has the whole model that it was trained with
@@ -32,7 +33,6 @@ SIZES = ("add_embedding.linear_1.weight", "label_emb.0.0.weight", "label_emb.0.0
 OTHERS = (
     (r"lllite_unet_", "a ControlNet-LLLite"),
     (r".*ctrl_to_base", "a ControlNet-XS"),
-    (r"(adapter\.)?body\.\d+\.(in_conv|resnets|block1|body)", "a T2I-Adapter"),
 )
 """Names of tensors of other networks that lead a U-Net, and what their files are."""
 
@@ -40,7 +40,7 @@ OTHERS = (
 class ControlNetFile(NamedTuple):
     """A ControlNet for one model. Its tensors are views of the mapped file where they can be."""
 
-    config: ControlNetConfig
+    config: ControlNetConfig | T2IAdapterConfig
     tensors: Tensors
     is_bgr: bool = False
     """Whether the first channel of its pictures is blue."""
@@ -63,10 +63,13 @@ def read_controlnet(
             for other tasks.
     """
     path = Path(path)
-    tensors, settings = _load(path)
+    tensors = _load(path)
     if own := {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}:
         tensors = own | {k: v for k, v in tensors.items() if k == "difference"}
+    if is_t2i(tensors):
+        return ControlNetFile(*read_t2i(path, tensors, base))
     _check_nature(path, tensors)
+    settings = _settings(path)
     _check_family(path, shapes_of(tensors), base)
     tensors = _whole(path, _native(tensors, base), weights)
     if "task_embedding" in tensors:
@@ -78,22 +81,24 @@ def read_controlnet(
     return ControlNetFile(config, tensors, order == "bgr")
 
 
-def _load(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors, and the ``config.json`` where it is theirs."""
+def _load(path: Path) -> Tensors:
     ending = path.suffix.lower()
     if path.is_dir():
-        tensors = folders.read_part(path)
-    elif ending == ".safetensors":
-        tensors = read_safetensors(path)
-    elif ending in nature.PICKLES:
-        tensors = read_pickle(path)
-    else:
-        endings = f".safetensors, {', '.join(nature.PICKLES)}"
-        raise CheckpointError(f"A ControlNet must end in {endings}. Received: path={path}")
-    if not (path.is_dir() or folders.choose([path.name])):  # the settings of some other file
-        return tensors, {}
+        return folders.read_part(path)
+    if ending == ".safetensors":
+        return read_safetensors(path)
+    if ending in nature.PICKLES:
+        return read_pickle(path)
+    endings = f".safetensors, {', '.join(nature.PICKLES)}"
+    raise CheckpointError(f"A ControlNet must end in {endings}. Received: path={path}")
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The ``config.json`` of a folder, or of a file that is named as in one."""
+    if not (path.is_dir() or folders.choose([path.name])):  # it is some other file's
+        return {}
     config = (path if path.is_dir() else path.parent) / "config.json"
-    return tensors, checked("controlnet", folders.read_settings(config), config)
+    return checked("controlnet", folders.read_settings(config), config)
 
 
 def _check_nature(path: Path, tensors: Tensors) -> None:

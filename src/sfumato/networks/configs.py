@@ -188,6 +188,23 @@ class ControlNetConfig(UNetConfig):
 
 
 @dataclass(frozen=True)
+class T2IAdapterConfig:
+    """A T2I-Adapter, which brings a picture to the maps of a U-Net's way down."""
+
+    channels: int = 3
+    """Of the picture; 1: of its greys."""
+    scale: int = 8
+    """Pixels along a side of the squares that are folded into channels."""
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)
+    halves: tuple[bool, ...] = (False, True, True, True)
+    """Whether a level begins with a map of half the size."""
+    count: int = 2
+    """Residual blocks of a level."""
+    is_light: bool = False
+    """Whether the blocks have a quarter of the width."""
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Picture to latents and back. The defaults are those of Stable Diffusion 1.x, 2.x and XL."""
 

@@ -56,6 +56,10 @@ class ControlNet(Descent):
         if config.mixer_layers:
             self.mixer = Mixer(first, config.mixer_layers)
 
+    def see(self, picture: Tensor) -> Tensor:
+        """picture (B, H, W, C) of 0..1 -> (B, h, w, F)"""
+        return self.controlnet_cond_embedding(picture)
+
     def predict(
         self, x: Tensor, timestep: Tensor, conditioning: Conditioning, hint: Tensor
     ) -> list[Tensor]:
@@ -65,7 +69,7 @@ class ControlNet(Descent):
             x: latents (B, h, w, C), scaled for the network.
             timestep: () of the training, or its sinusoids (B or 1, C).
             conditioning: of ``prepare``, of n questions about each x.
-            hint: (1 or B, h, w, C) of ``controlnet_cond_embedding``.
+            hint: (1 or B, h, w, C) of ``see``.
 
         Returns:
             Maps (n B, h, w, C), or their means (n B, 1, 1, C) if it tells no places.
@@ -91,5 +95,5 @@ class ControlNet(Descent):
         """
         latent, waves, context, picture, *added = inputs
         conditioning = Conditioning(self.prepare(context).memories, *added)
-        hint = self.controlnet_cond_embedding(picture)
+        hint = self.see(picture)
         return self.predict(latent, waves, conditioning, hint)

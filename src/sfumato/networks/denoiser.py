@@ -64,6 +64,7 @@ class Aids(NamedTuple):
     channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
     guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
     residuals: Residuals | None = None  # of ControlNets
+    features: list[Tensor] | None = None  # (1, B or n B, h, w, C), of T2I-Adapters
     freeu: Tensor | None = None  # (4,): s1, s2, b1, b2 of FreeU
     projection: Projection | None = None  # for the rule of guidance; no network reads it
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -26,6 +26,11 @@ from sfumato.networks.layers import (
 )
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.network import Block, Network
+
+
+def summed(x: Tensor, other: Tensor) -> Tensor:
+    """x + other, of which one may be of more questions: (B, ...) and (n B, ...) -> (n B, ...)."""
+    return repeated(x, other) + ops.cast(repeated(other, x), x.dtype)
 
 
 class UNetLevel(Block):
@@ -181,16 +186,29 @@ class Descent(Network):
             for resnet, _ in level
         ]
 
-    def down(self, first: Tensor, walk: Walk) -> tuple[Tensor, list[Tensor]]:
-        """(B, h, w, C) of ``conv_in`` -> what goes to the middle, and the skip connections."""
+    def down(
+        self, first: Tensor, walk: Walk, features: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(B, h, w, C) of ``conv_in`` -> what goes to the middle, and the skip connections.
+
+        A level's feature is added where its attention has passed, or, where there is none, at its
+        end.
+        """
         x, skips = first, [first]
+        waiting = iter(features)
         for level in self.down_blocks:
+            is_early = any(level.attentions) or not level.downsamplers
+            feature = next(waiting, None)
             for block in level:
                 x = walk(x, *block)
                 skips.append(x)
+            if feature is not None and is_early:
+                x = skips[-1] = summed(x, feature)
             for downsample in level.downsamplers:
                 x = downsample(x)
                 skips.append(x)
+            if feature is not None and not is_early:
+                x = skips[-1] = summed(x, feature)
         return x, skips
 
     def middle(self, x: Tensor, walk: Walk, around: Around | None = None) -> Tensor:

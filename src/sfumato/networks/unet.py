@@ -9,16 +9,11 @@ from keras import ops
 
 from sfumato.kernels import Tensor
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.denoiser import Aids, Conditioning, Prediction, Residuals
-from sfumato.networks.descent import Descent, UNetLevel, Walk
+from sfumato.networks.denoiser import Aids, Conditioning, Prediction
+from sfumato.networks.descent import Descent, UNetLevel, Walk, summed
 from sfumato.networks.layers import Conv3x3, activate, group_norm, repeated
 from sfumato.networks.merging import TokenMerging
 from sfumato.networks.perturbation import Perturbation
-
-
-def summed(x: Tensor, residual: Tensor) -> Tensor:
-    """x (B or n B, H, W, C) and a residual (n B, H, W, C) -> (n B, H, W, C)."""
-    return repeated(x, residual) + ops.cast(residual, x.dtype)
 
 
 @keras.saving.register_keras_serializable("sfumato")
@@ -85,7 +80,7 @@ class UNet(Descent):
         deep = aids.deep
         if deep is None:
             walk = Walk(shifts, memories, merging, aids.freeu)
-            deep = self.deep_part(first, walk, conditioning.attending, aids.residuals)
+            deep = self.deep_part(first, walk, conditioning.attending, aids)
 
         # Out
         if aids.residuals is not None:
@@ -96,15 +91,16 @@ class UNet(Descent):
         answer = self.conv_out(activate(self.conv_norm_out, x))  # (n B, h, w, C)
         return Prediction(answer, deep if keep else None)
 
-    def deep_part(
-        self, first: Tensor, walk: Walk, attending: Tensor | None, residuals: Residuals | None
-    ) -> Tensor:
+    def deep_part(self, first: Tensor, walk: Walk, attending: Tensor | None, aids: Aids) -> Tensor:
         """All but the outermost layers: (B, h, w, C) of ``conv_in`` -> (n B, h, w, C)."""
         # Down and middle
-        x, skips = self.down(first, walk)
+        residuals, features = aids.residuals, aids.features or []
+        x, skips = self.down(first, walk, features)
         around = None if attending is None else Perturbation(attending)
         x = x if attending is None else repeated(x, attending)
         x = self.middle(x, walk, around)
+        for feature in features[len(self.down_blocks) :]:  # XL's last
+            x = summed(x, feature)
         if residuals is not None:
             skips = [summed(s, r) for s, r in zip(skips, residuals.skips, strict=True)]
             x = summed(x, residuals.middle)
