@@ -227,7 +227,7 @@ def seen(net: Loaded, control: Control, singles: Sequence[Request]) -> Any:
 
 
 def weighed(control: Control, features: Sequence[Any]) -> list[np.ndarray]:
-    """The features of a T2I-Adapter with its weight; A1111's modes let the finer ones count less."""
+    """The features of a T2I-Adapter with its weight, and that of its mode."""
     soft = (1.0,) * len(features) if control.mode == "balanced" else SOFT_FEATURES
     arrays = [ops.convert_to_numpy(x).astype("float32") for x in features]
     return [np.float32(control.weight * k) * x for k, x in zip(soft, arrays, strict=False)]

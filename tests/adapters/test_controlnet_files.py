@@ -222,7 +222,7 @@ def test_a_controlnet_union(task: str, number: int, tmp_path: Path) -> None:
             return_dict=False,
         )
     conditioning = ours.prepare(*map(ops.convert_to_tensor, (context, added, sizes)))
-    features = ours.controlnet_cond_embedding(ops.convert_to_tensor(hint))
+    features = ours.see(ops.convert_to_tensor(hint))
     time = ops.convert_to_tensor(np.float32(500))
     got = ours.predict(ops.convert_to_tensor(x), time, conditioning, features)
     for each, expected in zip(got, (*skips, middle), strict=True):
@@ -262,7 +262,6 @@ def test_another_family_is_named(kind: str, other: str, tmp_path: Path) -> None:
     ("name", "what"),
     [
         ("lllite_unet_input_blocks_4_1.down.0.weight", "a ControlNet-LLLite"),
-        ("body.0.resnets.0.block1.weight", "a T2I-Adapter"),
         ("down_blocks.0.ctrl_to_base.0.weight", "a ControlNet-XS"),
         ("lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight", "a LoRA"),
         ("first_stage_model.decoder.conv_in.weight", "no network"),

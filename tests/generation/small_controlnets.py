@@ -11,8 +11,10 @@ import small_pipelines
 import torch
 from diffusers import (
     ControlNetModel,
+    StableDiffusionAdapterPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionXLControlNetPipeline,
+    T2IAdapter,
 )
 
 
@@ -35,8 +37,20 @@ def controlnet(kind: str, seed: int = 5, **settings: Any) -> ControlNetModel:
     return made
 
 
-def pipeline(kind: str, controlnets: Sequence[ControlNetModel]) -> Any:
+def adapter() -> T2IAdapter:
+    """A T2I-Adapter for the small network of 1.x."""
+    torch.manual_seed(7)
+    return T2IAdapter(in_channels=3, channels=[32, 64], num_res_blocks=2).eval()
+
+
+def pipeline(kind: str, controlnets: Sequence[ControlNetModel] | T2IAdapter) -> Any:
     parts = dict(small_pipelines.pipeline(kind).components)
+    if isinstance(controlnets, T2IAdapter):
+        made = StableDiffusionAdapterPipeline(
+            **parts, adapter=controlnets, requires_safety_checker=False
+        )
+        made.set_progress_bar_config(disable=True)
+        return made
     of_kind = StableDiffusionXLControlNetPipeline if kind == "xl" else None
     of_kind = of_kind or StableDiffusionControlNetPipeline
     options = {"add_watermarker": False} if kind == "xl" else {"requires_safety_checker": False}

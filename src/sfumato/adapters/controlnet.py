@@ -203,9 +203,8 @@ def _time_shift(tensors: Tensors, number: int, count: int) -> np.ndarray:
     angles = (np.arange(count) == number)[:, None] * frequencies
     waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1).ravel()
     y = tensors[f"{one}weight"].astype("float64") @ waves + tensors[f"{one}bias"]
-    return (
-        tensors[f"{two}weight"].astype("float64") @ (y / (1 + np.exp(-y))) + tensors[f"{two}bias"]
-    )
+    y = y / (1 + np.exp(-y))
+    return tensors[f"{two}weight"].astype("float64") @ y + tensors[f"{two}bias"]
 
 
 def _float(name: str, weights: Tensors) -> np.ndarray:

@@ -13,13 +13,13 @@ PREFIX = "adapter."
 SQUARES = {64: (1, 8), 192: (3, 8), 256: (1, 16), 768: (3, 16)}
 """The channels of a picture whose squares are folded -> its own channels, and pixels of a side."""
 FULL = re.compile(r"body\.(\d{1,2})\.(in_conv|block1|block2)\.(weight|bias)")
+NAMES = re.compile(r"(adapter\.)?body\.\d+\.(in_conv|resnets|block1|body)\.")
 COUNT = 2  # residual blocks of a level in the original's numbers
 
 
 def is_t2i(names: Tensors) -> bool:
-    return any(
-        re.match(r"(adapter\.)?body\.\d+\.(in_conv|resnets|block1|body)\.", n) for n in names
-    )
+    """Whether these are the names of a T2I-Adapter."""
+    return any(map(NAMES.match, names))
 
 
 def read_t2i(path: Path, tensors: Tensors, base: UNetConfig) -> tuple[T2IAdapterConfig, Tensors]:

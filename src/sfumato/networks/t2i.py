@@ -1,4 +1,4 @@
-"""T2I-Adapters: features of a picture for a U-Net's way down (Mou et al. 2023, arXiv 2302.08453)."""
+"""T2I-Adapters: a picture's features on the way down a U (Mou et al. 2023, arXiv 2302.08453)."""
 
 from __future__ import annotations
 
