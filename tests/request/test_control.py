@@ -59,6 +59,8 @@ def test_forms_in_python():
         ("net.safetensors", "`controls` must be ControlNets, each as"),
         ([("net", PICTURE, 0.5, 0.7)], "each must be .file, picture. or"),
         ([("net", PICTURE, {"wight": 1})], "must have fields among .*weight"),
+        ([("net", PICTURE, 0.5)], "must be fields by name"),
+        ([{"image": PICTURE}], "`file` must be a file or a folder"),
         ([("net", PICTURE, {"weight": -1})], "`weight` must be a number from 0"),
         ([("net", PICTURE, {"mode": "loud"})], "`mode` must be one of balanced, prompt"),
         ([(7, PICTURE)], "`file` must be a file or a folder"),
@@ -105,7 +107,7 @@ def test_json_names_no_file_of_this_machine():
     values = json.loads(json.dumps(whole.to_json()))
     assert values["controls"][0]["file"] == "edges"
     assert Request.from_json(values) == asked(("edges", PICTURE, {"weight": 0.5}))
-    for file in ("/etc/passwd", "../edges", r"\\server\edges", "edges.safetensors"):
+    for file in ("/etc/passwd", "../edges", r"\\server\edges", "edges.safetensors", "~root"):
         values["controls"][0]["file"] = file
         with pytest.raises(RequestError):
             Request.from_json(values)

@@ -72,7 +72,7 @@ class NetworkFile(Kind):
         return plain_name(value)
 
     def from_json(self, value: Any) -> str:
-        if self.check(value) != plain_name(value):
+        if self.check(value) != plain_name(value) or value.startswith("~"):
             raise ValueError
         return value
 
@@ -139,7 +139,7 @@ def read_item(text: str) -> Control:
         name, kind = known[key]
         said = text.split(", ")[0].strip()
         if name == "file":
-            values[name] = kind.check(plain_name(re.sub(r" \[[0-9a-f]+\]$", "", said)))
+            values[name] = kind.from_json(plain_name(re.sub(r" \[[0-9a-f]+\]$", "", said)))
             continue
         with suppress(ValueError) if name in ("preprocessor", "task") else nullcontext():
             values[name] = kind.read(said)
@@ -194,12 +194,16 @@ def _control(value: Any) -> Control:
     if isinstance(value, Control):
         return value
     if isinstance(value, Mapping):
-        return Control(**dict(value))
-    if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= 3:
+        fields = dict(value)
+    elif isinstance(value, (tuple, list)) and 1 <= len(value) <= 3:
+        file, image, options = (*value, *(None, {})[len(value) - 1 :])
+        if not isinstance(options, Mapping):
+            raise ValueError("what follows file and picture must be fields by name")
+        fields = {"file": file, "image": image, **options}
+    else:
         raise ValueError("each must be (file, picture) or (file, picture, fields)")
-    file, image, options = (*value, *(None, {})[len(value) - 1 :])
-    specs(Control, options)  # says which names are none
-    return Control(file=file, image=image, **options)
+    specs(Control, fields)  # says which names are none
+    return Control(**{"file": None, **fields})
 
 
 def _read(text: str) -> Control:
