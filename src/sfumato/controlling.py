@@ -96,11 +96,11 @@ def _load(parts: Parts, file: str, task: str | None) -> Loaded:
     kind = T2IAdapter if isinstance(found.config, T2IAdapterConfig) else ControlNet
     grain = parts.model.autoencoder_config.downsampling
     if isinstance(found.config, ControlNetConfig):
-        seen = (found.config.hint_channels, found.config.hint_scale)
-        if seen != (3, grain):
+        takes = (found.config.hint_channels, found.config.hint_scale)
+        if takes != (3, grain):
             raise CheckpointError(
                 f"The ControlNet `{file}` must see 3 channels, and {grain} pixels for a latent. It "
-                f"sees {seen[0]} channels, and {seen[1]} pixels."
+                f"sees {takes[0]} channels, and {takes[1]} pixels."
             )
     network: Any = kind(found.config, parts.dtype_policy)
     try:
