@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,22 +61,25 @@ class Adapter(NamedTuple):
     features: list[np.ndarray]  # (1 or B, h, w, C), weighed
 
 
-def load_controls(parts: Parts, request: Request) -> list[Loaded]:
-    """The ControlNets of a request, in its order; those that it does not use are let go.
+def load_controls(
+    parts: Parts, singles: Sequence[Request], plan: Plan
+) -> Callable[[Told], Controls] | None:
+    """What makes the controls of a loop of its words; None: nothing leads it.
+
+    The networks that its requests do not use are let go.
 
     Raises:
         CheckpointError: a file is no ControlNet for this model.
         RequestError: the model's denoiser is no U-Net of Stable Diffusion.
     """
-    if not (request.controls or parts.controls):
-        return []
     with parts.lock:
-        keys = [_key(parts, control) for control in request.controls]
+        keys = [_key(parts, control) for control in singles[0].controls]
         parts.controls = {key: parts.controls[key] for key in keys if key in parts.controls}
         for key in keys:
             if key not in parts.controls:
                 parts.controls[key] = _load(parts, *key[:2])
-        return [parts.controls[key] for key in keys]
+        loaded = [parts.controls[key] for key in keys]
+    return partial(Controls, loaded, singles, plan) if loaded else None
 
 
 def _key(parts: Parts, control: Control) -> tuple[Any, ...]:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from sfumato.autoencoding import decode
 from sfumato.conditioning import Told
-from sfumato.controlling import Controls, load_controls
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.encoding import Encode, Encoded, extent, named
@@ -32,6 +31,9 @@ from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 from sfumato.request.pictured import canvas_of
 from sfumato.starting import Draw, drawing, enlarge, start
+
+if TYPE_CHECKING:
+    from sfumato.controlling import Controls
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -141,7 +143,11 @@ def begin(
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
-    loaded = load_controls(parts, first)
+    lead = None
+    if first.controls or parts.controls:  # imported where it is needed
+        from sfumato.controlling import load_controls
+
+        lead = load_controls(parts, singles, plan)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
@@ -154,7 +160,7 @@ def begin(
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
     if first.distilled_guidance is not None:
         aids = aids._replace(guidance=np.float32(first.distilled_guidance - 1))
-    controls = Controls(loaded, singles, plan, conditioning) if loaded else None
+    controls = lead(conditioning) if lead else None
     return Loop(first, plan, x, draw, conditioning, aids, inpainting, controls)
 
 

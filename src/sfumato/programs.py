@@ -6,17 +6,19 @@ serves every sampler, number of steps, guidance scale, seed and prompt of a shap
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
-from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
 from sfumato.networks.network import Network
-from sfumato.networks.t2i import T2IAdapter
 from sfumato.networks.text_encoder import LearnedRows, TextEncoder
+
+if TYPE_CHECKING:
+    from sfumato.networks.controlnet import ControlNet
+    from sfumato.networks.t2i import T2IAdapter
 
 
 class State(NamedTuple):
