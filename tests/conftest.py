@@ -54,7 +54,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out single tests of other backends in files of this one."""
+    """Leave out single tests of other backends in files of this one; the longest tests go first.
+
+    So where several processes test, one of them is not left alone with these at the end.
+    """
+    items.sort(key=lambda item: item.path.name != "test_other_backends.py")
     marks = {item: item.get_closest_marker("backend") for item in items}
     others = [item for item, mark in marks.items() if mark and not is_here(mark.args)]
     if others:

@@ -57,6 +57,7 @@ def environment_of(backend: str) -> dict[str, str]:
     return {
         **os.environ,
         "KERAS_BACKEND": backend,
+        "PYTEST_ADDOPTS": "",  # one process is enough
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "OMP_NUM_THREADS": "1",  # the networks are small: threads would wait for each other
     }

@@ -75,7 +75,9 @@ def lists_of(layer: keras.layers.Layer) -> tuple[str, ...]:
     """The attributes of a layer that are lists of its parts."""
     known = vars(keras.layers.Layer(name="any"))
     names = [name for name, value in vars(layer).items() if isinstance(value, list)]
-    found = _lists[type(layer)] = tuple(name for name in names if name not in known)
+    # TensorFlow keeps lists of its own under such names, which `compile` and `fit` make longer.
+    own = (name for name in names if name not in known and not name.startswith("_self_"))
+    found = _lists[type(layer)] = tuple(own)
     return found
 
 
