@@ -109,8 +109,8 @@ class Parts:
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         self.loras.use(())
-        state = {**vars(self)}
-        del state["lock"], state["loras"], state["controls"], state["_programs"]
+        state = {**vars(self), "controls": {}}
+        del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
             if isinstance(network, Network) and holds(network, tensors):
@@ -118,8 +118,7 @@ class Parts:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        fresh = {"lock": threading.RLock(), "controls": {}, "_programs": {}}
-        vars(self).update(state, **fresh, loras=LorasInUse(self))
+        vars(self).update(state, lock=threading.RLock(), loras=LorasInUse(self), _programs={})
 
     def require(self, name: str) -> None:
         """Raise a CheckpointError if a part is neither loaded nor in the model's files."""

@@ -13,6 +13,7 @@ from references import DOWN, UNETS, arrays, error, first, last, unet
 
 from sfumato import runtime
 from sfumato.checkpoints import architecture, fill
+from sfumato.checkpoints.controlnet import controlnet_config
 from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Aids, Conditioning, Residuals
 from sfumato.networks.layers import timestep_embedding
@@ -45,7 +46,7 @@ def pair(kind: str) -> tuple[ControlNetModel, ControlNet, UNet]:
         theirs.controlnet_cond_embedding.conv_out.weight.normal_(std=0.1)
     tensors = arrays(theirs)
     shapes = architecture.shapes_of(tensors)
-    ours = ControlNet(architecture.controlnet_config(shapes, config, dict(theirs.config)))
+    ours = ControlNet(controlnet_config(shapes, config, dict(theirs.config)))
     fill(ours, tensors)
     made = UNet(config)
     fill(made, arrays(base))

@@ -11,7 +11,8 @@ import numpy as np
 
 from sfumato.adapters.t2i import is_t2i, read_t2i
 from sfumato.checkpoints import compvis, folders, nature
-from sfumato.checkpoints.architecture import HINT, Shapes, controlnet_config, shapes_of
+from sfumato.checkpoints.architecture import Shapes, shapes_of
+from sfumato.checkpoints.controlnet import HINT, controlnet_config
 from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import checked
