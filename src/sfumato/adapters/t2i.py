@@ -30,7 +30,8 @@ def read_t2i(path: Path, tensors: Tensors, base: UNetConfig) -> tuple[T2IAdapter
     """
     tensors = rename(tensors, lambda name: name.removeprefix(PREFIX))
     is_light = "conv_in.weight" not in tensors
-    tensors = rename(tensors, _light_name if is_light else _full_name)
+    if not any(".resnets." in name for name in tensors):  # the authors' names
+        tensors = rename(tensors, _light_name if is_light else _full_name)
     shapes = shapes_of(tensors)
     try:
         first = shapes["body.0.in_conv.weight" if is_light else "conv_in.weight"][1]
