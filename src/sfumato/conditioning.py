@@ -1,4 +1,4 @@
-"""The words of each step as the denoiser is told them, prepared once for the same words."""
+"""The words of each step as the denoiser reads them, prepared once for the same words."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_clip_skip(model: StableDiffusion, skip: int) -> None:
 
 def test_clip_skip_of_xl_which_reads_one_layer_only(tmp_path: Path) -> None:
     model = StableDiffusion(64, 48, preset=str(small_pipelines.save("xl", tmp_path)))
-    assert Reading.of(Request(prompt="a", clip_skip=2), model.model).clip_skip == 1
+    assert Reading.of(Request(prompt="a", clip_skip=2), model.parts).clip_skip == 1
     with pytest.raises(ValueError, match="`clip_skip` must be at most 2 for this model"):
         model.generate("a", clip_skip=3)
 

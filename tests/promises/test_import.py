@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 HEAVY = {"keras", "jax", "tensorflow", "torch", "PIL", "numpy", "huggingface_hub", "rich"}
+HEAVY |= {"fastapi", "pydantic", "starlette", "uvicorn"}
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -125,7 +125,7 @@ def _load(path: Path, networks: Networks) -> tuple[Tensors, Mapping[str, str]]:
 
 
 def _settings(path: Path, header: Mapping[str, str]) -> Mapping[str, object]:
-    """PEFT's settings: in the header, or in the JSON beside PEFT's own file."""
+    """PEFT's settings: in the header, or in the JSON file next to PEFT's weights."""
     text = header.get(SETTINGS, "")
     config = path.with_name("adapter_config.json")
     if not text and path.stem == "adapter_model" and config.is_file():

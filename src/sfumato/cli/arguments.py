@@ -184,6 +184,12 @@ def _gallery() -> Parser:
     return parser
 
 
+def _serve() -> Parser:
+    from sfumato.cli.serve import parser
+
+    return parser()
+
+
 def _upscale() -> Parser:
     parser = Parser(
         "upscale",
@@ -221,6 +227,7 @@ COMMANDS = {
     "explain": Command("show what a model reads of a prompt", _explain),
     "gallery": Command("write a contact sheet of a folder", _gallery),
     "upscale": Command("make pictures larger", _upscale),
+    "serve": Command("serve pictures over HTTP", _serve),
 }
 
 OVERVIEW = """\

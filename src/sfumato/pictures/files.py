@@ -178,8 +178,10 @@ def named(path: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
-def load_recipe(path: str | Path, max_pixels: int = MAX_PIXELS) -> Recipe | None:
-    """Read the recipe in a picture file; `None` if there is none.
+def load_recipe(
+    path: str | os.PathLike[str] | BinaryIO, max_pixels: int = MAX_PIXELS
+) -> Recipe | None:
+    """Read the recipe in a picture file, or in an open one; `None` if there is none.
 
     Pixels are decoded only where a PNG has no text before them.
 

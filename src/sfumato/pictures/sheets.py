@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from sfumato._numbers import whole_number
 from sfumato.pictures.files import FORMATS, load
@@ -57,11 +57,13 @@ def contact_sheet(
     rows = math.ceil(len(images) / columns)
     below = _filled("labels", labels, len(images))
     above = _filled("column_labels", column_labels, columns)
-    beside = _filled("row_labels", row_labels, rows)
+    left = _filled("row_labels", row_labels, rows)
 
     images = _reduced(images, size)
     width, height = (max(image.size[i] for image in images) for i in (0, 1))
     column = max(width, LEAST) if labels or column_labels else width
+    from PIL import ImageFont  # with FreeType: most who import this module make no sheet
+
     font: Any = ImageFont.load_default(min(24, max(12, width // 16)))
 
     def texts(lines: list[str], most: int) -> list[Image.Image]:
@@ -78,7 +80,7 @@ def contact_sheet(
     if column_labels:
         table.insert(0, [_centred(text, column, text.height) for text in texts(above, column)])
     if row_labels:
-        heads = texts([""] * bool(column_labels) + beside, 2 * LEAST)
+        heads = texts([""] * bool(column_labels) + left, 2 * LEAST)
         table = [
             [_centred(head, head.width, max(head.height, line[0].height)), *line]
             for head, line in zip(heads, table, strict=True)
@@ -155,6 +157,8 @@ def _wrapped(text: str, width: int, font: Any) -> str:
 
 def _drawn(text: str, font: Any) -> Image.Image:
     """A text in black on white, no larger than it is."""
+    from PIL import ImageDraw
+
     _, _, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox(
         (0, 0), text or " ", font
     )

@@ -40,8 +40,12 @@ class Loras(Kind):
             weight = [*weight.items()]
         if not isinstance(weight, (tuple, list)):
             return str(name), as_number(weight)
+        if not all(isinstance(each, (tuple, list)) and len(each) == 2 for each in weight):
+            raise ValueError
+        if not all(isinstance(part, str) for part, _ in weight):
+            raise ValueError
         pairs = {part: as_number(number) for part, number in weight}
-        if not pairs or not all(isinstance(part, str) for part in pairs):
+        if not pairs:
             raise ValueError
         return str(name), tuple(sorted(pairs.items()))
 
@@ -70,6 +74,14 @@ class Loras(Kind):
         if not all(name == plain_name(name) and ":" not in name for name, _ in loras):
             raise ValueError
         return loras
+
+    def schema(self) -> dict[str, Any]:
+        name = {"type": "string", "minLength": 1}
+        parts = {"type": "object", "additionalProperties": {"type": "number"}, "minProperties": 1}
+        lists = {"type": "array", "items": {"type": "array"}, "minItems": 1}
+        weight = {"anyOf": [{"type": "number"}, parts, lists]}
+        pair = {"type": "array", "prefixItems": [name, weight], "minItems": 2, "maxItems": 2}
+        return {"anyOf": [name, {"type": "array", "items": {"anyOf": [name, pair]}}]}
 
     def recall(self, text: str) -> Any:
         return tuple((plain_name(name), weight) for name, weight in self.read(text))
@@ -115,3 +127,6 @@ class Folder(Kind):
 
     def from_json(self, value: Any) -> Any:
         raise ValueError
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "null"}

@@ -47,6 +47,21 @@ class Embeddings(Kind):
             raise ValueError
         return self.check({name: _unpacked(entry) for name, entry in value.items()})
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": WORD}
+
+
+WORD = {
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer"},
+        "digest": {"type": "string"},
+        "vectors": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    },
+    "required": ["count", "digest", "vectors"],
+}
+"""JSON's form of an embedding: float32 vectors of each text encoder in base64."""
+
 
 def _one(value: Any) -> Embedding:
     """An embedding, or that of a file."""

@@ -114,6 +114,18 @@ class Record:
                 raise RequestError(name, "be given", ", ".join(values) or "nothing")
         return cls(**{name: _taken(name, known[name], value) for name, value in values.items()})
 
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON schema of what `from_json` takes; "x-group" has the group of a field."""
+        known = specs(cls)
+        return {
+            "title": cls.__name__,
+            "type": "object",
+            "properties": {name: _schema(spec) for name, spec in known.items()},
+            "required": [name for name, spec in known.items() if spec.default is ...],
+            "additionalProperties": False,
+        }
+
     def items(self) -> dict[str, str]:
         """The values that are not the defaults, as the items of a picture's recipe."""
         known = specs(type(self))
@@ -159,6 +171,16 @@ def _taken(name: str, spec: Spec, value: Any) -> Any:
         return None if value is None else spec.kind.from_json(value)
     except (ValueError, OverflowError) as error:
         raise RequestError.of(name, spec.kind.must, value) from error
+
+
+def _schema(spec: Spec) -> dict[str, Any]:
+    """The JSON schema of a field."""
+    about = {"description": spec.help, "x-group": spec.group}
+    if spec.default is ...:
+        return spec.kind.schema() | about
+    if spec.default is None:
+        return {"anyOf": [spec.kind.schema(), {"type": "null"}], "default": None} | about
+    return spec.kind.schema() | {"default": spec.kind.to_json(spec.default)} | about
 
 
 def _is(value: Any, spec: Spec) -> bool:

@@ -38,3 +38,10 @@ class Tuned(Options):
 
     def write(self, value: dict[str, Any]) -> str:
         return super().write(value) or "on"
+
+    def schema(self) -> dict[str, Any]:
+        kinds = {name: kind.schema() for name, kind in self.numbers.items()}
+        some = {"type": "object", "properties": kinds, "additionalProperties": False}
+        n = len(kinds)
+        all_ = {"type": "array", "prefixItems": [*kinds.values()], "minItems": n, "maxItems": n}
+        return {"anyOf": [some, all_, {"enum": ["on", "off", True, False, 0, 1]}]}

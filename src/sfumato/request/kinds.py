@@ -56,6 +56,10 @@ class Kind:
         """The value that `to_json` gave; never a file's name."""
         return self.check(value)
 
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of what `from_json` takes."""
+        return {"type": "string"}
+
 
 class Whole(Kind):
     """Whole numbers of any type, from `least` to `most`."""
@@ -79,6 +83,9 @@ class Whole(Kind):
         if not re.fullmatch(r"-?\d{1,20}", text):
             raise ValueError
         return self.check(int(text))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer"} | _bounds(self.least, self.most)
 
 
 class Number(Kind):
@@ -109,6 +116,12 @@ class Number(Kind):
     def write(self, value: float) -> str:
         return repr(value).removesuffix(".0")
 
+    def schema(self) -> dict[str, Any]:
+        bounds = _bounds(self.least, self.most)
+        if self.above:
+            bounds["exclusiveMinimum"] = bounds.pop("minimum")
+        return {"type": "number"} | bounds
+
 
 class Interval(Kind):
     """Two numbers, 0 <= first < second <= 1, written as "0.2:0.8"."""
@@ -133,6 +146,9 @@ class Interval(Kind):
     def to_json(self, value: tuple[float, float]) -> list[float]:
         return list(value)
 
+    def schema(self) -> dict[str, Any]:
+        return pair_of(Number(0, 1))
+
 
 class Choice(Kind):
     """One of a few words."""
@@ -150,6 +166,9 @@ class Choice(Kind):
         if not isinstance(value, str) or value not in self.words:
             raise ValueError
         return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": [*self.words]}
 
 
 class Label(Choice):
@@ -206,6 +225,9 @@ class Options(Kind):
     def write(self, value: dict[str, Any]) -> str:
         return ",".join(f"{name}={option}" for name, option in value.items())
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": ["number", "string"]}}
+
 
 class Sides(Options):
     """Pixels at the sides of a picture, written as "left=128,top=64"."""
@@ -219,6 +241,20 @@ class Sides(Options):
             raise ValueError
         pixels = Whole(0, MAX_PIXELS)
         return {side: n for side, given in sides.items() if (n := pixels.check(given))}
+
+    def schema(self) -> dict[str, Any]:
+        sides = dict.fromkeys(("left", "right", "top", "bottom"), Whole(0, MAX_PIXELS).schema())
+        return {"type": "object", "properties": sides, "additionalProperties": False}
+
+
+def pair_of(kind: Kind) -> dict[str, Any]:
+    """The JSON schema of two values of a kind."""
+    return {"type": "array", "items": kind.schema(), "minItems": 2, "maxItems": 2}
+
+
+def _bounds(least: float, most: float) -> dict[str, float]:
+    bounds = {"minimum": least, "maximum": most}
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def _number(text: str) -> int | float | str:

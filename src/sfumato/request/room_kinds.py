@@ -95,6 +95,9 @@ class Name(Kind):
             raise ValueError
         return self.read(value)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "examples": [*self.rows]}  # aliases will do, too
+
 
 def taken_apart(label: str) -> tuple[str, str | None]:
     """Take "DPM++ 2M Karras", as A1111 once wrote it, for a sampler and a schedule."""
@@ -145,6 +148,9 @@ class Upscaler(Kind):
             raise ValueError
         return self.check(value)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "examples": [*self.names]}
+
 
 class Wildcards(Kind):
     """Lists of text by name, or the folder whose files they are; they are read at once."""
@@ -157,8 +163,10 @@ class Wildcards(Kind):
             value = self._read_folder(Path(value))
         if not hasattr(value, "keys"):
             raise ValueError
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError
         lists = {name: value[name] for name in sorted(value)}
-        if any(isinstance(lines, str) for lines in lists.values()):
+        if not all(isinstance(lines, (list, tuple)) for lines in lists.values()):
             raise ValueError
         found = {name: tuple(lines) for name, lines in lists.items()}
         if not all(isinstance(text, str) for lines in found.values() for text in lines):
@@ -184,6 +192,10 @@ class Wildcards(Kind):
         if isinstance(value, str):  # the name of a folder
             raise ValueError
         return self.check(value)
+
+    def schema(self) -> dict[str, Any]:
+        lines = {"type": "array", "items": {"type": "string"}}
+        return {"type": "object", "additionalProperties": lines}
 
 
 class Pixels(Kind):
@@ -232,3 +244,6 @@ class Pixels(Kind):
         from sfumato.pictures import pixels
 
         return self.check(pixels.from_data_url(value, self.mask))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "data-url"}

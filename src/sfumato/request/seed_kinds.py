@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sfumato._numbers import LAST_SEED, as_whole
-from sfumato.request.kinds import Choice, Kind, Whole
+from sfumato.request.kinds import Choice, Kind, Whole, pair_of
 
 
 class Seed(Whole):
@@ -20,6 +20,9 @@ class Seed(Whole):
 
     def check(self, value: Any) -> Any:
         return None if as_whole(value) == -1 else super().check(value)
+
+    def schema(self) -> dict[str, Any]:
+        return super().schema() | {"minimum": -1}
 
 
 class Size(Kind):
@@ -45,6 +48,9 @@ class Size(Kind):
     def to_json(self, value: tuple[int, int]) -> list[int]:
         return list(value)
 
+    def schema(self) -> dict[str, Any]:
+        return pair_of(Whole(8, 99_999))
+
 
 class Axes(Choice):
     """The axes along which a picture repeats; A1111 knows "both" alone, as True."""
@@ -59,3 +65,6 @@ class Axes(Choice):
 
     def write(self, value: str) -> str:
         return "True" if value == "both" else value
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": [*self.words, True, False]}

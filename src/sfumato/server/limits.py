@@ -1,0 +1,75 @@
+"""The largest request that a server takes, checked before anything is computed from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfumato.request import Request, RequestError
+from sfumato.request.pictured import sides_of
+
+if TYPE_CHECKING:
+    from sfumato.server.settings import Settings
+
+
+def check_limits(request: Request, settings: Settings) -> None:
+    """Refuse what would take too long or too much memory; errors name the field."""
+    most = {
+        "width": settings.max_side,
+        "height": settings.max_side,
+        "steps": settings.max_steps,
+        "count": settings.max_count,
+    }
+    for name, limit in most.items():
+        if (getattr(request, name) or 0) > limit:
+            raise RequestError.of(
+                name, f"be at most {limit} on this server", getattr(request, name)
+            )
+    check_pixels("width", request.width or 0, request.height or 0, settings)
+    if request.upscale is not None:
+        _check_larger(request, request.upscale, settings)
+    if request.seed_resize is not None:
+        check_pixels("seed_resize", *request.seed_resize, settings)
+    if request.image is not None and request.extend:
+        height, width = sides_of(request)
+        check_pixels("extend", width, height, settings)
+    for name in ("image", "mask"):
+        pixels = getattr(request, name)
+        if pixels is not None:
+            check_pixels(name, pixels.shape[1], pixels.shape[0], settings)
+    for name in ("prompt", "negative_prompt"):
+        length = len(getattr(request, name) or "")
+        if length > settings.max_words:
+            must = f"have at most {settings.max_words} characters on this server"
+            raise RequestError(name, must, f"{length} characters")
+
+
+def _check_larger(request: Request, factor: float, settings: Settings) -> None:
+    """Refuse a second pass of too large pictures or too many steps."""
+    width, height = (round(factor * (side or 0)) for side in (request.width, request.height))
+    if max(width, height) > settings.max_side:
+        must = f"make sides of at most {settings.max_side} on this server"
+        raise RequestError.of("upscale", must, factor)
+    check_pixels("upscale", width, height, settings)
+    steps = request.upscale_steps or 0
+    # A weak second pass plans many steps of which it makes the last.
+    if steps / min(request.upscale_strength or 1, 1) > 10 * settings.max_steps:
+        raise RequestError.of("upscale_steps", "be fewer, or the strength larger", steps)
+    if steps > settings.max_steps:
+        must = f"be at most {settings.max_steps} on this server"
+        raise RequestError.of("upscale_steps", must, steps)
+
+
+def check_pixels(name: str, width: int, height: int, settings: Settings) -> None:
+    """Refuse a size of too many pixels."""
+    if width * height > settings.max_pixels:
+        must = f"be of at most {settings.max_pixels} pixels on this server"
+        raise RequestError(name, must, f"{width}x{height}")
+
+
+def limits_of(settings: Settings) -> dict[str, Any]:
+    """The limits as `/v1/capabilities` tells them."""
+    names = ("max_side", "max_pixels", "max_steps", "max_count", "max_words", "queue", "batch")
+    return {name: getattr(settings, name) for name in names} | {
+        "max_body": settings.max_body * 2**20,
+        "deadline": settings.deadline,
+    }

@@ -1,0 +1,275 @@
+"""A1111's API, as far as its clients use it, and stable-diffusion.cpp's way of speaking it.
+
+Its clients count on some state of the server: the model that was chosen, the picture that is being
+painted. A server has many clients, so both are kept for each of them, by its address.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections import OrderedDict
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi import Request as HttpRequest
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from sfumato import __version__
+from sfumato.pictures import files
+from sfumato.pictures.pixels import DATA_URL
+from sfumato.pictures.recipe import write_text
+from sfumato.request import RequestError
+from sfumato.server import sdapi_lists, wire
+from sfumato.server.errors import ApiError
+from sfumato.server.jobs import RUNNING, Job
+from sfumato.server.native import Client, Serving, Values
+from sfumato.server.sdapi_order import find_model, model_of, request_of
+from sfumato.server.service import Service
+from sfumato.server.wire import Json
+
+router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
+
+CLIENTS = 1000
+"""Clients whose model is remembered."""
+ASKED = wire.body_of({"type": "object", "additionalProperties": True})
+PICTURES = {"init_images", "mask", "image", "latent_mask", "alwayson_scripts"}
+"""Fields that are not told back."""
+
+
+def chosen(http: HttpRequest) -> OrderedDict[str, str]:
+    """The models that clients have chosen, by their address."""
+    state = http.app.state
+    if not hasattr(state, "chosen"):
+        state.chosen = OrderedDict()
+    return state.chosen
+
+
+# Pictures
+
+
+@router.post("/txt2img", openapi_extra=ASKED, response_class=Json)
+async def txt2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
+    """Make pictures of a prompt."""
+    return await paint(http, values, service, client, begins=False)
+
+
+@router.post("/img2img", openapi_extra=ASKED, response_class=Json)
+async def img2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
+    """Paint a picture again: all of it, or where the mask is white."""
+    return await paint(http, values, service, client, begins=True)
+
+
+async def paint(
+    http: HttpRequest, values: dict[str, Any], service: Service, client: str, begins: bool
+) -> Response:
+    current = chosen(http).get(client)
+
+    def submit() -> Job:
+        service.check_room()
+        model = model_of(values, service, current)
+        return service.submit(request_of(values, service, begins), client, model)
+
+    job = await run_in_threadpool(submit)
+    try:
+        await wire.finished(job, http, service)
+    except ApiError as error:
+        # A client that interrupts its own request wants what there is of it.
+        if error.code != "cancelled" or not job.pictures:
+            raise
+    return Json(await run_in_threadpool(answer, job, values, service))
+
+
+def answer(job: Job, values: dict[str, Any], service: Service) -> dict[str, Any]:
+    """The pictures of a job, and what they were made from, which is text in JSON."""
+    paths = [service.history.picture(each["id"]) for each in job.pictures]
+    images = [base64.b64encode(path.read_bytes()).decode() for path in paths if path is not None]
+    known = {*sdapi_lists.DEFAULTS, "override_settings", "sampler_index"} - PICTURES
+    return {
+        "images": images if values.get("send_images", True) else [],
+        "parameters": {name: value for name, value in values.items() if name in known},
+        "info": json.dumps(info(job)),
+    }
+
+
+def info(job: Job) -> dict[str, Any]:
+    """What pictures were made from, in A1111's words."""
+    request, pictures = job.request, job.pictures
+    count = len(pictures)
+    negative = request.negative_prompt or ""
+    return {
+        "prompt": request.prompt,
+        "all_prompts": [each["request"]["prompt"] for each in pictures],
+        "negative_prompt": negative,
+        "all_negative_prompts": [negative] * count,
+        "seed": pictures[0]["seed"] if pictures else request.seed,
+        "all_seeds": [each["seed"] for each in pictures],
+        "subseed": request.variation_seed or 0,
+        "all_subseeds": [each["request"].get("variation_seed", 0) for each in pictures],
+        "subseed_strength": request.variation_strength,
+        "width": pictures[0]["width"] if pictures else request.width,
+        "height": pictures[0]["height"] if pictures else request.height,
+        "sampler_name": sdapi_lists.label_of(request.sampler),
+        "cfg_scale": request.guidance,
+        "steps": request.steps,
+        "batch_size": count,
+        "restore_faces": False,
+        "sd_model_name": job.model,
+        "sd_model_hash": "",
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "denoising_strength": request.strength,
+        "extra_generation_params": {},
+        "index_of_first_image": 0,
+        "infotexts": [each["recipe"] for each in pictures],
+        "styles": [],
+        "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.gmtime(job.created)),
+        "clip_skip": request.clip_skip,
+        "is_using_inpainting_conditioning": False,
+        "version": f"Sfumato {__version__}",
+    }
+
+
+# What goes on
+
+
+@router.get("/progress", response_class=Json)
+def progress(service: Serving, client: Client, skip_current_image: bool = False) -> Response:
+    """How far the client's own request is."""
+    jobs = [job for job in service.live() if job.client == client]
+    job = next((job for job in jobs if job.state == RUNNING), None)
+    step: dict[str, Any] = {"step": 0, "steps": 0, "previews": []}
+    part = left = 0.0
+    if job is not None:
+        job.wants_previews = job.wants_previews or not skip_current_image
+        step, part = job.step or step, job.progress
+        left = (time.time() - (job.started or 0)) * (1 / part - 1) if part else 0.0
+    state = {
+        "skipped": False,
+        "interrupted": False,
+        "stopping_generation": False,
+        "job": job.id if job else "",
+        "job_count": len(jobs),
+        "job_timestamp": "0",
+        "job_no": 0,
+        "sampling_step": step["step"],
+        "sampling_steps": step["steps"],
+    }
+    previews = step["previews"] if not skip_current_image else []
+    return Json(
+        {
+            "progress": part,
+            "eta_relative": left,
+            "state": state,
+            "current_image": previews[0].removeprefix(DATA_URL) if previews else None,
+            "textinfo": None,
+        }
+    )
+
+
+@router.post("/interrupt", response_class=Json)
+@router.post("/skip", response_class=Json)
+def interrupt(service: Serving, client: Client) -> Response:
+    """Stop what is painted for this client; what waits goes on."""
+    for job in service.live():
+        if job.client == client and job.state == RUNNING:
+            service.cancel(job)
+    return Json({})
+
+
+@router.get("/options", response_class=Json)
+def options(http: HttpRequest, service: Serving, client: Client) -> Response:
+    """The settings that clients read."""
+    model = chosen(http).get(client) or service.settings.default_model
+    return Json(sdapi_lists.OPTIONS | {"sd_model_checkpoint": model})
+
+
+@router.post("/options", openapi_extra=ASKED, response_class=Json)
+def set_options(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
+    """Choose the model for this client; other settings are let pass."""
+    if values.get("sd_model_checkpoint") is not None:
+        models = chosen(http)
+        models[client] = find_model(values["sd_model_checkpoint"], service)
+        models.move_to_end(client)
+        while len(models) > CLIENTS:
+            models.popitem(last=False)
+    return Json({})
+
+
+@router.post("/refresh-checkpoints", response_class=Json)
+def refresh() -> Response:
+    """Nothing: the models are named when the server starts."""
+    return Json({})
+
+
+# Pictures that are there
+
+
+@router.post("/png-info", openapi_extra=ASKED, response_class=Json)
+def png_info(values: Values, service: Serving) -> Response:
+    """The recipe that a picture carries."""
+    text = values.get("image")
+    if not isinstance(text, str):
+        raise RequestError("image", "be a picture in base64", type(text).__name__)
+    content = wire.from_base64("image", text)
+    wire.decoded("image", content, service)
+    try:
+        recipe = files.load_recipe(io.BytesIO(content))
+    except ValueError:  # another program's, which is not read
+        recipe = None
+    if recipe is None:
+        return Json({"info": "", "items": {}, "parameters": {}})
+    written = write_text(recipe)
+    parameters = {
+        "Prompt": recipe.prompt,
+        "Negative prompt": recipe.negative_prompt,
+        **recipe.items,
+    }
+    return Json({"info": written, "items": {"parameters": written}, "parameters": parameters})
+
+
+@router.post("/extra-single-image", openapi_extra=ASKED, response_class=Json)
+def extra_single_image(values: Values, service: Serving) -> Response:
+    """A picture made larger."""
+    image = sdapi_lists.enlarged(values.get("image"), values, service)
+    return Json({"html_info": "", "image": image})
+
+
+@router.post("/extra-batch-images", openapi_extra=ASKED, response_class=Json)
+def extra_batch_images(values: Values, service: Serving) -> Response:
+    """Pictures made larger."""
+    listed = values.get("imageList")
+    if not isinstance(listed, list) or len(listed) > service.settings.max_count:
+        must = f"be a list of at most {service.settings.max_count} pictures"
+        raise RequestError("imageList", must, type(listed).__name__)
+    sent = [each.get("data") if isinstance(each, dict) else None for each in listed]
+    return Json(
+        {"html_info": "", "images": [sdapi_lists.enlarged(s, values, service) for s in sent]}
+    )
+
+
+# Lists
+
+
+@router.get("/sd-models", response_class=Json)
+def models(service: Serving) -> Response:
+    return Json([sdapi_lists.model(name) for name in service.settings.models])
+
+
+@router.get("/memory", response_class=Json)
+def memory() -> Response:
+    return Json(sdapi_lists.memory())
+
+
+@router.get("/{name}", response_class=Json)
+def lists(name: str, service: Serving) -> Response:
+    """What there is of a kind: samplers, schedulers, upscalers, and much that is empty here."""
+    if own := sdapi_lists.OWN.get(name):
+        return Json(own(service.adapters))
+    found = sdapi_lists.LISTS.get(name)
+    if found is None:
+        raise ApiError("not_found", "There is no such path.")
+    return Json(found())
