@@ -73,9 +73,7 @@ class Settings(BaseSettings):
     keep_alive: float = setting(300, "seconds until an idle model is unloaded; -1: never", MODELS)
     memory: float | None = setting(None, "GiB that models may take together [what is free]", MODELS)
     loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
-    controls: Path | None = setting(
-        None, "folder of the ControlNets that requests may name", MODELS
-    )
+    controls: Path | None = setting(None, "folder of ControlNets that requests may name", MODELS)
     embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
