@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import small_pipelines
 import torch
@@ -16,6 +18,12 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
     T2IAdapter,
 )
+from PIL import Image
+
+from sfumato.stable_diffusion import StableDiffusion
+
+PROMPT, NEGATIVE = "a red apple on a table, oil painting", "blurry, blue"
+STEPS = 4
 
 
 def controlnet(kind: str, seed: int = 5, **settings: Any) -> ControlNetModel:
@@ -46,6 +54,7 @@ def adapter() -> T2IAdapter:
 def pipeline(kind: str, controlnets: Sequence[ControlNetModel] | T2IAdapter) -> Any:
     parts = dict(small_pipelines.pipeline(kind).components)
     if isinstance(controlnets, T2IAdapter):
+        del parts["image_encoder"]
         made = StableDiffusionAdapterPipeline(
             **parts, adapter=controlnets, requires_safety_checker=False
         )
@@ -67,3 +76,65 @@ def save(net: ControlNetModel, folder: Path) -> Path:
 
 def picture(seed: int = 0, height: int = 64, width: int = 48) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype("uint8")
+
+
+class Pair:
+    """A model of diffusers' and ours, with two ControlNets."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.nets = [controlnet(kind, seed) for seed in (5, 6)]
+        self.files = [str(save(net, folder / f"control {i}")) for i, net in enumerate(self.nets)]
+        self.ours = StableDiffusion(64, 48, preset=str(small_pipelines.save(kind, folder)))
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        return self.paint()
+
+    def theirs(self, count: int, **settings: Any) -> np.ndarray:
+        adapter = settings.pop("adapter", None)
+        made = pipeline(self.kind, adapter or self.nets[:count])
+        count = count or 1
+        prediction = made.scheduler.config.prediction_type
+        made.scheduler = diffusers.EulerDiscreteScheduler(
+            **small_pipelines.NOISE, prediction_type=prediction, timestep_spacing="linspace"
+        )
+        noise = small_pipelines.start_noise(1, 64, 48)
+        pictures = [Image.fromarray(picture(i)) for i in range(count)]
+        with torch.no_grad():
+            made = made(
+                PROMPT,
+                image=pictures if count > 1 else pictures[0],
+                negative_prompt=NEGATIVE,
+                height=64,
+                width=48,
+                num_inference_steps=STEPS,
+                latents=torch.from_numpy(np.ascontiguousarray(noise.transpose(0, 3, 1, 2))),
+                output_type="np",
+                **{"guidance_scale": 7.5} | settings,
+            )
+        return np.round(made.images * 255).astype("int16")
+
+    def paint(self, *settings: dict[str, Any], **fields: Any) -> np.ndarray:
+        controls = [
+            (file, picture(i), options)
+            for i, (file, options) in enumerate(zip(self.files, settings, strict=False))
+        ]
+        return self.ours.text_to_image(
+            PROMPT,
+            NEGATIVE,
+            1,
+            STEPS,
+            fields.pop("guidance", 7.5),
+            diffusion_noise=small_pipelines.start_noise(1, 64, 48),
+            sampler="euler",
+            schedule="uniform",
+            verbose=False,
+            controls=controls,
+            **fields,
+        ).astype("int16")
+
+    def check(self, got: np.ndarray, expected: np.ndarray) -> None:
+        assert got.shape == expected.shape
+        assert np.abs(expected - self.plain).mean() > 5  # the ControlNets say something
+        assert np.abs(got - expected).max() <= 1

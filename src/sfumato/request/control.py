@@ -166,7 +166,8 @@ class Controls(Kind):
 
     @property
     def must_read(self) -> str:
-        return "be FILE:IMAGE, or FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"
+        form = "FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"
+        return f"be FILE:IMAGE, or {form}, where IMAGE is a picture that is here"
 
     def check(self, value: Any) -> tuple[Control, ...]:
         if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
