@@ -92,7 +92,9 @@ def request_of(values: dict[str, Any], service: Service, **changes: Any) -> Requ
     kinds = {n: s.kind for n, s in specs(Request).items() if isinstance(s.kind, Pixels)}
     plain = {name: value for name, value in values.items() if name not in kinds}
     given = {name: values[name] for name in kinds if values.get(name) is not None}
-    pictures = {n: picture_of(n, text, service, kinds[n].mask) for n, text in given.items()}
+    pictures: dict[str, Any] = {
+        n: picture_of(n, text, service, kinds[n].mask) for n, text in given.items()
+    }
     if isinstance(controls := plain.get("controls"), list):
         check_controls(len(controls), service.settings)
         pictures["controls"] = [control_of(each, service) for each in plain.pop("controls")]
