@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import small_pipelines
 import torch
 from diffusers import (
     ControlNetModel,
+    ControlNetUnionModel,
     StableDiffusionAdapterPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLControlNetUnionPipeline,
     T2IAdapter,
 )
 from PIL import Image
@@ -45,31 +47,52 @@ def controlnet(kind: str, seed: int = 5, **settings: Any) -> ControlNetModel:
     return made
 
 
+def union() -> ControlNetUnionModel:
+    """A ControlNet-Union for the small network of XL."""
+    config = dict(small_pipelines.pipeline("xl").unet.config)
+    names = inspect.signature(ControlNetUnionModel).parameters
+    torch.manual_seed(8)
+    made = ControlNetUnionModel(
+        **{name: config[name] for name in names if name in config},
+        conditioning_embedding_out_channels=(8, 12, 16, 24),
+        num_trans_channel=32,
+        num_proj_channel=32,
+    ).eval()
+    with torch.no_grad():
+        for layer in (
+            *(*made.controlnet_down_blocks, made.controlnet_mid_block, made.spatial_ch_projs),
+            made.controlnet_cond_embedding.conv_out,
+        ):
+            layer.weight.normal_(std=0.1)
+        made.task_embedding.normal_()
+    return made
+
+
 def adapter() -> T2IAdapter:
     """A T2I-Adapter for the small network of 1.x."""
     torch.manual_seed(7)
     return T2IAdapter(in_channels=3, channels=[32, 64], num_res_blocks=2).eval()
 
 
-def pipeline(kind: str, controlnets: Sequence[ControlNetModel] | T2IAdapter) -> Any:
+def pipeline(kind: str, net: Any) -> Any:
+    """The pipeline of a network that leads, or of several ControlNets."""
     parts = dict(small_pipelines.pipeline(kind).components)
-    if isinstance(controlnets, T2IAdapter):
-        del parts["image_encoder"]
-        made = StableDiffusionAdapterPipeline(
-            **parts, adapter=controlnets, requires_safety_checker=False
-        )
-        made.set_progress_bar_config(disable=True)
-        return made
-    of_kind = StableDiffusionXLControlNetPipeline if kind == "xl" else None
-    of_kind = of_kind or StableDiffusionControlNetPipeline
     options = {"add_watermarker": False} if kind == "xl" else {"requires_safety_checker": False}
-    nets = [*controlnets] if len(controlnets) > 1 else controlnets[0]
-    made = of_kind(**parts, controlnet=nets, **options)
+    if isinstance(net, T2IAdapter):
+        del parts["image_encoder"]
+        made = StableDiffusionAdapterPipeline(**parts, adapter=net, **options)
+    else:
+        of_kind = StableDiffusionControlNetPipeline
+        if kind == "xl":
+            of_kind = StableDiffusionXLControlNetPipeline
+        if isinstance(net, ControlNetUnionModel):
+            of_kind = StableDiffusionXLControlNetUnionPipeline
+        made = of_kind(**parts, controlnet=net, **options)
     made.set_progress_bar_config(disable=True)
     return made
 
 
-def save(net: ControlNetModel, folder: Path) -> Path:
+def save(net: Any, folder: Path) -> Path:
     net.save_pretrained(folder)
     return folder
 
@@ -91,20 +114,20 @@ class Pair:
     def plain(self) -> np.ndarray:
         return self.paint()
 
-    def theirs(self, count: int, **settings: Any) -> np.ndarray:
-        adapter = settings.pop("adapter", None)
-        made = pipeline(self.kind, adapter or self.nets[:count])
-        count = count or 1
+    def theirs(self, count: int, net: Any = None, **settings: Any) -> np.ndarray:
+        """Their picture; ``net``: led by this network, and by none of the ControlNets."""
+        made = pipeline(self.kind, net or (self.nets[:count] if count > 1 else self.nets[0]))
         prediction = made.scheduler.config.prediction_type
         made.scheduler = diffusers.EulerDiscreteScheduler(
             **small_pipelines.NOISE, prediction_type=prediction, timestep_spacing="linspace"
         )
         noise = small_pipelines.start_noise(1, 64, 48)
         pictures = [Image.fromarray(picture(i)) for i in range(count)]
+        name = "control_image" if isinstance(net, ControlNetUnionModel) else "image"
         with torch.no_grad():
             made = made(
                 PROMPT,
-                image=pictures if count > 1 else pictures[0],
+                **{name: pictures if count > 1 else pictures[0]},
                 negative_prompt=NEGATIVE,
                 height=64,
                 width=48,

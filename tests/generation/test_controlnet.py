@@ -58,7 +58,7 @@ def test_inpainting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     image, mask = small_controlnets.picture(3), np.zeros((64, 48), "uint8")
     mask[16:48, 8:32] = 255
     hint = np.where(mask[..., None] > 0, np.float32(-1), image / np.float32(255))
-    parts = small_controlnets.pipeline(pair.kind, pair.nets[:1]).components
+    parts = small_controlnets.pipeline(pair.kind, pair.nets[0]).components
     parts["scheduler"] = diffusers.EulerDiscreteScheduler(
         **small_pipelines.NOISE, timestep_spacing="linspace", steps_offset=1
     )
@@ -103,6 +103,19 @@ def test_inpainting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     assert difference[:, mask == 255].max() <= 1
 
 
+def test_a_controlnet_union(pair: Pair, tmp_path: Path) -> None:
+    if pair.kind == "1.x":
+        return  # there is none
+    net = small_controlnets.union()
+    expected = pair.theirs(1, net, control_mode=1, controlnet_conditioning_scale=0.8)
+    files, pair.files = pair.files, [str(small_controlnets.save(net, tmp_path))]
+    got = pair.paint({"weight": 0.8, "task": "depth"})
+    other = pair.paint({"weight": 0.8, "task": "pose"})
+    pair.files = files
+    pair.check(got, expected)
+    assert np.abs(other - got).mean() > 1
+
+
 def test_a_t2i_adapter_and_a_controlnet(pair: Pair, tmp_path: Path) -> None:
     """The adapter alone against diffusers', and both together against neither."""
     if pair.kind == "xl":
@@ -110,7 +123,7 @@ def test_a_t2i_adapter_and_a_controlnet(pair: Pair, tmp_path: Path) -> None:
     net = small_controlnets.adapter()
     net.save_pretrained(tmp_path)
     files, pair.files = pair.files, [str(tmp_path)]
-    expected = pair.theirs(0, adapter=net, adapter_conditioning_scale=0.8)
+    expected = pair.theirs(1, net, adapter_conditioning_scale=0.8)
     got = pair.paint({"weight": 0.8})
     pair.files = [str(tmp_path), files[0]]
     both = pair.paint({"weight": 0.8, "end": 0.5}, {"weight": 0.5})
@@ -202,8 +215,12 @@ def test_with_less_work_and_other_rules(model: StableDiffusion, file: str) -> No
     plain = paint(model, net)
     for fields in (
         {"feature_reuse": 2, "guidance_interval": (0.25, 1.0)},
-        {"pag_scale": 2.0, "freeu": {}, "seamless": "x"},
-        {"prompt": "a red [apple:pear:2] AND a table", "negative_prompt": None},
+        {
+            "pag_scale": 2.0,
+            "freeu": {},
+            "seamless": "x",
+            "prompt": "a red [apple:pear:2] AND a table",
+        },
     ):
         other = paint(model, net, **fields)
         assert other.std() > 5
