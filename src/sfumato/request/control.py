@@ -57,7 +57,7 @@ ITEM = re.compile(r"ControlNet \d{1,2}")
 class NetworkFile(Kind):
     """The path of a file or folder of this machine; for others its name alone."""
 
-    must = "be a file or a folder"
+    must = "be a file or a folder, in JSON its bare name"
     metavar = "FILE"
 
     def check(self, value: Any) -> str:
