@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -31,6 +31,9 @@ from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 from sfumato.request.pictured import canvas_of
 from sfumato.starting import Draw, drawing, enlarge, start
+
+if TYPE_CHECKING:
+    from sfumato.controlling import Controls
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -74,6 +77,7 @@ class Loop(NamedTuple):
     conditioning: Told
     aids: Aids
     inpainting: Inpainting | None
+    controls: Controls | None
     before: int = 0
     """Steps of an earlier pass, which count."""
 
@@ -139,6 +143,11 @@ def begin(
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
+    lead = None
+    if first.controls or parts.controls:  # imported where it is needed
+        from sfumato.controlling import load_controls
+
+        lead = load_controls(parts, singles, plan)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
@@ -151,7 +160,8 @@ def begin(
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
     if first.distilled_guidance is not None:
         aids = aids._replace(guidance=np.float32(first.distilled_guidance - 1))
-    return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+    controls = lead(conditioning) if lead else None
+    return Loop(first, plan, x, draw, conditioning, aids, inpainting, controls)
 
 
 def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
@@ -161,7 +171,7 @@ def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting, _ = loop
+    request, plan, x, draw, conditioning, aids, inpainting, controls, _ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
@@ -177,6 +187,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if controls:
+            given = given._replace(**controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless

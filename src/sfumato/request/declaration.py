@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request.adapter_kinds import Folder, Loras
+from sfumato.request.control import Control, Controls
 from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
@@ -38,6 +39,7 @@ which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+lead = partial(declared, group="led by a picture")
 larger = partial(declared, group="larger, by a second pass")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
@@ -175,6 +177,16 @@ class Fields(Record):
     resize: str | None = begin(
         *(None, Choice(("crop", "fill", "stretch")), "Resize"),
         "to the size asked for: crop, fill or stretch [refuse]",
+    )
+
+    controls: tuple[Control, ...] = lead(
+        *((), Controls(), ""),
+        "a ControlNet and its picture, such as FILE:IMAGE:canny,weight=0.8; may be given several "
+        "times [none]",
+        "--control",
+    )
+    control_folder: str | None = lead(
+        None, Folder(), "", "folder of ControlNets that are named without their place [none]"
     )
 
     upscale: float | None = larger(
