@@ -49,16 +49,16 @@ def classify(image: Any) -> dict[str, float]:
     return dict(zip(CLASSES, found.tolist(), strict=True))
 
 
-def judged(picture: Picture) -> Picture:
-    """The picture as its request's `safety` wants it: flagged if it is unsafe, and blurred."""
-    classes = classify(picture)
-    unsafe = {name: classes[name] for name in UNSAFE}
-    if sum(unsafe.values()) <= LIMIT:
+def flagged(picture: Picture) -> Picture:
+    """The picture; with a flag if it is unsafe, and blurred if its request says so."""
+    found = classify(picture)
+    name = max(UNSAFE, key=found.__getitem__)
+    if sum(found[each] for each in UNSAFE) <= LIMIT:
         return picture
-    name = max(unsafe, key=unsafe.__getitem__)
-    flag = f"the safety classifier sees: {name} {unsafe[name]:.2f} (docs/safety.md says how surely)"
-    blurs = picture.request.safety == "blur"
-    pixels = blurred(picture.pixels) if blurs else picture.pixels
+    is_blurred = picture.request.safety == "blur"
+    what = "it was blurred; " if is_blurred else ""
+    flag = f"looks like {name} ({found[name]:.2f}) to a classifier ({what}docs/safety.md: it errs)"
+    pixels = blurred(picture.pixels) if is_blurred else picture.pixels
     return replace(picture, pixels=pixels, flags=(*picture.flags, flag))
 
 
