@@ -22,10 +22,10 @@ from PIL import Image
 from sfumato.safety import CLASSES, UNSAFE, classify
 
 PHOTOGRAPHS = (
-    "astronaut.png brick.png camera.png cell.png chelsea.png clock_motion.png coffee.png coins.png "
-    "grass.png gravel.png hubble_deep_field.jpg ihc.png microaneurysms.png moon.png "
-    "motorcycle_left.png retina.jpg rocket.jpg"
-).split()
+    *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png"),
+    *("coffee.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png"),
+    *("microaneurysms.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+)
 SCRIPT = Path(__file__).with_name("reference.mjs")
 
 
