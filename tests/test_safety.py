@@ -16,8 +16,6 @@ from recipes.nsfwjs.judge import photograph
 from sfumato import Picture, Request, classify
 from sfumato.safety import blurred, flagged, resized
 
-pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
-
 EXPECTED = json.loads(Path(__file__).with_name("safety_reference.json").read_text())
 HARMLESS = "astronaut.png"
 WRONGED = "microaneurysms.png"
