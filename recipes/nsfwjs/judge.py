@@ -19,7 +19,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from sfumato.safety import CLASSES, UNSAFE, classify
+from sfumato.safety import CLASSES, LIMIT, UNSAFE, classify
 
 PHOTOGRAPHS = (
     *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png"),
@@ -56,7 +56,7 @@ def main(modules: Path, file: Path) -> None:
     for name, pixels in pictures.items():
         found = classify(pixels)
         worst = max(worst, *(abs(found[each] - expected[name][each]) for each in CLASSES))
-        flag = "yes" if sum(found[each] for each in UNSAFE) > 0.5 else ""
+        flag = "yes" if sum(found[each] for each in UNSAFE) > LIMIT else ""
         numbers = " | ".join(f"{found[each]:.3f}" for each in CLASSES)
         print(f"| `{name}` | {numbers} | {flag} |")
     print(f"\nThe largest difference is {worst:.1e}.")
