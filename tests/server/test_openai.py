@@ -77,6 +77,7 @@ def test_the_client_gets_what_a_request_says(live: Live, client: openai.OpenAI):
         ("scheduler", "karras", "schedule"),
         ("clip_skip", 2, "clip_skip"),
         ("token_merging", 0.5, "token_merging"),
+        ("safety", "blur", "safety"),
     ],
 )
 def test_every_field_may_stand_next_to_theirs(

@@ -454,3 +454,9 @@ def test_the_picture_carries_its_recipe(live: Live, tmp_path):
 def test_a_path_that_is_not_there(live: Live):
     answer = live.client.get(f"{URL}/nothing-like-it")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_unsafe_pictures_are_blurred_on_request(live: Live):
+    body = {"prompt": "a red apple", "steps": 1, "safety": "blur"}
+    answer = live.client.post("/sdapi/v1/txt2img", json=body).json()
+    assert "Safety: blur" in json.loads(answer["info"])["infotexts"][0]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sfumato.request import Request
+from sfumato.request.declaration import SAFETY
 from sfumato.server.adapters import Adapters
 from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Job
@@ -90,7 +91,8 @@ class Service:
         self.check_room()
         check_limits(request, self.settings)
         name = self.models.find(model or request.model)
-        plain = self.adapters.given(request).changed(model=None)
+        safety = max(request.safety, self.settings.safety, key=SAFETY.index)
+        plain = self.adapters.given(request).changed(model=None, safety=safety)
         completed = self.models.open(name).completed(plain)
         check_limits(completed, self.settings)
 

@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     deadline: float = setting(600, "seconds that a request may take", WORK, gt=0)
     drain: float = setting(30, "seconds to finish the work when asked to stop", WORK, ge=0)
 
+    safety: Literal["off", "flag", "blur"] = setting(
+        "off", "flag or blur what looks sexual, whether requests ask for that or not", WORK
+    )
+
     max_side: int = setting(2048, "pixels of a side", LIMITS, ge=8)
     max_pixels: int = setting(2**22, "pixels of a picture", LIMITS, ge=64)
     max_steps: int = setting(150, "steps", LIMITS, ge=1)
