@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.request import Request, RequestError
-from sfumato.server import native, openai, recipes, sdapi, web
+from sfumato.server import mcp, native, openai, recipes, sdapi, web
 from sfumato.server.door import Door
 from sfumato.server.errors import ApiError, invalid
 from sfumato.server.queue import ClosedError, QueueFullError
@@ -41,6 +41,8 @@ def make_app(service: Service) -> ASGIApp:
     app.state.service = service
     for api in (native, recipes, openai, sdapi, web):
         app.include_router(api.router)
+    route, app.state.mcp = mcp.over_http(service)
+    app.router.routes.append(route)
     _add_health(app, service)
     for kind in (ApiError, RequestError, QueueFullError, ClosedError):
         app.add_exception_handler(kind, _refuse)
@@ -54,7 +56,8 @@ def make_app(service: Service) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.start()
-    yield
+    async with app.state.mcp.run():
+        yield
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

@@ -32,8 +32,6 @@ SPELLINGS = {
 
 OTHERS = re.compile(r"(dall-e|gpt-image|chatgpt-image).*")
 """Names of models that clients say because they must say one."""
-GRAIN = 8
-"""Pixels of which all sides are multiples."""
 FORMATS = ("png", "jpeg", "webp")
 
 
@@ -116,11 +114,8 @@ class Order:
                 raise RequestError.of("size", "be auto or such as 512x768", size)
             sides = {"width": int(found[1]), "height": int(found[2])}
         elif pictures and "width" not in self.given:
-            H, W = pictures["image"].shape[:2]
-            own = self.service.models.facts(self.service.models.find(self.model()))
-            ratio = min(1.0, own.get("size", 512) / (H * W) ** 0.5)
-            lengths = {"width": W, "height": H}
-            sides = {name: max(round(ratio * n / GRAIN), 1) * GRAIN for name, n in lengths.items()}
+            model = self.service.models.find(self.model())
+            sides = wire.sides_like(pictures["image"], self.service, model)
         else:
             sides = {}
         is_cut = pictures and "resize" not in self.given and "inpaint_area" not in self.given

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     memory: float | None = setting(None, "GiB that models may take together [what is free]", MODELS)
     loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
     embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
+    pictures: Path | None = setting(
+        None, "folder of pictures that MCP's clients may begin from", MODELS
+    )
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
     queue: int = setting(64, "requests that may wait", WORK, ge=1)
