@@ -16,7 +16,7 @@ from PIL import Image
 
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
-from sfumato.server import sdapi_lists, sdapi_order, wire
+from sfumato.server import sdapi_extras, sdapi_lists, sdapi_order, wire
 from sfumato.server.errors import ApiError
 from sfumato.server.openai_order import SPELLINGS, Order
 from sfumato.server.service import Service
@@ -97,4 +97,4 @@ def test_sdapi(service: Service, body: dict[str, Any], begins: bool):
         return sdapi_order.request_of(given, service, begins)
 
     answered(make, service)
-    answered(lambda: sdapi_lists.enlarged(SMALL, given, service), service)
+    answered(lambda: sdapi_extras.larger(SMALL, given, service), service)

@@ -13,7 +13,7 @@ import numpy as np
 from sfumato.pictures import files
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
-from sfumato.server import wire
+from sfumato.server import sdcpp, wire
 from sfumato.server.jobs import Job
 from sfumato.server.service import Service
 
@@ -99,8 +99,10 @@ class Order:
             if name in known and name not in ("model", "image", "mask"):
                 is_text = known[name].kind.schema().get("type") == "string"
                 values[name] = value if is_text else unquoted(value)
+        values["prompt"], said = sdcpp.said_in(values.get("prompt"))
         pictures = self.pictures() if self.begins else {}
-        return wire.request_of(values | self.size(pictures), self.service, **pictures)
+        sides = self.size(pictures)
+        return wire.request_of(values | sides | said, self.service, **pictures)
 
     def size(self, pictures: dict[str, Any]) -> dict[str, Any]:
         """Width and height: those asked for; or those of a picture, as large as the model paints.

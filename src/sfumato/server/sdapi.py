@@ -23,7 +23,7 @@ from sfumato.pictures import files
 from sfumato.pictures.pixels import DATA_URL
 from sfumato.pictures.recipe import write_text
 from sfumato.request import RequestError
-from sfumato.server import sdapi_lists, wire
+from sfumato.server import sdapi_extras, sdapi_lists, wire
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.native import Client, Serving, Values
@@ -141,14 +141,14 @@ def progress(service: Serving, client: Client, skip_current_image: bool = False)
     """How far the client's own request is."""
     jobs = [job for job in service.live() if job.client == client]
     job = next((job for job in jobs if job.state == RUNNING), None)
-    step: dict[str, Any] = {"step": 0, "steps": 0, "previews": []}
+    step: dict[str, Any] = {"step": 0, "steps": 0, "pictures": [], "previews": []}
     part = left = 0.0
     if job is not None:
         job.wants_previews = job.wants_previews or not skip_current_image
         step, part = job.step or step, job.progress
         left = (time.time() - (job.started or 0)) * (1 / part - 1) if part else 0.0
     state = {
-        "skipped": False,
+        "skipped": bool(job and job.skipped.intersection(step["pictures"])),
         "interrupted": False,
         "stopping_generation": False,
         "job": job.id if job else "",
@@ -170,12 +170,20 @@ def progress(service: Serving, client: Client, skip_current_image: bool = False)
     )
 
 
-@router.post("/interrupt", response_class=Json)
 @router.post("/skip", response_class=Json)
+def skip(service: Serving, client: Client) -> Response:
+    """Leave out the pictures that are painted for this client now, and go on with the next."""
+    for job in service.running():
+        if job.client == client:
+            job.skip()
+    return Json({})
+
+
+@router.post("/interrupt", response_class=Json)
 def interrupt(service: Serving, client: Client) -> Response:
     """Stop what is painted for this client; what waits goes on."""
-    for job in service.live():
-        if job.client == client and job.state == RUNNING:
+    for job in service.running():
+        if job.client == client:
             service.cancel(job)
     return Json({})
 
@@ -232,23 +240,39 @@ def png_info(values: Values, service: Serving) -> Response:
 
 
 @router.post("/extra-single-image", openapi_extra=ASKED, response_class=Json)
-def extra_single_image(values: Values, service: Serving) -> Response:
+async def extra_single_image(
+    http: HttpRequest, values: Values, service: Serving, client: Client
+) -> Response:
     """A picture made larger."""
-    image = sdapi_lists.enlarged(values.get("image"), values, service)
-    return Json({"html_info": "", "image": image})
+    images = await enlarge(http, [values.get("image")], values, service, client)
+    return Json({"html_info": "", "image": images[0]})
 
 
 @router.post("/extra-batch-images", openapi_extra=ASKED, response_class=Json)
-def extra_batch_images(values: Values, service: Serving) -> Response:
+async def extra_batch_images(
+    http: HttpRequest, values: Values, service: Serving, client: Client
+) -> Response:
     """Pictures made larger."""
     listed = values.get("imageList")
     if not isinstance(listed, list) or len(listed) > service.settings.max_count:
         must = f"be a list of at most {service.settings.max_count} pictures"
         raise RequestError("imageList", must, type(listed).__name__)
     sent = [each.get("data") if isinstance(each, dict) else None for each in listed]
-    return Json(
-        {"html_info": "", "images": [sdapi_lists.enlarged(s, values, service) for s in sent]}
-    )
+    images = await enlarge(http, sent, values, service, client)
+    return Json({"html_info": "", "images": images})
+
+
+async def enlarge(
+    http: HttpRequest, sent: list[Any], values: dict[str, Any], service: Service, client: str
+) -> list[str]:
+    """Pictures made larger by the worker, each in its turn."""
+    images = []
+    for text in sent:
+        work = await run_in_threadpool(sdapi_extras.larger, text, values, service)
+        errand = service.run(work, client)
+        await wire.finished(errand, http, service)
+        images.append(errand.result)
+    return images
 
 
 # Lists

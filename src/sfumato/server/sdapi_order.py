@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sfumato._numbers import as_number
 from sfumato.diffusion import SAMPLERS, split_label
 from sfumato.request import Request, RequestError
 from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.fields import specs
-from sfumato.server import wire
+from sfumato.server import sdcpp, wire
 from sfumato.server.service import Service
 
 STEPS = 50
@@ -79,6 +80,8 @@ def request_of(given: Mapping[str, Any], service: Service, begins: bool = False)
     if begins:
         values |= _place(given, values, pictures)
     values.setdefault("steps", STEPS)
+    values["prompt"], said = sdcpp.said_in(values.get("prompt"))
+    values = sdcpp.with_sampler(values) | said
     return wire.request_of(_without_open(values), service, **pictures)
 
 
@@ -140,11 +143,28 @@ def _larger(given: Mapping[str, Any]) -> dict[str, Any]:
     upscaler = given.get("hr_upscaler")
     is_open = isinstance(upscaler, str) and upscaler.casefold() in OPEN
     return {
-        "upscale": given.get("hr_scale") or 2,
-        "upscale_steps": given.get("hr_second_pass_steps") or None,
+        "upscale": _factor(given),
+        "upscale_steps": given.get("hr_second_pass_steps") or given.get("hr_steps") or None,
         "upscale_strength": given.get("denoising_strength", STRENGTH),
         "upscaler": None if is_open else upscaler,
     }
+
+
+def _factor(given: Mapping[str, Any]) -> Any:
+    """How many times larger the second pass is, which may be said by the size to reach."""
+    names = {"hr_resize_x": "width", "hr_resize_y": "height"}
+    sides = {name: given.get(name) or 0 for name in names}
+    try:
+        factors = [
+            as_number(side) / as_number(given.get(names[name]))
+            for name, side in sides.items()
+            if side
+        ]
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise RequestError("hr_resize_x", "be a number, as `width`", repr(sides)[:100]) from error
+    if len(factors) == 2 and abs(factors[0] / factors[1] - 1) > 0.02:
+        raise RequestError("hr_resize_x", "keep the shape with `hr_resize_y`", repr(sides)[:100])
+    return max(factors) if factors else given.get("hr_scale") or 2
 
 
 def _pictures(given: Mapping[str, Any], service: Service) -> dict[str, Any]:
