@@ -11,9 +11,9 @@ import io
 import json
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +23,7 @@ from sfumato.pictures import files
 from sfumato.pictures.pixels import DATA_URL
 from sfumato.pictures.recipe import write_text
 from sfumato.request import RequestError
-from sfumato.server import sdapi_extras, sdapi_lists, wire
+from sfumato.server import sdapi_extras, sdapi_lists, sdapi_order, wire
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.native import Client, Serving, Values
@@ -35,7 +35,27 @@ router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
 
 CLIENTS = 1000
 """Clients whose model is remembered."""
-ASKED = wire.body_of({"type": "object", "additionalProperties": True})
+FIELDS = wire.body_of(sdapi_order.schema(sdapi_lists.DEFAULTS))
+BEGUN = wire.body_of(sdapi_order.schema((*sdapi_lists.DEFAULTS, "init_images", "mask")))
+OPTIONS = wire.body_of(
+    {"type": "object", "properties": {"sd_model_checkpoint": {"type": "string"}}}
+)
+IMAGE = {"type": "string", "description": "a picture in base64, or a data URL"}
+SENT = wire.body_of({"type": "object", "properties": {"image": IMAGE}, "required": ["image"]})
+LARGER = {
+    "upscaler_1": {"type": "string", "description": "of the list `upscalers`"},
+    "resize_mode": {"enum": [0, 1], "description": "0: by a factor; 1: to a size"},
+    "upscaling_resize": {"type": "number"},
+    "upscaling_resize_w": {"type": "integer"},
+    "upscaling_resize_h": {"type": "integer"},
+    "upscaling_crop": {"type": "boolean"},
+}
+ENLARGED = wire.body_of({"type": "object", "properties": {"image": IMAGE} | LARGER})
+LISTED = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"data": IMAGE, "name": {"type": "string"}}},
+}
+BATCH = wire.body_of({"type": "object", "properties": {"imageList": LISTED} | LARGER})
 PICTURES = {"init_images", "mask", "image", "latent_mask", "alwayson_scripts"}
 """Fields that are not told back."""
 
@@ -51,13 +71,13 @@ def chosen(http: HttpRequest) -> OrderedDict[str, str]:
 # Pictures
 
 
-@router.post("/txt2img", openapi_extra=ASKED, response_class=Json)
+@router.post("/txt2img", openapi_extra=FIELDS, response_class=Json)
 async def txt2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Make pictures of a prompt."""
     return await paint(http, values, service, client, begins=False)
 
 
-@router.post("/img2img", openapi_extra=ASKED, response_class=Json)
+@router.post("/img2img", openapi_extra=BEGUN, response_class=Json)
 async def img2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Paint a picture again: all of it, or where the mask is white."""
     return await paint(http, values, service, client, begins=True)
@@ -195,7 +215,7 @@ def options(http: HttpRequest, service: Serving, client: Client) -> Response:
     return Json(sdapi_lists.OPTIONS | {"sd_model_checkpoint": model})
 
 
-@router.post("/options", openapi_extra=ASKED, response_class=Json)
+@router.post("/options", openapi_extra=OPTIONS, response_class=Json)
 def set_options(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Choose the model for this client; other settings are let pass."""
     if values.get("sd_model_checkpoint") is not None:
@@ -216,7 +236,7 @@ def refresh() -> Response:
 # Pictures that are there
 
 
-@router.post("/png-info", openapi_extra=ASKED, response_class=Json)
+@router.post("/png-info", openapi_extra=SENT, response_class=Json)
 def png_info(values: Values, service: Serving) -> Response:
     """The recipe that a picture carries."""
     text = values.get("image")
@@ -239,7 +259,7 @@ def png_info(values: Values, service: Serving) -> Response:
     return Json({"info": written, "items": {"parameters": written}, "parameters": parameters})
 
 
-@router.post("/extra-single-image", openapi_extra=ASKED, response_class=Json)
+@router.post("/extra-single-image", openapi_extra=ENLARGED, response_class=Json)
 async def extra_single_image(
     http: HttpRequest, values: Values, service: Serving, client: Client
 ) -> Response:
@@ -248,7 +268,7 @@ async def extra_single_image(
     return Json({"html_info": "", "image": images[0]})
 
 
-@router.post("/extra-batch-images", openapi_extra=ASKED, response_class=Json)
+@router.post("/extra-batch-images", openapi_extra=BATCH, response_class=Json)
 async def extra_batch_images(
     http: HttpRequest, values: Values, service: Serving, client: Client
 ) -> Response:
@@ -277,20 +297,24 @@ async def enlarge(
 
 # Lists
 
+Named: Any = Path(json_schema_extra={"enum": [*sdapi_lists.OWN, *sdapi_lists.LISTS]})
+
 
 @router.get("/sd-models", response_class=Json)
 def models(service: Serving) -> Response:
+    """The models by the titles that options and requests may say."""
     return Json([sdapi_lists.model(name) for name in service.settings.models])
 
 
 @router.get("/memory", response_class=Json)
 def memory() -> Response:
+    """The memory of the process and of the machine, in bytes."""
     return Json(sdapi_lists.memory())
 
 
 @router.get("/{name}", response_class=Json)
-def lists(name: str, service: Serving) -> Response:
-    """What there is of a kind: samplers, schedulers, upscalers, and much that is empty here."""
+def lists(name: Annotated[str, Named], service: Serving) -> Response:
+    """What there is of a kind; much that others have is empty here."""
     if own := sdapi_lists.OWN.get(name):
         return Json(own(service.adapters))
     found = sdapi_lists.LISTS.get(name)

@@ -31,6 +31,7 @@ DEFAULTS = (
     *("cfg_scale", "width", "height", "tiling", "eta", "denoising_strength", "clip_skip"),
     *("mask_blur", "inpaint_full_res", "inpaint_full_res_padding", "inpainting_mask_invert"),
     *("resize_mode", "enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps"),
+    *("hr_resize_x", "hr_resize_y"),
 )
 """The fields that an answer tells back."""
 

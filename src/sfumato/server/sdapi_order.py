@@ -6,7 +6,7 @@ Names that say nothing to us are let pass: clients send dozens of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,14 @@ OF_PICTURES = {"mask_blur", "strength", "padding", "inpaint_area", "resize", "ex
 RESIZES = {0: "stretch", 1: "crop", 2: "fill", 3: "stretch"}
 OPEN = {"", "automatic", "default", "none"}
 """Names of samplers and schedules that leave the choice open."""
+
+
+def schema(names: Iterable[str]) -> dict[str, Any]:
+    """The JSON schema of a body with these fields; others are let pass."""
+    known = specs(Request)
+    ours = {name: known.get(SPELLINGS.get(name, name)) for name in names}
+    fields = {name: {} if spec is None else spec.kind.schema() for name, spec in ours.items()}
+    return {"type": "object", "properties": fields, "additionalProperties": True}
 
 
 def model_of(given: Mapping[str, Any], service: Service, current: str | None) -> str:
