@@ -51,6 +51,8 @@ ABOUT = {
     "job": "the id that a tool told",
 }
 """Descriptions for who does not know our command line; the others are the fields' own."""
+DOES = types.ToolAnnotations(destructive_hint=False, open_world_hint=False)
+LOOKS = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
 JOB = {"type": "string", "description": ABOUT["job"]}
 
 INSTRUCTIONS = "Paints pictures on this machine. A seed and the same fields give the same picture."
@@ -75,36 +77,22 @@ class Tools:
 
     def described(self) -> list[types.Tool]:
         """The tools as a language model reads them."""
-        plain, looks = (
-            {"destructive_hint": False, "open_world_hint": False},
-            {"read_only_hint": True},
-        )
-        told = (
-            "Answers with each picture, its seed, and where its file is. "
-            "All fields but the required ones may be left out."
-        )
+        told = "Answers with each picture, its seed, and where its file is."
+        again = f"Paint a picture again, after words: all of it, or where a mask is white. {told}"
         return [
-            self._tool("generate_image", f"Paint a picture from words. {told}", plain, "prompt"),
-            self._tool(
-                "edit_image",
-                f"Paint a picture again, after words: all of it, or where a mask is white. {told}",
-                plain,
-                *("image", "prompt"),
-                more=("strength", "mask"),
-            ),
-            _tool("list_models", "The models that paint, their sizes, and the LoRAs.", looks, {}),
-            _tool("get_status", "What is painted and what waits, or one job.", looks, {"job": JOB}),
-            _tool("cancel", "Stop a job, or all that you asked for.", plain, {"job": JOB}),
+            self._tool("generate_image", f"Paint a picture from words. {told}", "prompt"),
+            self._tool("edit_image", again, "image", "prompt", more=("strength", "mask")),
+            _tool("list_models", "The models that paint, their sizes, and the LoRAs.", LOOKS, {}),
+            _tool("get_status", "What is painted and what waits, or one job.", LOOKS, {"job": JOB}),
+            _tool("cancel", "Stop a job, or all that you asked for.", DOES, {"job": JOB}),
         ]
 
-    def _tool(
-        self, name: str, text: str, hints: Mapping[str, bool], *required: str, more: Any = ()
-    ) -> types.Tool:
+    def _tool(self, name: str, text: str, *required: str, more: Any = ()) -> types.Tool:
         """A tool that paints."""
         loras = ("loras",) if self.service.adapters.loras else ()
         fields = {field: self._field(field) for field in (*required, *more, *FIELDS, *loras)}
         wait = {"type": "boolean", "default": True, "description": ABOUT["wait"]}
-        return _tool(name, text, hints, fields | {"wait": wait}, required)
+        return _tool(name, text, DOES, fields | {"wait": wait}, required)
 
     def _field(self, name: str) -> dict[str, Any]:
         """The schema of a field of a request, with the limits of this server."""
@@ -284,11 +272,10 @@ class Tools:
 
 
 def _tool(
-    name: str, text: str, hints: Mapping[str, bool], fields: dict[str, Any], required: Any = ()
+    name: str, text: str, hints: types.ToolAnnotations, fields: Any, required: Any = ()
 ) -> types.Tool:
     schema = {"type": "object", "properties": fields, "required": [*required]}
-    about = types.ToolAnnotations(**hints)
-    return types.Tool(name=name, description=text, input_schema=schema, annotations=about)
+    return types.Tool(name=name, description=text, input_schema=schema, annotations=hints)
 
 
 def _client(ctx: Any) -> str:
