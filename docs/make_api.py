@@ -10,7 +10,7 @@ from typing import Any
 
 from sfumato.server.app import make_app
 from sfumato.server.errors import STATUS
-from sfumato.server.mcp import Tools
+from sfumato.server.mcp_tools import described
 from sfumato.server.models import Models
 from sfumato.server.service import Service
 from sfumato.server.settings import read_settings
@@ -66,7 +66,7 @@ def make_page() -> str:
         settings = read_settings(folder=Path(folder))
         service = Service(settings, [Models(settings)])
         app: Any = make_app(service)
-        schema, tools = app.app.openapi(), Tools(service).described()
+        schema, tools = app.app.openapi(), described(service)
         service.history.close()
     tables = [table(schema, tag, title) for tag, title in TITLES.items()]
     codes = [f"| `{code}` | {status} |\n" for code, status in sorted(STATUS.items())]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.request import Request, RequestError
-from sfumato.server import mcp, native, openai, recipes, sdapi, web
+from sfumato.server import mcp, native, openai, recipes, sdapi, sdapi_extras, web
 from sfumato.server.door import Door
 from sfumato.server.errors import ApiError, invalid
 from sfumato.server.queue import ClosedError, QueueFullError
@@ -40,7 +40,7 @@ def make_app(service: Service) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.service = service
-    for api in (native, recipes, openai, sdapi, web):
+    for api in (native, recipes, openai, sdapi, sdapi_extras, web):
         app.include_router(api.router)
     route, app.state.mcp = mcp.over_http(service)
     app.router.routes.append(route)

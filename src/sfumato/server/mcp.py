@@ -26,34 +26,16 @@ from starlette.routing import Route
 
 from sfumato import __version__
 from sfumato.pictures import files
-from sfumato.request import Request, RequestError
-from sfumato.request.fields import specs
+from sfumato.request import RequestError
 from sfumato.server import wire
 from sfumato.server.errors import ApiError, not_found
 from sfumato.server.failures import Trouble
 from sfumato.server.history import PICTURE
 from sfumato.server.jobs import DONE, Job
+from sfumato.server.mcp_tools import described
 from sfumato.server.service import Service
 
 log = logging.getLogger(__name__)
-
-FIELDS = ("negative_prompt", "model", "width", "height", "steps", "guidance", "seed", "count")
-"""The fields that are described, besides those of a tool's own."""
-ABOUT = {
-    "prompt": "what the picture shows, in plain words",
-    "negative_prompt": "what the picture must not show",
-    "model": "who paints; list_models has them (default: the first)",
-    "image": "the picture to begin from: its `picture`, `path` or `url` as an answer told it, "
-    "or a data URL",
-    "mask": "the same kind of picture, white where to paint, black where to keep",
-    "loras": 'styles of list_models with their weight: [["film", 0.8]]',
-    "wait": "false: answer at once with a job, for get_status, when a picture takes minutes",
-    "job": "the id that a tool told",
-}
-"""Descriptions for who does not know our command line; the others are the fields' own."""
-DOES = types.ToolAnnotations(destructive_hint=False, open_world_hint=False)
-LOOKS = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
-JOB = {"type": "string", "description": ABOUT["job"]}
 
 INSTRUCTIONS = "Paints pictures on this machine. A seed and the same fields give the same picture."
 SESSIONS = 256
@@ -72,48 +54,6 @@ class Tools:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-
-    # Descriptions
-
-    def described(self) -> list[types.Tool]:
-        """The tools as a language model reads them."""
-        told = "Answers with each picture, its seed, and where its file is."
-        again = f"Paint a picture again, after words: all of it, or where a mask is white. {told}"
-        return [
-            self._tool("generate_image", f"Paint a picture from words. {told}", "prompt"),
-            self._tool("edit_image", again, "image", "prompt", more=("strength", "mask")),
-            _tool("list_models", "The models that paint, their sizes, and the LoRAs.", LOOKS, {}),
-            _tool("get_status", "What is painted and what waits, or one job.", LOOKS, {"job": JOB}),
-            _tool("cancel", "Stop a job, or all that you asked for.", DOES, {"job": JOB}),
-        ]
-
-    def _tool(self, name: str, text: str, *required: str, more: Any = ()) -> types.Tool:
-        """A tool that paints."""
-        loras = ("loras",) if self.service.adapters.loras else ()
-        fields = {field: self._field(field) for field in (*required, *more, *FIELDS, *loras)}
-        wait = {"type": "boolean", "default": True, "description": ABOUT["wait"]}
-        return _tool(name, text, DOES, fields | {"wait": wait}, required)
-
-    def _field(self, name: str) -> dict[str, Any]:
-        """The schema of a field of a request, with the limits of this server."""
-        settings, spec = self.service.settings, specs(Request)[name]
-        most = {
-            "width": settings.max_side,
-            "height": settings.max_side,
-            "steps": settings.max_steps,
-            "count": settings.max_count,
-        }
-        own = {
-            "model": {"type": "string", "enum": [*settings.models]},
-            "image": {"type": "string"},
-            "mask": {"type": "string"},
-            "loras": {"type": "array", "items": {"type": "array"}},
-        }
-        schema = own.get(name) or spec.kind.schema()
-        if name in most:
-            schema = schema | {"maximum": most[name]}
-        help_ = re.sub(r" \[(.*)\]$", r" (default: \1)", spec.help)
-        return schema | {"description": ABOUT.get(name, help_)}
 
     # Calls
 
@@ -271,13 +211,6 @@ class Tools:
         return content
 
 
-def _tool(
-    name: str, text: str, hints: types.ToolAnnotations, fields: Any, required: Any = ()
-) -> types.Tool:
-    schema = {"type": "object", "properties": fields, "required": [*required]}
-    return types.Tool(name=name, description=text, input_schema=schema, annotations=hints)
-
-
 def _client(ctx: Any) -> str:
     """Whose turn a request takes: over HTTP by address, on stdio there is one client."""
     return ctx.request.client.host if ctx.request is not None and ctx.request.client else ""
@@ -313,7 +246,7 @@ def server_of(service: Service) -> Server[Any]:
     tools = Tools(service)
 
     async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=await run_in_threadpool(tools.described))
+        return types.ListToolsResult(tools=described(service))
 
     async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         return await tools.call(ctx, params.name, params.arguments or {})

@@ -7,7 +7,6 @@ painted. A server has many clients, so both are kept for each of them, by its ad
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections import OrderedDict
@@ -19,11 +18,8 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sfumato import __version__
-from sfumato.pictures import files
 from sfumato.pictures.pixels import DATA_URL
-from sfumato.pictures.recipe import write_text
-from sfumato.request import RequestError
-from sfumato.server import sdapi_extras, sdapi_lists, sdapi_order, wire
+from sfumato.server import sdapi_lists, sdapi_order, wire
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.native import Client, Serving, Values
@@ -40,22 +36,6 @@ BEGUN = wire.body_of(sdapi_order.schema((*sdapi_lists.DEFAULTS, "init_images", "
 OPTIONS = wire.body_of(
     {"type": "object", "properties": {"sd_model_checkpoint": {"type": "string"}}}
 )
-IMAGE = {"type": "string", "description": "a picture in base64, or a data URL"}
-SENT = wire.body_of({"type": "object", "properties": {"image": IMAGE}, "required": ["image"]})
-LARGER = {
-    "upscaler_1": {"type": "string", "description": "of the list `upscalers`"},
-    "resize_mode": {"enum": [0, 1], "description": "0: by a factor; 1: to a size"},
-    "upscaling_resize": {"type": "number"},
-    "upscaling_resize_w": {"type": "integer"},
-    "upscaling_resize_h": {"type": "integer"},
-    "upscaling_crop": {"type": "boolean"},
-}
-ENLARGED = wire.body_of({"type": "object", "properties": {"image": IMAGE} | LARGER})
-LISTED = {
-    "type": "array",
-    "items": {"type": "object", "properties": {"data": IMAGE, "name": {"type": "string"}}},
-}
-BATCH = wire.body_of({"type": "object", "properties": {"imageList": LISTED} | LARGER})
 PICTURES = {"init_images", "mask", "image", "latent_mask", "alwayson_scripts"}
 """Fields that are not told back."""
 
@@ -231,68 +211,6 @@ def set_options(http: HttpRequest, values: Values, service: Serving, client: Cli
 def refresh() -> Response:
     """Nothing: the models are named when the server starts."""
     return Json({})
-
-
-# Pictures that are there
-
-
-@router.post("/png-info", openapi_extra=SENT, response_class=Json)
-def png_info(values: Values, service: Serving) -> Response:
-    """The recipe that a picture carries."""
-    text = values.get("image")
-    if not isinstance(text, str):
-        raise RequestError("image", "be a picture in base64", type(text).__name__)
-    content = wire.from_base64("image", text)
-    wire.decoded("image", content, service)
-    try:
-        recipe = files.load_recipe(io.BytesIO(content))
-    except ValueError:  # another program's, which is not read
-        recipe = None
-    if recipe is None:
-        return Json({"info": "", "items": {}, "parameters": {}})
-    written = write_text(recipe)
-    parameters = {
-        "Prompt": recipe.prompt,
-        "Negative prompt": recipe.negative_prompt,
-        **recipe.items,
-    }
-    return Json({"info": written, "items": {"parameters": written}, "parameters": parameters})
-
-
-@router.post("/extra-single-image", openapi_extra=ENLARGED, response_class=Json)
-async def extra_single_image(
-    http: HttpRequest, values: Values, service: Serving, client: Client
-) -> Response:
-    """A picture made larger."""
-    images = await enlarge(http, [values.get("image")], values, service, client)
-    return Json({"html_info": "", "image": images[0]})
-
-
-@router.post("/extra-batch-images", openapi_extra=BATCH, response_class=Json)
-async def extra_batch_images(
-    http: HttpRequest, values: Values, service: Serving, client: Client
-) -> Response:
-    """Pictures made larger."""
-    listed = values.get("imageList")
-    if not isinstance(listed, list) or len(listed) > service.settings.max_count:
-        must = f"be a list of at most {service.settings.max_count} pictures"
-        raise RequestError("imageList", must, type(listed).__name__)
-    sent = [each.get("data") if isinstance(each, dict) else None for each in listed]
-    images = await enlarge(http, sent, values, service, client)
-    return Json({"html_info": "", "images": images})
-
-
-async def enlarge(
-    http: HttpRequest, sent: list[Any], values: dict[str, Any], service: Service, client: str
-) -> list[str]:
-    """Pictures made larger by the worker, each in its turn."""
-    images = []
-    for text in sent:
-        work = await run_in_threadpool(sdapi_extras.larger, text, values, service)
-        errand = service.run(work, client)
-        await wire.finished(errand, http, service)
-        images.append(errand.result)
-    return images
 
 
 # Lists
