@@ -5,6 +5,7 @@ None is answered with a 5xx, and no answer has a traceback or a path of this mac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import sfumato
 pytestmark = pytest.mark.slow
 
 QUICK = settings(
-    max_examples=6,
+    max_examples=int(os.environ.get("SFUMATO_EXAMPLES", "8")),
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[*HealthCheck],
     database=None,

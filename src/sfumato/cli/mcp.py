@@ -18,7 +18,7 @@ def parser() -> Parser:
     """An option for each setting that concerns the work."""
     return with_settings(
         "mcp",
-        "Speak MCP on stdin and stdout, for a program with a language model that starts this.",
+        "Speak MCP on stdin and stdout, for programs with a language model.",
         "sfumato mcp",
         "sfumato mcp sd1.5 --pictures ~/Pictures",
         without=OF_HTTP,
