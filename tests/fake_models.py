@@ -28,7 +28,8 @@ class FakeSettings:
     )
     checkpoint: Any = field(
         default_factory=lambda: SimpleNamespace(
-            text_encoder_config=lambda part: SimpleNamespace(layers=12)
+            text_encoder_config=lambda part: SimpleNamespace(layers=12),
+            unet_config=lambda: SimpleNamespace(mid=(True,)),
         )
     )
 

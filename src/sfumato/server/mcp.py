@@ -140,12 +140,13 @@ class Tools:
             for name in ("image", "mask")
             if name in values
         }
-        if "image" in pictures and not {"width", "height"} & values.keys():
-            name = service.models.find(values.get("model"))
-            values |= wire.sides_like(pictures["image"], service, name)
-        if pictures and not {"resize", "inpaint_area"} & values.keys():
-            values["resize"] = "crop"
-        return service.submit(wire.request_of(values, service, **pictures), client)
+        request = wire.request_of(values, service, **pictures)
+        if request.image is not None and request.width is None and request.height is None:
+            name = service.models.find(request.model)
+            request = request.changed(**wire.sides_like(request.image, service, name))
+        if request.image is not None and not {"resize", "inpaint_area"} & values.keys():
+            request = request.changed(resize="crop")
+        return service.submit(request, client)
 
     async def _follow(self, ctx: Any, job: Job) -> None:
         """Tell the client of each step, until the job ends."""
