@@ -187,10 +187,10 @@ def test_names_of_samplers(
 
 
 def test_who_leaves_stops_the_work(live: Live):
-    live.studio.painter.pace = 0.02
+    live.studio.painter.pace = 0.05
     body = {"prompt": "x", "steps": 150, "width": 16, "height": 16}
-    with pytest.raises(httpx.ReadTimeout):
-        live.client.post(f"{SD}/txt2img", json=body, timeout=0.3)
+    with pytest.raises(httpx.ReadTimeout):  # a second, as the machine may be busy
+        live.client.post(f"{SD}/txt2img", json=body, timeout=1)
     until = time.monotonic() + 10
     while (job := read(live, "/v1/jobs")["jobs"][0])["state"] != "cancelled":
         assert time.monotonic() < until, job
