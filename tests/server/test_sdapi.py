@@ -415,6 +415,10 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "upscale_strength": 0.6,
         },
     ),
+    "a second pass without an upscaler": (
+        {"prompt": "x", "steps": 8, "enable_hr": True, "hr_upscaler": "None"},
+        {"upscaler": "lanczos"},
+    ),
     "a second pass of few words": (
         {"prompt": "x", "steps": 8, "enable_hr": True, "hr_second_pass_steps": 0},
         {"upscale": 2.0, "upscaler": "latent", "upscale_steps": 8, "upscale_strength": 0.75},

@@ -168,7 +168,8 @@ class Tools:
         if isinstance(text, str):
             if found := OURS.fullmatch(text):
                 return wire.picture_of(name, f"picture:{found[1]}", service, is_mask)
-            if Path(text).suffix.lower().removeprefix(".") in files.READ:
+            is_data = text.startswith("data:")
+            if not is_data and Path(text).suffix.lower().removeprefix(".") in files.READ:
                 return wire.decoded(name, self._file(name, text), service, is_mask)
         return wire.picture_of(name, text, service, is_mask)
 
@@ -179,7 +180,7 @@ class Tools:
         root = folder.expanduser().resolve()
         with suppress(OSError, ValueError):
             path = (root / text).resolve()  # where links lead
-            if path.is_relative_to(root):
+            if path.is_relative_to(root) and path.is_file():
                 return path.read_bytes()
         raise RequestError(name, "be a file in the folder of `pictures`", text[:100])
 

@@ -21,6 +21,7 @@ from sfumato.request import RequestError
 from sfumato.server import wire
 from sfumato.server.limits import check_pixels
 from sfumato.server.native import Client, Serving, Values
+from sfumato.server.sdapi_order import NO_UPSCALER, PLAIN
 from sfumato.server.service import Service
 from sfumato.server.wire import Json
 
@@ -42,8 +43,6 @@ LISTED = {
     "items": {"type": "object", "properties": {"data": IMAGE, "name": {"type": "string"}}},
 }
 BATCH = wire.body_of({"type": "object", "properties": {"imageList": LISTED} | LARGER})
-PLAIN = "lanczos"
-"""What A1111 does where no upscaler is chosen."""
 
 
 @router.post("/png-info", openapi_extra=SENT, response_class=Json)
@@ -108,7 +107,7 @@ async def enlarge(
 def larger(text: Any, values: Mapping[str, Any], service: Service) -> Callable[[], str]:
     """The work of making a picture larger, by a factor or to a size; base64 in and out."""
     pixels = wire.picture_of("image", text, service)
-    name = _upscaler(values.get("upscaler_1") or "None")
+    name = _upscaler(values.get("upscaler_1") or NO_UPSCALER)
     H, W, _ = pixels.shape
     width, height = _size(W, H, values)
     inner = width, height
@@ -134,7 +133,7 @@ def larger(text: Any, values: Mapping[str, Any], service: Service) -> Callable[[
 def _upscaler(label: Any) -> str:
     """The upscaler of a name that is listed; a client names no file."""
     names = [upscalers.label(name) for name in upscalers.PICTURES]
-    if label == "None":
+    if label == NO_UPSCALER:
         return PLAIN
     if not isinstance(label, str) or label.casefold() not in map(str.casefold, names):
         must = f"be one of None, {', '.join(names)}"

@@ -10,6 +10,7 @@ import psutil
 from sfumato import diffusion
 from sfumato.presets import upscalers
 from sfumato.server.adapters import Adapters
+from sfumato.server.sdapi_order import NO_UPSCALER
 
 OPTIONS: dict[str, Any] = {
     "samples_format": "png",
@@ -73,7 +74,7 @@ def _schedulers() -> list[dict[str, Any]]:
 
 def _upscalers() -> list[dict[str, Any]]:
     nothing = dict.fromkeys(("model_name", "model_path", "model_url"))
-    names = ["None", *map(upscalers.label, upscalers.PICTURES)]
+    names = [NO_UPSCALER, *map(upscalers.label, upscalers.PICTURES)]
     return [{"name": name, **nothing, "scale": 4} for name in names]
 
 

@@ -22,6 +22,8 @@ from sfumato.server.service import Service
 
 STEPS = 50
 """Of a request that does not say: A1111's, which its clients count on."""
+NO_UPSCALER, PLAIN = "None", "lanczos"
+"""A1111's word for none, and what it does then."""
 STRENGTH, MASK_BLUR = 0.75, 4
 """The same of a request with a picture."""
 
@@ -149,12 +151,15 @@ def _larger(given: Mapping[str, Any]) -> dict[str, Any]:
     if not given.get("enable_hr"):
         return {}
     upscaler = given.get("hr_upscaler")
-    is_open = isinstance(upscaler, str) and upscaler.casefold() in OPEN
+    if upscaler == NO_UPSCALER:
+        upscaler = PLAIN
+    elif isinstance(upscaler, str) and upscaler.casefold() in OPEN:
+        upscaler = None
     return {
         "upscale": _factor(given),
         "upscale_steps": given.get("hr_second_pass_steps") or given.get("hr_steps") or None,
         "upscale_strength": given.get("denoising_strength", STRENGTH),
-        "upscaler": None if is_open else upscaler,
+        "upscaler": upscaler,
     }
 
 
