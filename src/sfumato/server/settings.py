@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
     controls: Path | None = setting(None, "folder of ControlNets that requests may name", MODELS)
     embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
+    pictures: Path | None = setting(
+        None, "folder of pictures that MCP's clients may begin from", MODELS
+    )
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
     queue: int = setting(64, "requests that may wait", WORK, ge=1)
