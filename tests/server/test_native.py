@@ -246,3 +246,11 @@ def test_the_description_of_the_api_has_the_schema_of_a_request(live: Live):
     assert found["components"]["schemas"]["Request"] == Request.schema()
     body = found["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
     assert body["schema"]["$ref"] == "#/components/schemas/Request"
+
+
+def test_a_server_has_its_way_with_unsafe_pictures(open_live: Callable[..., Live]):
+    for own, wanted in (("off", ("off", "flag", "blur")), ("flag", ("flag", "flag", "blur"))):
+        live = open_live(safety=own)
+        for asked, safety in zip(("off", "flag", "blur"), wanted, strict=True):
+            (picture,) = done(live, ask(live, safety=asked))["pictures"]
+            assert picture["request"].get("safety", "off") == safety

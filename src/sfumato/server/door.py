@@ -41,6 +41,8 @@ QUIET = (*OPEN, "/metrics")
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
 """The bodies that are read. A form of another page cannot send the first without asking."""
 
+VALUES = 100_000
+"""Values in a body of JSON: each takes many times its two bytes, and a picture is one of them."""
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 """Those that are counted by name, as a client may send any word."""
 PATIENCE = 30
@@ -80,7 +82,7 @@ class Door:
         scope["request_id"] = name = secrets.token_hex(8)
         scope["root_path"] = self.settings.root_path  # a proxy may strip it or not
         status = 0
-        body = Body(self, receive)
+        body = Body(self, receive, media_of(headers) == MEDIA[0])
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -126,14 +128,13 @@ class Door:
             self._check_token(headers.get("authorization", ""))
         if self._token is None and not self._is_ours(headers.get("host", "")):
             raise ApiError("forbidden", "This name of the server must be among allowed_hosts.")
-        length, kind = headers.get("content-length"), headers.get("content-type")
+        length, media = headers.get("content-length"), media_of(headers)
         if length is not None and int(length) > self.most:
             raise self.too_large()
         if headers.get("content-encoding", "identity") != "identity":
             raise ApiError("unsupported_media_type", "A body must not be compressed.")
         has_body = "transfer-encoding" in headers or length not in (None, "0")
-        media = (kind or "").partition(";")[0].strip().lower()
-        if (kind or has_body) and scope["method"] not in ("GET", "HEAD") and media not in MEDIA:
+        if (media or has_body) and scope["method"] not in ("GET", "HEAD") and media not in MEDIA:
             raise ApiError("unsupported_media_type", f"A body must be one of {', '.join(MEDIA)}.")
 
     def _is_open(self, path: str) -> bool:
@@ -196,7 +197,7 @@ class Door:
             return {}
         return {
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "X-Request-Id, Location, Retry-After",
+            "Access-Control-Expose-Headers": "X-Request-Id, Location, Retry-After, Mcp-Session-Id",
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Vary": "Origin",
         }
@@ -225,9 +226,9 @@ class Body:
         size: the bytes that have come.
     """
 
-    def __init__(self, door: Door, receive: Receive) -> None:
-        self.door, self._receive = door, receive
-        self.size, self._is_whole = 0, False
+    def __init__(self, door: Door, receive: Receive, is_json: bool) -> None:
+        self.door, self._receive, self._is_json = door, receive, is_json
+        self.size, self._values, self._is_whole = 0, 0, False
         self._begin = time.monotonic()
 
     async def receive(self) -> Message:
@@ -246,14 +247,23 @@ class Body:
         except TimeoutError as error:
             raise ApiError("too_slow", "The rest of the request did not come.") from error
         self._is_whole = not message.get("more_body", False)
-        count = len(message.get("body", b""))
-        self.size += count
-        self.door.held += count
+        part = message.get("body", b"")
+        self.size += len(part)
+        self.door.held += len(part)
         if self.size > self.door.most:
             raise self.door.too_large()
+        if self._is_json:
+            self._values += part.count(b",") + part.count(b"[") + part.count(b"{")
+        if self._values > VALUES:
+            raise ApiError("invalid_json", f"A body must have at most {VALUES} values.")
         if self.door.held > BODIES * self.door.most:
             raise QueueFullError
         return message
+
+
+def media_of(headers: Headers) -> str:
+    """The kind of a body that is announced."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def respond(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,15 @@ def test_an_ended_job_keeps_no_pixels(studio: Studio):
     assert job.state == "done"
     assert (job.request.image, job.request.mask) == (None, None)
     assert job.request.mask_blur == 2
+
+
+def test_nothing_is_kept_of_an_errand(studio: Studio):
+    errand = studio.service.run(lambda: bytes(100))
+    assert errand.wait(10)
+    assert errand.result == bytes(100)
+    until = time.monotonic() + 5
+    while studio.service.job(errand.id) is not None:
+        assert time.monotonic() < until
 
 
 def test_a_page_of_the_history_is_bounded(studio: Studio):

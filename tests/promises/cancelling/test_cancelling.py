@@ -77,10 +77,10 @@ def test_delete_cancels_within_a_step(live: Live):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_who_goes_away_cancels(live: Live, stream: bool):
-    live.studio.painter.pace = 0.02
+    live.studio.painter.pace = 0.05
     body = {"prompt": "x", "steps": 150, "stream": stream, "partial_images": 3}
-    with pytest.raises(httpx.ReadTimeout):
-        live.client.post("/v1/images/generations", json=body, timeout=0.3)
+    with pytest.raises(httpx.ReadTimeout):  # a second, as the machine may be busy
+        live.client.post("/v1/images/generations", json=body, timeout=1)
     until = time.monotonic() + 5
     while (job := live.client.get("/v1/jobs").json()["jobs"][0])["state"] == "running":
         assert time.monotonic() < until
@@ -97,7 +97,7 @@ def test_who_goes_away_while_it_waits_is_not_painted_for(live: Live, path: str):
     while not live.studio.painter.batches:
         time.sleep(0.005)
     with pytest.raises(httpx.ReadTimeout):
-        live.client.post(path, json={"prompt": "x", "steps": 9, "seed": 7}, timeout=0.3)
+        live.client.post(path, json={"prompt": "x", "steps": 9, "seed": 7}, timeout=1)
     until = time.monotonic() + 5
     while len(live.studio.service.queue):
         assert time.monotonic() < until

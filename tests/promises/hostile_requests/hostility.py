@@ -123,6 +123,17 @@ BODIES: dict[str, tuple[Send, int]] = {
     },
 }
 
+CALL = JSON | {"accept": "application/json, text/event-stream"}
+MCP: dict[str, tuple[Send, int]] = {
+    f"{name} for MCP": (post(body, "/mcp", CALL), 400)
+    for name, body in {
+        "no JSON": b"{",
+        "a million values": b'{"jsonrpc": "2.0", "id": 1, "method": [' + b"0," * 400_000 + b"0]}",
+        "lists in lists": b"[" * 90_000,
+        "no call": b'{"jsonrpc": "2.0", "id": "\\ud800", "method": 5}',
+    }.items()
+}
+
 TEXTS: dict[str, tuple[Send, int]] = {
     name: (post(body), 400)
     for name, body in {
@@ -273,4 +284,4 @@ STRANGERS: dict[str, tuple[Send, int]] = {
     },
 }
 
-REQUESTS = BODIES | TEXTS | PICTURES | FORMS | PLACES | STRANGERS
+REQUESTS = BODIES | MCP | TEXTS | PICTURES | FORMS | PLACES | STRANGERS
