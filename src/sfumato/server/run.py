@@ -147,7 +147,8 @@ def _set_log(settings: Settings) -> None:
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
     logging.getLogger("sfumato").setLevel(settings.log_level.upper())
-    warnings.simplefilter("always")  # Python remembers the words of all that it shows only once
+    # Python remembers the words of what it shows only once, which may be those of any prompt.
+    warnings.simplefilter("always", UserWarning)
     warnings.showwarning = partial(_show_warning, settings.log_prompts)
 
 
