@@ -28,8 +28,8 @@ WORDS: dict[str, Prediction] = {
 MAX_YAML = 2**16
 """Bytes of a YAML file that are read. Stability's have 2 KB."""
 YAML = re.compile(
-    r"^[ \t]*(parameterization|linear_start|linear_end|timesteps|scale_factor)[ \t]*:[ \t]*"
-    r"[\"']?([\w.+-]+)",
+    r"^[ \t]*(parameterization|linear_start|linear_end|timesteps|scale_factor"
+    r"|rescale_betas_zero_snr)[ \t]*:[ \t]*[\"']?([\w.+-]+)",
     re.MULTILINE,
 )
 SCALINGS = {"EpsScaling": "epsilon", "VScaling": "v_prediction"}
@@ -61,9 +61,9 @@ def _prediction(key: str, word: str, file: Path) -> Prediction:
 
 def _read_header(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
     """What ModelSpec says in the header of a safetensors file."""
-    key = "modelspec.prediction_type"
-    if word := header.get(key):
-        return {"prediction_type": _prediction(key, str(word), file)}
+    for key in ("modelspec.prediction_type", "modelspec.predict_key"):  # trainers', ComfyUI's
+        if word := header.get(key):
+            return {"prediction_type": _prediction(key, str(word), file)}
     architecture = str(header.get("modelspec.architecture", "")).partition("/")[0]
     if architecture.endswith("-v"):  # stable-diffusion-v2-768-v
         return {"prediction_type": "v_prediction"}
@@ -91,6 +91,8 @@ def _read_yaml(file: Path, scheduler: dict[str, Any], vae: dict[str, Any]) -> No
         for theirs, ours in (("linear_start", "beta_start"), ("linear_end", "beta_end")):
             if theirs in said:
                 scheduler[ours] = float(said[theirs])
+        if said.get("rescale_betas_zero_snr", "").lower() == "true":
+            scheduler["rescale_betas_zero_snr"] = True
         if "timesteps" in said:
             scheduler["num_train_timesteps"] = int(said["timesteps"])
         if "scale_factor" in said:

@@ -100,6 +100,7 @@ class Fields(Record):
     decoder: str | None = which(
         *(None, Autoencoder(), "VAE"),
         "another autoencoder: tiny, a file, folder or Hub repository [the model's]",
+        "--vae",
     )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
