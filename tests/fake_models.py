@@ -28,5 +28,9 @@ class FakeSettings:
         )
     )
 
+    @property
+    def use(self) -> Any:
+        return SimpleNamespace(options=(), timesteps=())
+
     def schedule_for(self, sampler: str | None) -> str | None:
         return "sgm_uniform" if sampler is None else None

@@ -14,7 +14,7 @@ from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import check_scheduler, checked
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
-from sfumato.presets.table import WEIGHTS
+from sfumato.presets.preset import WEIGHTS
 
 Value = TypeVar("Value")
 

@@ -21,7 +21,7 @@ from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.presets import Preset, public_name
+from sfumato.presets import Preset, of_file, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
@@ -41,10 +41,12 @@ class Model:
     says who made a picture."""
     given_decoder: str | None = None
     """The autoencoder in place of its own: "tiny", a path or a repository."""
+    lora: Path | None = None
+    """The file of a LoRA that is part of the model, as of a preset with a base."""
 
     def __reduce__(self) -> Any:
         """Copied and pickled by its path, not with the weights of its files."""
-        path = self.checkpoint.path.absolute()
+        path = (self.lora or self.checkpoint.path).absolute()
         given = (self.given_prediction, self.name, self.given_decoder)
         return open_path, (path, self.preset, *given)
 
@@ -89,8 +91,9 @@ class Model:
 
     @property
     def prediction(self) -> Prediction:
-        """The kind of the U-Net's answer: the user's word, the files', the preset's, or epsilon."""
-        return self.given_prediction or self.checkpoint.prediction or self.preset.prediction
+        """The kind of the U-Net's answer: the user's word, the preset's, the files', or epsilon."""
+        known = self.given_prediction or self.preset.prediction or self.checkpoint.prediction
+        return known or "epsilon"
 
     @property
     def default_size(self) -> int:
@@ -229,7 +232,8 @@ def open_model(
         must = f"`prediction` must be one of {', '.join(kinds)}"
         raise ValueError(f"{must}. Received: prediction={prediction!r}")
     path, preset, known_as = resolve(name, offline)
-    return open_path(path, preset or CUSTOM, prediction, known_as, decoder, offline)
+    preset = preset or of_file(path) or CUSTOM
+    return open_path(path, preset, prediction, known_as, decoder, offline)
 
 
 def open_path(
@@ -241,7 +245,13 @@ def open_path(
     offline: bool | None = None,
 ) -> Model:
     """The model at a path that is known; the arguments are ``Model``'s."""
-    checkpoint = open_checkpoint(path, preset.variant or None)
+    lora = path if preset.base else None
+    if lora:
+        path, base, _ = resolve(preset.base, offline)
+        assert base
+        checkpoint = open_checkpoint(path, base.variant)
+    else:
+        checkpoint = open_checkpoint(path, preset.variant or None)
     is_known = preset != CUSTOM or prediction or checkpoint.prediction
     if not is_known and "unet" in checkpoint.parts:
         prediction = _likely_prediction(checkpoint)
@@ -257,7 +267,7 @@ def open_path(
 
         decoder = located(decoder)
         checkpoint = with_decoder(checkpoint, decoder, offline)
-    return Model(checkpoint, preset, prediction, name, decoder)
+    return Model(checkpoint, preset, prediction, name, decoder, lora)
 
 
 def _likely_prediction(checkpoint: Checkpoint) -> Prediction:

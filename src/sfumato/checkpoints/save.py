@@ -28,7 +28,7 @@ from sfumato.networks.configs import (
 from sfumato.networks.network import Block, Network, keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.presets.table import WEIGHTS
+from sfumato.presets.preset import WEIGHTS
 
 Settings = dict[str, Any]
 

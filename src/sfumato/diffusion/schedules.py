@@ -7,7 +7,7 @@ sqrt((1 - abar) / abar)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -260,6 +260,17 @@ _TABLE = (
     Schedule("kl_optimal", "KL Optimal", kl_optimal),
 )
 SCHEDULES: dict[str, Schedule] = {row.name: row for row in _TABLE}
+
+
+def given_timesteps(timesteps: Sequence[int]) -> Schedule:
+    """The schedule of just these timesteps, which fall; it has as many steps as they are.
+
+    Example:
+        >>> given_timesteps([999, 499])(training_sigmas(), 2).round(3)
+        array([14.615,  1.612,  0.   ])
+    """
+    steps = np.array(timesteps, np.float64)
+    return Schedule("timesteps", "Timesteps", lambda T, n: steps, chooses_timesteps=True)
 
 
 def find_schedule(name: str | Schedule) -> Schedule:

@@ -26,8 +26,11 @@ def completed(asked: Request, model: Model) -> Request:
     asked = with_files(asked)
     check_pictures(asked, model)
     height, width = own_size(asked, model)
+    asked = with_own_levels(asked, model)
     sampler = asked.sampler or model.sampler
     schedule = model.schedule_for(asked.sampler) or Name("sampler").row(sampler).schedule
+    if asked.timesteps:
+        schedule = None
     strength = None if asked.image is None else 1.0 if asked.paints_part else 0.8
     request = asked.with_defaults(
         width=width,
@@ -55,6 +58,27 @@ def completed(asked: Request, model: Model) -> Request:
     plan = request.plan(model)  # whose errors are the request's
     larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
+
+
+def with_own_levels(asked: Request, model: Model) -> Request:
+    """The request with the timesteps and the sampler's options that a preset wants.
+
+    They are for its own sampler, schedule and number of steps. Given timesteps are the steps.
+    """
+    use: Any = model.use
+    if asked.sampler is None and not asked.sampler_options:
+        asked = replace(asked, sampler_options=dict(use.options))
+    if not (asked.sampler or asked.schedule or asked.steps or asked.timesteps):
+        asked = replace(asked, timesteps=use.timesteps or None)
+    if asked.timesteps:
+        count = len(asked.timesteps)
+        if asked.schedule is not None:
+            must = "not be given with `timesteps`, which take its place"
+            raise RequestError.of("schedule", must, asked.schedule)
+        if asked.steps not in (None, count):
+            raise RequestError.of("steps", f"be {count}, as many as `timesteps`", asked.steps)
+        asked = replace(asked, steps=count)
+    return asked
 
 
 def tuned(request: Request, name: str, model: Model) -> dict[str, float] | None:

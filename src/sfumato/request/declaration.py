@@ -14,7 +14,17 @@ from sfumato.request.adapter_kinds import Folder, Loras
 from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
+from sfumato.request.kinds import (
+    Choice,
+    Interval,
+    Kind,
+    Label,
+    Number,
+    Options,
+    Sides,
+    Timesteps,
+    Whole,
+)
 from sfumato.request.room_kinds import (
     Autoencoder,
     ModelName,
@@ -116,6 +126,10 @@ class Fields(Record):
     )
     schedule: Any = how(
         None, Name("schedule"), "Schedule type", "noise levels, such as karras [the model's]"
+    )
+    timesteps: tuple[int, ...] | None = how(
+        *(None, Timesteps(), "Timesteps"),
+        "steps of the training in place of a schedule, such as 999,749,499,249 [the schedule's]",
     )
     sampler_options: Mapping[str, Any] = how(
         {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sfumato.diffusion import Plan, make_plan, split_options, training_sigmas
+from sfumato.diffusion import Plan, given_timesteps, make_plan, split_options, training_sigmas
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.request.fields import RequestError
 
@@ -29,6 +29,8 @@ def plan_of(
 ) -> Plan:
     """The plan of a sampler and its options on a model's training noise.
 
+    `schedule` may be timesteps.
+
     Raises:
         RequestError: they do not go together; names the field of `Request`.
     """
@@ -38,6 +40,10 @@ def plan_of(
     if int(steps * strength) < 1:
         received = f"steps={steps}, strength={strength}"
         raise RequestError("strength", "leave at least one of the steps", received)
+    if isinstance(schedule, tuple):
+        if schedule[0] >= len(training):
+            raise RequestError.of("timesteps", f"be below {len(training)}", schedule)
+        schedule = given_timesteps(schedule)
     try:
         own, of_schedule = split_options(sampler, schedule, dict(options))
     except ValueError as error:

@@ -140,7 +140,8 @@ class Request(Fields):
         options = tuple(self.sampler_options.items())
         noise = tuple(sorted(model.noise.items()))
         strength = self.strength or 1.0
-        return plan_of(noise, self.steps, self.sampler, self.schedule, strength, options)
+        levels = self.timesteps or self.schedule
+        return plan_of(noise, self.steps, self.sampler, levels, strength, options)
 
     # The recipe in a picture
 
