@@ -31,7 +31,7 @@ XL_OPENCLIP = "conditioner.embedders.1.model."
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"
     r"|(model_ema|denoiser|(first_stage_model\.)?loss)\."
-    r"|(v_pred|ztsnr)$"
+    r"|(v_pred|ztsnr|edm_mean|edm_std)$|edm_vpred\."
     r"|.*(position_ids|logit_scale|attn_mask)$"
     # Of an encoder of 1.x, or of XL's first one, which give no pooled text
     r"|(cond_stage_model|conditioner\.embedders\.0)\.(transformer\.)?text_projection(\.weight)?$"
@@ -88,15 +88,7 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
 
     Tensors outside of the networks' names are not used: a warning lists them (UserWarning). A name
     within that no network has stays as it is, and the network's check refuses it.
-
-    Raises:
-        CheckpointError: the file has the noise levels of EDM.
     """
-    if edm := [name for name in tensors if re.match(r"edm_(vpred\.|mean$|std$)", name)]:
-        raise CheckpointError(
-            "Models of EDM's noise levels, such as CosXL and Playground 2.5, cannot be used. "
-            f"Received: {listing(edm)}"
-        )
     rest = dict(tensors)
     unet = _take(rest, UNET)
     text = _take(rest, CLIP) or _take(rest, XL_CLIP)

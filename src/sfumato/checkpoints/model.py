@@ -25,6 +25,9 @@ from sfumato.presets import Preset, of_file, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
+PLAYGROUND = replace(CUSTOM, guidance=3.0)
+"""How Playground 2.5 is used, by its card; no other model has its deviation of the data."""
+EDM_NOISE = ("sigma_min", "sigma_max", "sigma_data")
 CONSISTENT = replace(CUSTOM, steps=4, guidance=8.0, sampler="lcm")
 """How a latent consistency model of no preset is used (Luo et al. 2023, arXiv 2310.04378)."""
 
@@ -58,7 +61,11 @@ class Model:
     @cached_property
     def use(self) -> Preset:
         """How the model is used: as its preset says, or as its network shows."""
-        return CONSISTENT if self.embeds_guidance and self.preset == CUSTOM else self.preset
+        if self.preset != CUSTOM:
+            return self.preset
+        if self.noise.get("sigma_data") == 0.5:
+            return PLAYGROUND
+        return CONSISTENT if self.embeds_guidance else self.preset
 
     @cached_property
     def embeds_guidance(self) -> bool:
@@ -83,10 +90,13 @@ class Model:
 
         The preset's is for the preset's sampler. A model trained down to zero signal has one sigma
         far above all others, so levels even in sigma would spend their steps where there is nothing
-        to see: it takes steps that are even in time, whatever the sampler.
+        to see: it takes steps that are even in time, whatever the sampler. One of EDM takes the
+        levels that its files name.
         """
         if sampler is None and self.preset.schedule:
             return self.preset.schedule
+        if "sigma_data" in self.noise:
+            return self.checkpoint.settings["scheduler"]["sigma_schedule"]
         return "trailing" if self.noise.get("zero_terminal_snr") else None
 
     @property
@@ -107,7 +117,10 @@ class Model:
 
     @property
     def noise(self) -> dict[str, Any]:
-        """The training noise: the arguments of ``diffusion.schedules.training_sigmas``."""
+        """The training noise: the arguments of ``diffusion.schedules.training_sigmas``.
+
+        Of a model of EDM those of ``edm_sigmas``, and ``sigma_data``.
+        """
         names = {
             "beta_start": "beta_start",
             "beta_end": "beta_end",
@@ -116,6 +129,8 @@ class Model:
             "rescale_betas_zero_snr": "zero_terminal_snr",
         }
         settings = self.checkpoint.settings.get("scheduler", {})
+        if "sigma_data" in settings:
+            return {name: float(settings[name]) for name in EDM_NOISE}
         return {ours: settings[name] for name, ours in names.items() if name in settings}
 
     @property

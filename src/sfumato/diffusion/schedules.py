@@ -49,6 +49,19 @@ def training_sigmas(
     return np.sqrt((1.0 - abar) / abar)
 
 
+def edm_sigmas(sigma_min: float, sigma_max: float, count: int = 1000) -> np.ndarray:
+    """The noise levels of a network that was trained on all of them, even in log sigma, rising.
+
+    Schedules that choose timesteps choose among these.
+    """
+    if not 0.0 < sigma_min < sigma_max:
+        raise ValueError(
+            "`sigma_min` and `sigma_max` must satisfy 0 < sigma_min < sigma_max. "
+            f"Received: sigma_min={sigma_min}, sigma_max={sigma_max}"
+        )
+    return np.geomspace(sigma_min, sigma_max, count)
+
+
 def _betas(start: float, end: float, schedule: str, timesteps: int) -> np.ndarray:
     if not 0.0 < start <= end < 1.0:
         raise ValueError(

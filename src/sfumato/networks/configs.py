@@ -163,6 +163,9 @@ class AutoencoderConfig:
     latent_channels: int = 4
     groups: int = 32
     scaling_factor: float = 0.18215
+    latents_mean: tuple[float, ...] = ()
+    """Of each channel of the unscaled latents, where the denoiser has them without it."""
+    latents_std: tuple[float, ...] = ()
 
     @property
     def downsampling(self) -> int:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from sfumato.networks.configs import END_OF_TEXT
 
-Prediction = Literal["epsilon", "v_prediction", "sample"]
-"""The answer of a denoiser: the noise, the velocity or the picture."""
+Prediction = Literal["epsilon", "v_prediction", "sample", "edm"]
+"""The answer of a denoiser: the noise, the velocity, the picture, or what EDM's networks say."""
 Factors = tuple[tuple[float, float, float], ...]
 """Latents to colours: a row for each channel and one for the constant; see ``latents_to_rgb``."""
 
