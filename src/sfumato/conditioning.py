@@ -75,9 +75,10 @@ class Told:
             # XL was trained with zeros where there is no negative prompt.
             zeros = [parts.model.zero_negative and s.negative_prompt is None for s in self.singles]
             keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
-            context = np.concatenate([context, keep[..., None] * negatives.context])
+            times = 1 if first.image_guidance is None else 2  # with the picture and without
+            context = np.concatenate([context, *times * [keep[..., None] * negatives.context]])
             if takes_sizes and pooled is not None:
-                pooled = np.concatenate([pooled, keep * negatives.pooled])
+                pooled = np.concatenate([pooled, *times * [keep * negatives.pooled]])
 
         sizes = None
         if takes_sizes:

@@ -30,7 +30,7 @@ from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 from sfumato.request.pictured import canvas_of
-from sfumato.starting import Draw, drawing, enlarge, start
+from sfumato.starting import Draw, drawing, enlarge, shown_to, start
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -141,11 +141,14 @@ def begin(
     plan = first.plan(parts.model)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
-    conditioning(0, first.is_guided)
+    told = conditioning(0, first.is_guided)
     if latents is None:
         x, aids, inpainting = start(parts, singles, plan, draw)
     else:
         x, aids, inpainting = latents + draw(0) * plan.sigma[0], Aids(), None
+    if first.image_guidance is not None and aids.channels is not None:
+        shown = shown_to(told.batch, np.asarray(aids.channels), first.is_guided)
+        aids = aids._replace(channels=shown)
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
@@ -164,8 +167,9 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     request, plan, x, draw, conditioning, aids, inpainting, _ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
+    edits = request.image_guidance is not None
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
-    guidance = np.array(scales, "float32")
+    guidance = np.array((*scales, request.image_guidance) if edits else scales, "float32")
     silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
 
     reuse, merging = request.feature_reuse, request.token_merging
@@ -177,6 +181,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if edits and given.channels is not None:
+            given = given._replace(channels=given.channels[: told.batch])
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless

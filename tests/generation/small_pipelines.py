@@ -50,6 +50,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }
 KINDS["xl inpainting"] = KINDS["xl"] | {"in_channels": 9}
+KINDS["editing"] = KINDS["1.x"] | {"in_channels": 8}
+KINDS["xl editing"] = KINDS["xl"] | {"in_channels": 8}
 
 
 def tokenizer(pad: str) -> CLIPTokenizer:

@@ -31,7 +31,6 @@ from sfumato.presets.families import Family, Prediction, find_family
 SPECIAL = {
     1: "made for pictures with a depth map (depth2img)",
     3: "an upscaler",
-    4: "made to edit pictures by instructions (instruct-pix2pix) or kin",
 }
 """Kinds of U-Nets by the input channels that they have beyond the latents."""
 FORMATS = ".safetensors, .ckpt, .pt, .pth, .bin or .h5"
@@ -138,12 +137,12 @@ class Checkpoint:
         halves = [part for part in ("decoder", "image_encoder") if part in self.parts]
         latents = {self.autoencoder_config(half).latent_channels for half in halves}
         count = next(iter(latents), c.out_channels)
-        if c.out_channels != count or c.in_channels not in (count, 2 * count + 1):
+        if c.out_channels != count or c.in_channels not in (count, 2 * count, 2 * count + 1):
             what = SPECIAL.get(c.in_channels - count, "made for something else")
             raise CheckpointError(
                 f"The U-Net of `{self.path}` is {what}, which cannot be used. It must have {count} "
-                f"input channels, or {2 * count + 1} to see masks, and {count} output channels. It "
-                f"has {c.in_channels} and {c.out_channels}."
+                f"input channels, {2 * count} to edit pictures or {2 * count + 1} to see masks, and "
+                f"{count} output channels. It has {c.in_channels} and {c.out_channels}."
             )
 
     def shapes(self, part: str) -> architecture.Shapes:

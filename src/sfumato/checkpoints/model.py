@@ -188,6 +188,20 @@ class Model:
         latent_channels = self.autoencoder_config.latent_channels
         return self.checkpoint.unet_config().in_channels == 2 * latent_channels + 1
 
+    @cached_property
+    def edits_pictures(self) -> bool:
+        """Whether the U-Net is shown a picture, to change it as the words say (InstructPix2Pix)."""
+        latent_channels = self.autoencoder_config.latent_channels
+        return self.checkpoint.unet_config().in_channels == 2 * latent_channels
+
+    @property
+    def shown_scale(self) -> float:
+        """What latents are divided by for a U-Net that is shown them; CosXL's sees them as is."""
+        c = self.autoencoder_config
+        if "sigma_data" in self.noise:
+            return 1.0
+        return c.scaling_factor if isinstance(c, AutoencoderConfig) else self.family.scaling_factor
+
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
         fill(network, self.checkpoint.parts["unet"])

@@ -53,7 +53,7 @@ class Aids(NamedTuple):
     """The arrays that help at one evaluation; None is an aid that is absent."""
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
-    channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+    channels: Tensor | None = None  # (B or n B, h, w, D): what the network sees besides latents
     guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
     freeu: Tensor | None = None  # (4,): s1, s2, b1, b2 of FreeU
     projection: Projection | None = None  # for the rule of guidance; no network reads it

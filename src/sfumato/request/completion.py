@@ -31,7 +31,8 @@ def completed(asked: Request, model: Model) -> Request:
     schedule = model.schedule_for(asked.sampler) or Name("sampler").row(sampler).schedule
     if asked.timesteps:
         schedule = None
-    strength = None if asked.image is None else 1.0 if asked.paints_part else 0.8
+    edits = model.edits_pictures
+    strength = None if asked.image is None else 1.0 if asked.paints_part or edits else 0.8
     request = asked.with_defaults(
         width=width,
         height=height,
@@ -45,6 +46,11 @@ def completed(asked: Request, model: Model) -> Request:
         strength=strength,
         **larger.chosen(asked, model.steps),
     )
+    if edits:
+        request = request.with_defaults(image_guidance=1.5)
+    elif request.image_guidance is not None:
+        must = "not be given for a model that edits no pictures: use `strength`"
+        raise RequestError.of("image_guidance", must, request.image_guidance)
     if model.embeds_guidance:  # which takes the place of asking twice
         request = request.with_defaults(distilled_guidance=request.guidance).changed(guidance=1.0)
     elif request.distilled_guidance is not None:

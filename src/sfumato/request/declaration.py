@@ -121,6 +121,10 @@ class Fields(Record):
         *(None, Number(0), "Distilled CFG Scale"),
         "guidance as an input of the network, for LCM models [`guidance`]",
     )
+    image_guidance: float | None = how(
+        *(None, Number(0), "Image CFG scale"),
+        "how closely to follow the picture, for models that edit [1.5]",
+    )
     sampler: Any = how(
         None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
     )
