@@ -35,7 +35,7 @@ class Told:
     ) -> None:
         self.parts, self.singles, self.encoded = parts, singles, encoded
         self.words = [words_of(single, steps) for single in singles]
-        count = extent(parts, singles[0])[1] if encoded is None else 1
+        count = extent(parts, singles[0], steps)[1] if encoded is None else 1
         self.encode = own or Encoder(parts, Reading.of(singles[0], parts), count)
         self.known: dict[tuple[Any, bool], Conditioning] = {}
 
@@ -68,7 +68,7 @@ class Told:
         if first.pag_scale:
             context = np.concatenate([context] * 2)
             pooled = None if pooled is None else np.concatenate([pooled] * 2)
-        takes_sizes = parts.diffusion_model.takes_sizes
+        prompts, takes_sizes = len(context), parts.diffusion_model.takes_sizes
 
         if first.is_guided:
             negatives = self.checked(self.encode([each.negative for each in words]))
@@ -82,8 +82,9 @@ class Told:
 
         sizes = None
         if takes_sizes:
-            size = (first.height, first.width)
-            sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
+            size = (first.height or 0, first.width or 0)
+            rows = [parts.model.sizes(*size, negative=i >= prompts) for i in range(len(context))]
+            sizes = np.array(rows, "float32")
         with parts.loras.of(first.loras):
             return parts.prepare(context, pooled if takes_sizes else None, sizes)
 

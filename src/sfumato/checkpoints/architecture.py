@@ -17,6 +17,7 @@ from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.networks.configs import (
     CLIP_L,
     END_OF_TEXT,
+    SIZES,
     AutoencoderConfig,
     TextEncoderConfig,
     TinyAutoencoderConfig,
@@ -32,8 +33,12 @@ def shapes_of(tensors: Tensors) -> Shapes:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
+def unet_config(
+    shapes: Shapes, settings: Settings | None = None, sizes: int = SIZES
+) -> UNetConfig:
     """The U-Net with tensors of these shapes: 1.x, 2.x, XL, inpainting models and pruned kin.
+
+    ``sizes`` is the number of those that XL takes.
 
     Raises:
         CheckpointError: a tensor that every U-Net has is missing, or the levels do not fit
@@ -64,6 +69,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         or replace(family, head_width=head_width).heads(channels),
         context_width=context_width,
         added_width=added_width,
+        sizes=sizes,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),
         guidance_embedding=shapes.get("time_embedding.cond_proj.weight", (0,))[-1],
         groups=int(settings.get("norm_num_groups") or 32),

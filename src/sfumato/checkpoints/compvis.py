@@ -15,7 +15,7 @@ import numpy as np
 
 from sfumato.checkpoints import folders
 from sfumato.checkpoints.architecture import Shapes, build_unet_config, shape_of, shapes_of
-from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing, rename
+from sfumato.checkpoints.tensors import Tensors, listing, rename
 from sfumato.networks.configs import OPENCLIP_H, UNetConfig
 
 UNET = "model.diffusion_model."
@@ -93,10 +93,14 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
     unet = _take(rest, UNET)
     text = _take(rest, CLIP) or _take(rest, XL_CLIP)
     openclip = _take(rest, OPENCLIP) or _take(rest, SGM_OPENCLIP)
+    if any(name.startswith("label_emb.") for name in unet):  # of XL, whose refiner has it alone
+        text_encoder = folders.native("text_encoder", text) or _openclip(openclip)
+    else:
+        text_encoder = folders.native("text_encoder", text) or _openclip_2(openclip)
     parts = {
         "unet": _native_unet(unet),
         "vae": folders.native("vae", _take(rest, VAE)),
-        "text_encoder": used_layers(folders.native("text_encoder", text) or _openclip_2(openclip)),
+        "text_encoder": used_layers(text_encoder),
         "text_encoder_2": _openclip(_take(rest, XL_OPENCLIP)),
     }
     if unknown := [name for name in rest if not IGNORED.match(name)]:

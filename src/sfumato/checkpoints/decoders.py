@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sfumato._files import expanded
-from sfumato.checkpoints.checkpoint import Checkpoint, open_files, open_folder
+from sfumato.checkpoints.checkpoint import Checkpoint
 from sfumato.checkpoints.hub import Address, cache_folder, download, find_address
+from sfumato.checkpoints.opening import open_files, open_folder
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
 from sfumato.presets.families import Family

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from sfumato.checkpoints.checkpoint import Checkpoint
 from sfumato.checkpoints.filling import fill
-from sfumato.checkpoints.hub import resolve
-from sfumato.checkpoints.notes import looks_like_velocity
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.presets import Preset, of_file, public_name
+from sfumato.presets import Preset, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
@@ -49,6 +46,8 @@ class Model:
 
     def __reduce__(self) -> Any:
         """Copied and pickled by its path, not with the weights of its files."""
+        from sfumato.checkpoints.by_name import open_path
+
         path = (self.lora or self.checkpoint.path).absolute()
         given = (self.given_prediction, self.name, self.given_decoder)
         return open_path, (path, self.preset, *given)
@@ -202,6 +201,11 @@ class Model:
             return 1.0
         return c.scaling_factor if isinstance(c, AutoencoderConfig) else self.family.scaling_factor
 
+    def sizes(self, height: int, width: int, negative: bool = False) -> tuple[float, ...]:
+        """What XL's U-Net is told of a picture: its size, twice, or a score of beauty."""
+        scores = self.family.scores
+        return (height, width, 0, 0, *((height, width) if scores is None else (scores[negative],)))
+
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
         fill(network, self.checkpoint.parts["unet"])
@@ -237,76 +241,3 @@ class Model:
         network = kind(config, dtype, half)
         fill(network, self.checkpoint.parts[half])
         return network
-
-
-def open_model(
-    name: str | os.PathLike[str],
-    *,
-    prediction: Prediction | None = None,
-    offline: bool | None = None,
-    decoder: str | os.PathLike[str] | None = None,
-) -> Model:
-    """A model by preset, folder, file or Hub repository; its networks are made when asked for.
-
-    Args:
-        name: see ``checkpoints.hub.resolve``.
-        prediction: what the U-Net predicts, where the files do not say or are wrong. Where nobody
-            says it, which happens with 2.x in a single file, its weights are looked at, and a
-            warning says so.
-        offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
-        decoder: the autoencoder in place of its own; see ``checkpoints.decoders.with_decoder``.
-    """
-    kinds = get_args(Prediction)
-    if prediction not in (None, *kinds):
-        must = f"`prediction` must be one of {', '.join(kinds)}"
-        raise ValueError(f"{must}. Received: prediction={prediction!r}")
-    path, preset, known_as = resolve(name, offline)
-    preset = preset or of_file(path) or CUSTOM
-    return open_path(path, preset, prediction, known_as, decoder, offline)
-
-
-def open_path(
-    path: Path,
-    preset: Preset,
-    prediction: Prediction | None,
-    name: str,
-    decoder: str | os.PathLike[str] | None = None,
-    offline: bool | None = None,
-) -> Model:
-    """The model at a path that is known; the arguments are ``Model``'s."""
-    lora = path if preset.base else None
-    if lora:
-        path, base, _ = resolve(preset.base, offline)
-        assert base
-        checkpoint = open_checkpoint(path, base.variant)
-    else:
-        checkpoint = open_checkpoint(path, preset.variant or None)
-    is_known = preset != CUSTOM or prediction or checkpoint.prediction
-    if not is_known and "unet" in checkpoint.parts:
-        prediction = _likely_prediction(checkpoint)
-    if preset.shares:
-        base = open_model(preset.shares).checkpoint
-        checkpoint = replace(
-            checkpoint,
-            parts=base.parts | checkpoint.parts,
-            settings=base.settings | checkpoint.settings,
-        )
-    if decoder is not None:
-        from sfumato.checkpoints.decoders import located, with_decoder
-
-        decoder = located(decoder)
-        checkpoint = with_decoder(checkpoint, decoder, offline)
-    return Model(checkpoint, preset, prediction, name, decoder, lora)
-
-
-def _likely_prediction(checkpoint: Checkpoint) -> Prediction:
-    """What a U-Net predicts where nobody says it; warns, as a wrong guess is another picture."""
-    is_velocity = looks_like_velocity(checkpoint.parts["unet"])
-    found: Prediction = "v_prediction" if is_velocity else "epsilon"
-    warnings.warn(
-        f"`{checkpoint.path}` does not say what its U-Net predicts. By its weights it is {found}. "
-        "If the picture is wrong, use prediction='epsilon' or 'v_prediction' (`--prediction` on "
-        "the command line)",
-        stacklevel=4,
-    )
-    return found

@@ -94,9 +94,7 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
             ),  # of tokenizer.json, whose form counts
         ),
     },
-    "index": {
-        "requires_aesthetics_score": (None, False),
-    },
+    "index": {},
 }
 """Whatever else a file says of these keys is refused. Of a list, every item counts."""
 

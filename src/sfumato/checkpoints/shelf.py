@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato.checkpoints import hub
-from sfumato.checkpoints.checkpoint import open_checkpoint
+from sfumato.checkpoints.opening import open_checkpoint
 from sfumato.checkpoints.tensors import CheckpointError
 
 if TYPE_CHECKING:

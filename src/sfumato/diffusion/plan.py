@@ -66,6 +66,12 @@ class Plan:
         """bool (E,): whether register 0 is the result of a step after this evaluation."""
         return np.append(self.step[1:] != self.step[:-1], True)
 
+    def until(self, steps: int) -> Plan:
+        """The first steps of the plan alone, which end where it goes on."""
+        columns = ("sigma", "timestep", "matrix", "needs_noise", "draw", "step")
+        kept: Any = {name: getattr(self, name)[self.step < steps] for name in columns}
+        return replace(self, **kept, sigmas=self.sigmas[: steps + 1])
+
     def table(self, prediction: str) -> np.ndarray:
         """All that compiled code reads, float32 (L, 4 + K (K + 2)); K is REGISTERS.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import larger, seeds
+from sfumato.request import larger, refining, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.loras import with_files
@@ -62,6 +62,7 @@ def completed(asked: Request, model: Model) -> Request:
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
+    refining.check(request, model, plan)
     larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
 

@@ -113,6 +113,15 @@ class Fields(Record):
         "--vae",
     )
 
+    refiner: str | None = which(
+        *(None, ModelName(), "Refiner"),
+        "a model that does the last steps, such as XL's refiner [none]",
+    )
+    refiner_switch: float = which(
+        *(0.8, Number(0, 1, above=True), "Refiner switch at"),
+        "the part of the noise's way after which it takes over, up to 1 [0.8]",
+    )
+
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
     guidance: float | None = how(
         None, Number(0), "CFG scale", "how closely to follow the words [the model's]"
