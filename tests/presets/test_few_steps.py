@@ -47,7 +47,9 @@ def model_of(name: str) -> Model:
     """A model that is used as a preset says, with Stable Diffusion's training noise."""
     mini = open_model("mini")
     settings = mini.checkpoint.settings | {"scheduler": {}}
-    return replace(mini, preset=PRESETS[name], checkpoint=replace(mini.checkpoint, settings=settings))
+    return replace(
+        mini, preset=PRESETS[name], checkpoint=replace(mini.checkpoint, settings=settings)
+    )
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -89,7 +91,6 @@ def test_given_timesteps_are_the_steps() -> None:
             Request(prompt="a", **{"timesteps": [999, 249]} | wrong).completed(model)
     second = Request(prompt="a", timesteps=[999, 249], upscale=2, width=64, height=64)
     assert second.completed(model).upscale_steps == 2
-
 
 
 @pytest.mark.parametrize("steps", [4, 8, 25])

@@ -33,9 +33,7 @@ def shapes_of(tensors: Tensors) -> Shapes:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def unet_config(
-    shapes: Shapes, settings: Settings | None = None, sizes: int = SIZES
-) -> UNetConfig:
+def unet_config(shapes: Shapes, settings: Settings | None = None, sizes: int = SIZES) -> UNetConfig:
     """The U-Net with tensors of these shapes: 1.x, 2.x, XL, inpainting models and pruned kin.
 
     ``sizes`` is the number of those that XL takes.

@@ -55,10 +55,6 @@ NAMES: tuple[tuple[str, str], ...] = (
         "an upscaler",
     ),
     (
-        r"(model\.diffusion_model\.)?((joint|double|single|(single_)?transformer)_blocks|blocks)\.",
-        "a diffusion transformer (Stable Diffusion 3, Flux or kin), not a model of 1.x, 2.x or XL",
-    ),
-    (
         r"(input_blocks|middle_block|output_blocks)\.",
         "a U-Net by itself, without autoencoder and text encoder",
     ),
@@ -68,13 +64,13 @@ NAMES: tuple[tuple[str, str], ...] = (
 
 MODELS: tuple[tuple[str, str], ...] = (
     (
-        r"(model\.diffusion_model\.)?(joint|double|single|transformer)_blocks\.",
+        r"(model\.diffusion_model\.)?(joint|double|single|(single_)?transformer)_blocks\.",
         "a diffusion transformer (Stable Diffusion 3, Flux or kin)",
     ),
     (r"(model\.diffusion_model\.)?blocks\.\d", "a diffusion transformer (PixArt, Wan or kin)"),
     (r"(model\.diffusion_model\.)?(clip(_txt)?|effnet)_mapper\.", "Stable Cascade"),
     (r"embedder\.model\.", "Stable unCLIP, which paints from embeddings of pictures"),
-    (r"depth_model\.", "made for pictures with a depth map (depth2img)"),
+    (r"depth_model\.", "a model for pictures with a depth map (depth2img)"),
     (r"model\.diffusion_model\..*\.time_(stack|mixer)", "Stable Video Diffusion"),
     (r"model\.diffusion_model\.label_emb\.weight$", "an upscaler by a factor of 4"),
     (r"model\.diffusion_model\..*(motion_module|temporal_trans)", "AnimateDiff"),
@@ -84,11 +80,11 @@ MODELS: tuple[tuple[str, str], ...] = (
 PIPELINES: tuple[tuple[str, str], ...] = (
     (r".*UnCLIP", "Stable unCLIP, which paints from embeddings of pictures"),
     (r"StableDiffusion(Latent)?Upscale", "an upscaler"),
-    (r"StableDiffusionDepth2Img", "made for pictures with a depth map (depth2img)"),
-    (r"StableDiffusionImageVariation", "made to vary pictures, without words"),
+    (r"StableDiffusionDepth2Img", "a model for pictures with a depth map (depth2img)"),
+    (r"StableDiffusionImageVariation", "it varies pictures, without words"),
     (r"StableDiffusion(GLIGEN|LDM3D)|PaintByExample|Marigold|Kolors|Kandinsky|IF|AltDiff", ""),
-    (r"StableVideo|I2VGen|TextToVideo|VideoToVideo|AnimateDiff|PIA", "made for films"),
-    (r"AudioLDM|MusicLDM", "made for sounds"),
+    (r"StableVideo|I2VGen|TextToVideo|VideoToVideo|AnimateDiff|PIA", "for films"),
+    (r"AudioLDM|MusicLDM", "for sounds"),
 )
 """Pipelines of diffusers whose U-Nets look like ours, and what they are, besides their names."""
 
@@ -125,6 +121,8 @@ def of_names(names: Collection[str]) -> str:
     """What a file with tensors of these names holds, where it is no network of ours."""
     if not names:
         return "no tensors at all"
+    if other := foreign_model(names):
+        return other
     for pattern, what in NAMES:
         if any(re.match(pattern, name) for name in names):
             return what

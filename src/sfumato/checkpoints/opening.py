@@ -132,7 +132,7 @@ def _open_file(file: Path) -> tuple[dict[str, Tensors], dict[str, dict[str, Any]
         check_content(file)
         raise CheckpointError(f"A checkpoint must end in {FORMATS}. Received: path={file}")
     if other := nature.foreign_model(tensors):
-        raise CheckpointError(f"`{file}` is {other}, not a model of 1.x, 2.x or XL.")
+        raise CheckpointError(f"`{file}` holds {other}, not a model of 1.x, 2.x or XL.")
     if compvis.is_compvis(tensors):
         return _split(compvis.from_compvis(tensors)), read_notes(file, tensors, header)
     return _one_part(file, tensors)
