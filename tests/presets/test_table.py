@@ -15,11 +15,15 @@ from sfumato.presets import PRESETS, find
 LIGHTNING = ("sdxl-lightning", *(f"sdxl-lightning-{n}step" for n in (1, 2, 8)))
 NAMES = (
     *("mini", "mini-turbo", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sdxl-base", "ssd-1b"),
-    *("bk-sdm-tiny", "sd-turbo", "sdxl-turbo", *LIGHTNING, "hyper-sdxl", "hyper-sdxl-1step"),
+    *("vega", "bk-sdm-tiny", "sd1.5-inpainting", "sdxl-inpainting", "sdxl-refiner"),
+    *("instruct-pix2pix", "sd-turbo", "sdxl-turbo", *LIGHTNING, "hyper-sdxl", "hyper-sdxl-1step"),
     *("hyper-sd1.5", "hyper-sd1.5-1step", "lcm-sdxl", "lcm-sd1.5", "lcm-dreamshaper"),
     *("tcd-sdxl", "sdxs"),
 )
-UNPINNED = ("bk-sdm-tiny", "lcm-dreamshaper", *LIGHTNING)
+UNPINNED = (
+    *("vega", "bk-sdm-tiny", "sd1.5-inpainting", "sdxl-inpainting", "sdxl-refiner"),
+    *("instruct-pix2pix", "lcm-dreamshaper", *LIGHTNING),
+)
 
 
 def test_every_model_that_is_promised_is_there():

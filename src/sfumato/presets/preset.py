@@ -76,7 +76,8 @@ class Preset:
         """The files of the repository that make the model, at its preferred variant."""
         if self.file:
             return (self.file,)
-        tokenizers = ["tokenizer"] + ["tokenizer_2"] * ("text_encoder_2" in self.parts)
+        encoders = [part for part in self.parts if part.startswith("text_encoder")]
+        tokenizers = [part.replace("text_encoder", "tokenizer") for part in encoders]
         ending = f"{self.variant}.safetensors" if self.variant else "safetensors"
         return (
             "model_index.json",
