@@ -92,7 +92,7 @@ VALUES = {
     "loras": st.lists(LORAS, max_size=3),
     "lora_folder": st.just("."),
     "decoder": st.just("tiny"),
-    "refiner": st.sampled_from(["sdxl-base", "someone/something"]),
+    "refiner": st.sampled_from(["sdxl-base", "sdxl-refiner"]),
     "refiner_switch": st.floats(0, 1, exclude_min=True),
     "steps": st.integers(1, 10**9),
     "guidance": st.floats(0, 1e300),
@@ -189,6 +189,7 @@ def requests(draw):
     # One item of a recipe stands for the strength of one pass or of the second.
     names -= {"strength"} if "upscale" in names else {"upscale_strength", "upscaler"}
     names -= set() if "upscale" in names else {"upscale_steps"}
+    names -= set() if "refiner" in names else {"refiner_switch"}
     return Request(**{name: draw(VALUES[name]) for name in names | {"prompt"}})
 
 
@@ -233,6 +234,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     if name in ("upscale_steps", "upscale_strength", "upscaler"):
         asked = replace(asked, upscale=2)
+    if name == "refiner_switch":
+        asked = replace(asked, refiner="sdxl-base")
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
         assert Request.from_recipe(read_text(write_text(asked.recipe()))) == asked
 
@@ -280,6 +283,15 @@ def test_requests_that_differ_in_a_field_are_not_equal(request, name):
     same = all(np.array_equal(getattr(changed, n), getattr(request, n)) for n in VALUES)
     assert (changed == request) == same
     assert (changed.to_json() == request.to_json()) == (same or name == "lora_folder")
+
+
+def test_a_refiner_that_is_not_here_is_left_open(tmp_path):
+    items = {"Refiner": "sd_xl_refiner_1.0 [7440042bbd]", "Refiner switch at": "0.6"}
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe).keys() >= {"Refiner"}
+    known = Request.from_recipe(Recipe("a", "", items | {"Refiner": "sdxl-refiner"}))
+    assert (known.refiner, known.refiner_switch) == ("sdxl-refiner", 0.6)
 
 
 def test_a_request_can_be_hashed_pickled_and_read():

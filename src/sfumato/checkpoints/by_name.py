@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from sfumato.checkpoints.checkpoint import Checkpoint
 from sfumato.checkpoints.hub import resolve
@@ -54,9 +55,8 @@ def open_path(
     """The model at a path that is known; the arguments are ``Model``'s."""
     lora = path if preset.base else None
     if lora:
-        path, base, _ = resolve(preset.base, offline)
-        assert base
-        checkpoint = open_checkpoint(path, base.variant)
+        path, below, _ = resolve(preset.base, offline)
+        checkpoint = open_checkpoint(path, below and below.variant)
     else:
         checkpoint = open_checkpoint(path, preset.variant or None)
     is_known = preset != CUSTOM or prediction or checkpoint.prediction
@@ -88,3 +88,13 @@ def _likely_prediction(checkpoint: Checkpoint) -> Prediction:
         stacklevel=4,
     )
     return found
+
+
+def _by_path(model: Model) -> tuple[Any, ...]:
+    """A model as it is copied and pickled: by its path, not with the weights of its files."""
+    path = (model.lora or model.checkpoint.path).absolute()
+    given = (model.given_prediction, model.name, model.given_decoder)
+    return open_path, (path, model.preset, *given)
+
+
+copyreg.pickle(Model, _by_path)

@@ -44,14 +44,6 @@ class Model:
     lora: Path | None = None
     """The file of a LoRA that is part of the model, as of a preset with a base."""
 
-    def __reduce__(self) -> Any:
-        """Copied and pickled by its path, not with the weights of its files."""
-        from sfumato.checkpoints.by_name import open_path
-
-        path = (self.lora or self.checkpoint.path).absolute()
-        given = (self.given_prediction, self.name, self.given_decoder)
-        return open_path, (path, self.preset, *given)
-
     @property
     def family(self) -> Family:
         """The row of 1.x, 2.x or XL: everything that its models share and no file says."""

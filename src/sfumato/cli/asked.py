@@ -160,12 +160,11 @@ def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], sourc
     if not request.embeddings and (names := lost({}, recipe.items)):
         named = ", ".join(names)
         warn(f"{source} was made with embeddings: {named}; name their folder with --embeddings")
-    for name in ("model", "refiner"):
-        if (named := getattr(request, name)) and name not in given:
-            _check_is_here(named, name)
+    if request.model and "model" not in given:
+        _check_is_here(request.model)
 
 
-def _check_is_here(model: str, name: str) -> None:
+def _check_is_here(model: str) -> None:
     """Refuse a model that a recipe names unless it is a preset or on this machine already."""
     from sfumato import presets
     from sfumato.checkpoints import hub
@@ -177,4 +176,4 @@ def _check_is_here(model: str, name: str) -> None:
         if not re.match(r"[\\/]{2}", model):
             hub.resolve(model, offline=True)
             return
-    raise UsageError(f"the recipe's {name} is not here; name it with --{name}. Received: {model}")
+    raise UsageError(f"the recipe's model is not here; name it with --model. Received: {model}")

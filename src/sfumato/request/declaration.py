@@ -30,6 +30,7 @@ from sfumato.request.room_kinds import (
     ModelName,
     Name,
     Pixels,
+    Refiner,
     Upscaler,
     Wildcards,
 )
@@ -114,7 +115,7 @@ class Fields(Record):
     )
 
     refiner: str | None = which(
-        *(None, ModelName(), "Refiner"),
+        *(None, Refiner(), "Refiner"),
         "a model that does the last steps, such as XL's refiner [none]",
     )
     refiner_switch: float = which(

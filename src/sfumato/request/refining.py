@@ -45,5 +45,13 @@ def second(request: Request, rest: int) -> Request:
     """
     assert request.steps
     strength = (rest + 0.5) / request.steps  # a plan does int(steps * strength)
-    plain = {"refiner": None, "loras": (), "lora_folder": None, "embeddings": {}}
-    return replace(request, **plain, refiner_switch=0.8, strength=strength)
+    return replace(
+        request,
+        strength=strength,
+        refiner=None,
+        refiner_switch=0.8,
+        image_guidance=None,
+        loras=(),
+        lora_folder=None,
+        embeddings={},
+    )
