@@ -33,7 +33,7 @@ def _check(model: Model, first: Model) -> None:
     if not same or "sigma_data" in {**first.noise, **model.noise}:
         must = f"be a model for the latents and the noise of {first.name}"
         raise RequestError.of("refiner", must, model.name)
-    levels = [training_sigmas(**each.noise) for each in (first, model)]
-    if levels[0].shape != levels[1].shape or not np.allclose(*levels):
+    here, there = (training_sigmas(**each.noise) for each in (first, model))
+    if here.shape != there.shape or not np.allclose(here, there):
         must = f"be a model of the same noise levels as {first.name}"
         raise RequestError.of("refiner", must, model.name)

@@ -111,7 +111,7 @@ VALUES = {
     "image_guidance": st.floats(0, 1e300),
     "sampler": st.sampled_from([*SAMPLERS]),
     "schedule": st.sampled_from([*SCHEDULES]),
-    "timesteps": st.sets(st.integers(0, 10**9), min_size=1, max_size=5),
+    "timesteps": st.sets(st.integers(0, 10**9), min_size=1, max_size=5).map(tuple),
     "sampler_options": OPTIONS,
     "guidance_rescale": UNIT,
     "pag_scale": st.floats(0, 1e300),
