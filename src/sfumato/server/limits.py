@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
+from sfumato.request.kinds import Kind
 from sfumato.request.pictured import sides_of
 from sfumato.request.words import is_template
 from sfumato.text.schedules import joined
@@ -33,6 +34,8 @@ def check_limits(request: Request, settings: Settings) -> None:
                 name, f"be at most {limit} on this server", getattr(request, name)
             )
     _check_texts(request, settings)
+    if request.refiner is not None:
+        raise RequestError.of("refiner", "be left out on this server", request.refiner[:100])
     check_pixels("width", request.width or 0, request.height or 0, settings)
     if request.upscale is not None:
         _check_larger(request, request.upscale, settings)
@@ -59,8 +62,8 @@ def check_drawn(request: Request, settings: Settings) -> None:
 
 def _check_texts(request: Request, settings: Settings) -> None:
     """Refuse long texts, and lists that are long together."""
-    fields = {name: getattr(request, name) for name in specs(Request)}
-    lengths = {name: len(value) for name, value in fields.items() if isinstance(value, str)}
+    texts = [name for name, spec in specs(Request).items() if type(spec.kind) is Kind]
+    lengths = {name: len(getattr(request, name) or "") for name in texts}
     lists = (len(line) for lines in request.wildcards.values() for line in lines)
     most = dict.fromkeys(lengths, settings.max_words) | {"wildcards": LISTS}
     for name, length in (lengths | {"wildcards": sum(lists)}).items():
