@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_painters import Studio
+from fake_painters import Live, Studio
 from processes import fake, serving
 
 from sfumato.pictures import load
@@ -103,3 +103,17 @@ def test_a_picture_that_cannot_be_kept_fails_its_request(studio: Studio):
     after = studio.service.submit(Request(prompt="x", steps=1))
     assert after.wait(10)
     assert after.state == "done"
+
+
+def test_a_history_that_cannot_grow_refuses_and_goes_on_later(live: Live):
+    base = live.studio.history._base
+    (pages,) = base.execute("PRAGMA page_count").fetchone()
+    base.execute(f"PRAGMA max_page_count = {pages}")
+    body = {"prompt": "x" * 20_000, "steps": 1}
+    answer = live.client.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "disk_full")
+    assert live.client.get("/v1/jobs").json()["jobs"] == []
+    base.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    job = live.client.post("/v1/jobs", json=body).json()
+    assert live.studio.service.job(job["id"]).wait(10)  # type: ignore[union-attr]
+    assert live.client.get(job["url"]).json()["state"] == "done"
