@@ -47,3 +47,8 @@ def table(head: Sequence[str], rows: Rows) -> str:
 
 def unique(values: Any) -> list[Any]:
     return list(dict.fromkeys(values))
+
+
+def same(one: Record, other: Record) -> bool:
+    """Whether two records are of the same peer and case."""
+    return one["peer"] == other["peer"] and one["case"] == other["case"]

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,13 @@ SHAPES = (
 MODELS = {row.name: row for row in SHAPES}
 
 
+NO_CHECKS = {
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+    "requires_safety_checker": False,
+}
+
+
 def cache_folder() -> Path:
     """The folder of the checkpoints: ``SFUMATO_BENCHMARK_CACHE`` or the user's cache."""
     if chosen := os.environ.get("SFUMATO_BENCHMARK_CACHE"):
@@ -137,12 +144,22 @@ def cache_folder() -> Path:
 
 def checkpoint(name: str, cache: Path | None = None) -> Path:
     """The diffusers folder of a model with random weights, written if it is not there."""
+    return written(name, cache, lambda folder: write(MODELS[name], folder))
+
+
+def bundled(name: str, cache: Path | None = None) -> Path:
+    """The diffusers folder of a preset that comes with Sfumato, written if it is not there."""
+    return written(name, cache, lambda folder: export(name, folder))
+
+
+def written(name: str, cache: Path | None, write_to: Callable[[Path], None]) -> Path:
+    """The folder of a name, which appears when it is complete."""
     folder = (cache or cache_folder()) / f"{name}-{FORMAT}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
         try:
-            write(MODELS[name], partial)
+            write_to(partial)
             partial.replace(folder)
         except OSError:
             if not folder.exists():  # else another process was faster
@@ -150,6 +167,26 @@ def checkpoint(name: str, cache: Path | None = None) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def export(name: str, folder: Path) -> None:
+    """A diffusers folder of a preset: its weights in float32, which diffusers loads."""
+    from sfumato import StableDiffusion, presets
+    from sfumato.checkpoints.save import save_diffusers
+
+    model = StableDiffusion.from_preset(name, dtype="float32")
+    parts, own = model.parts, Path(presets.__file__).parent / name
+    noise = json.loads((own / "scheduler" / "scheduler_config.json").read_text())
+    noise["clip_sample"] = False  # as nobody else does
+    networks = {
+        "unet": parts.diffusion_model,
+        "vae": [parts.image_encoder, parts.decoder],
+        "text_encoder": parts.text_encoder,
+    }
+    save_diffusers(folder, networks, noise, "float32", size=model.model.default_size)
+    index = json.loads((folder / "model_index.json").read_text())
+    write_json(folder / "model_index.json", {**index, **NO_CHECKS})
+    write_tokenizer(folder / "tokenizer", "<|endoftext|>")
 
 
 def write(model: ModelShape, folder: Path) -> None:
@@ -192,12 +229,7 @@ def completed(settings: Mapping[str, Any], model: ModelShape) -> dict[str, Any]:
     """The index with what diffusers wants to find in it."""
     if model.is_xl:
         return {**settings, "tokenizer_2": ["transformers", "CLIPTokenizer"]}
-    return {
-        **settings,
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-        "requires_safety_checker": False,
-    }
+    return {**settings, **NO_CHECKS}
 
 
 class RandomTensors(Mapping[str, np.ndarray]):

@@ -16,12 +16,14 @@ from benchmarks.cells import (
     describe,
     failures,
     measured,
+    same,
     table,
     time_of,
     unique,
 )
 from benchmarks.peers import ROWS
 from benchmarks.records import NO_TIME, read
+from benchmarks.server_section import server_section
 from benchmarks.step_sections import compared, is_step, step_section
 from benchmarks.suites.cold import STAGES
 from benchmarks.suites.fewer import WAYS, seconds_of_pictures
@@ -161,10 +163,6 @@ def mini_section(records: Sequence[Record], images: Path) -> str:
     )
 
 
-def same(one: Record, other: Record) -> bool:
-    return one["peer"] == other["peer"] and one["case"] == other["case"]
-
-
 def fewer_section(records: Sequence[Record], images: Path) -> str:
     text = "### Fewer evaluations\n\nSeconds of one evaluation of each kind:\n\n"
     kinds = [r for r in records if r["metric"].startswith("evaluation ") and "error" not in r]
@@ -274,6 +272,7 @@ SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
     "guide": guide_section,
     "memory": memory_section,
     "fewer": fewer_section,
+    "server": server_section,
     "scale": scale_section,
     "gpu": gpu_section,
 }

@@ -135,8 +135,8 @@ def take_turns(
     warmup: int,
     turn: Any,
     fits: Callable[[float], bool] = lambda _: True,
-) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """``turn(worker) -> seconds`` of every worker in turn, ``warmup + rounds`` times.
+) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """``turn(worker)``, such as seconds, of every worker in turn, ``warmup + rounds`` times.
 
     Args:
         workers: who takes turns.
@@ -146,10 +146,10 @@ def take_turns(
         fits: told how long the last round took, whether another one may begin.
 
     Returns:
-        The seconds of the rounds after the warm-up by the name of the worker, and the error of each
+        The values of the rounds after the warm-up by the name of the worker, and the error of each
         that failed; one that failed has no more turns.
     """
-    seconds: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    seconds: dict[str, list[Any]] = {worker.name: [] for worker in workers}
     errors: dict[str, str] = {}
     took = 0.0
     for number in range(warmup + rounds):

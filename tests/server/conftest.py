@@ -2,54 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from studios import live, open_live, open_studio, studio
 
-import pytest
-from fake_painters import Live, Studio
-
-
-@pytest.fixture
-def open_studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
-    """Makes a service that is not started yet."""
-    studios: list[Studio] = []
-
-    def make(**given: Any) -> Studio:
-        studios.append(Studio(tmp_path / f"server{len(studios)}", **given))
-        return studios[-1]
-
-    yield make
-    for studio in studios:
-        for painter in studio.painters.values():
-            painter.gate.set()
-        studio.service.stop()
-
-
-@pytest.fixture
-def studio(open_studio: Callable[..., Studio]) -> Studio:
-    """A service that runs."""
-    made = open_studio()
-    made.service.start()
-    return made
-
-
-@pytest.fixture
-def open_live(open_studio: Callable[..., Studio]) -> Iterator[Callable[..., Live]]:
-    """Makes a server that listens."""
-    servers: list[Live] = []
-
-    def make(**given: Any) -> Live:
-        servers.append(Live(open_studio(**given)))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        for painter in server.studio.painters.values():
-            painter.gate.set()
-        server.stop()
-
-
-@pytest.fixture
-def live(open_live: Callable[..., Live]) -> Live:
-    return open_live()
+__all__ = ["live", "open_live", "open_studio", "studio"]

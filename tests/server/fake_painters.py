@@ -129,6 +129,7 @@ class Live:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self._server = uvicorn.Server(configuration(studio.service))
+        self.app: Any = self._server.config.app.app  # type: ignore[union-attr]  # behind the door
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:

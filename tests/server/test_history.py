@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,50 +102,3 @@ def test_pictures_that_clients_send_are_kept_once(studio: Studio):
     path = studio.history.upload(studio.history.add_upload(pixels))
     assert path is not None
     assert np.array_equal(load(path), pixels)
-
-
-WRITER = """
-import sys
-from pathlib import Path
-sys.path[:0] = {paths!r}
-from fake_painters import Studio
-from sfumato.request import Request
-studio = Studio(Path({folder!r}))
-studio.service.start()
-for i in range(10_000):
-    request = Request(prompt="x", steps=1, width=256, height=256)
-    studio.service.submit(request, str(i % 3)).wait(10)
-    print("painted", flush=True)
-"""
-
-
-def test_a_kill_at_any_moment_leaves_whole_files_and_a_history(tmp_path: Path):
-    folder = tmp_path / "server"
-    paths = [str(HERE), str(HERE.parent)]
-    code = WRITER.format(paths=paths, folder=str(folder))
-    draw = random.Random(1)
-    done = 0
-    for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        for _ in range(draw.randrange(2, 5)):
-            assert process.stdout.readline() == "painted\n"
-        time.sleep(draw.uniform(0, 0.05))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-
-        history = History(folder)
-        jobs = history.page(10_000)[0]
-        assert len(jobs) > done  # what was there before is there still
-        done = len(jobs)
-        named = [picture["id"] for job in jobs for picture in job["pictures"]]
-        assert named
-        for name in named:
-            path = history.picture(name)
-            assert path is not None
-            assert load(path).shape == (256, 256, 3)
-        assert {job["state"] for job in jobs} <= {"done", "failed"}
-        left = [job for job in jobs if job["state"] == "failed"]
-        assert {job["error"]["code"] for job in left} <= {"interrupted"}
-        assert not [*(folder / "pictures").glob(".*")]
-        history.close()

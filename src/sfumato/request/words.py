@@ -28,9 +28,14 @@ def drawn(request: Request) -> Request:
     return with_tags(found)
 
 
-def _drawn(request: Request) -> Request:
+def is_template(request: Request) -> bool:
+    """Whether the words of a request may be drawn."""
     words = "".join(getattr(request, name) or "" for name in TEMPLATES)
-    if request.prompt_syntax == "plain" or not (request.wildcards or "{" in words):
+    return request.prompt_syntax != "plain" and bool(request.wildcards or "{" in words)
+
+
+def _drawn(request: Request) -> Request:
+    if not is_template(request):
         return request
     from sfumato.text.dynamic import draw
 

@@ -62,16 +62,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    """Paths for whoever watches the process."""
+    """Paths for whoever watches the process, who waits for no thread that others keep busy."""
 
     @app.get("/healthz", tags=["health"])
-    def health() -> Response:
+    async def health() -> Response:
         """Whether the process works."""
         alive = service.is_alive
         return Json({"status": "ok" if alive else "broken"}, 200 if alive else 503)
 
     @app.get("/readyz", tags=["health"])
-    def ready() -> Response:
+    async def ready() -> Response:
         """Whether the server takes requests."""
         is_ready = service.is_alive and not service.is_draining
         return Json({"status": "ready" if is_ready else "draining"}, 200 if is_ready else 503)

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sfumato.server.errors import ApiError
 from sfumato.server.failures import Trouble
 from sfumato.server.metrics import Metrics
+from sfumato.server.queue import QueueFullError
 from sfumato.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,15 @@ QUIET = (*OPEN, "/metrics")
 MEDIA = ("application/json", "multipart/form-data", "image/png", "image/jpeg", "image/webp")
 """The bodies that are read. A form of another page cannot send the first without asking."""
 
+VALUES = 100_000
+"""Values in a body of JSON: each takes many times its two bytes, and a picture is one of them."""
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 """Those that are counted by name, as a client may send any word."""
 PATIENCE = 30
-"""Seconds for the next part of a body to come."""
+"""Seconds for a request to come, and for its body one more for each `PACE` bytes."""
+PACE = 2**14
+BODIES = 8
+"""The largest bodies that may be here at once. More of them are told to come again."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -61,7 +67,8 @@ class Door:
         token = settings.token
         self._token = None if token is None else _digest(token.get_secret_value().encode())
         self._names = {"localhost", *(name.lower() for name in settings.allowed_hosts)}
-        self._most = settings.max_body * 2**20
+        self.most = settings.max_body * 2**20
+        self.held = 0  # bytes of the bodies that are here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,6 +82,7 @@ class Door:
         scope["request_id"] = name = secrets.token_hex(8)
         scope["root_path"] = self.settings.root_path  # a proxy may strip it or not
         status = 0
+        body = Body(self, receive, media_of(headers) == MEDIA[0])
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -91,7 +99,7 @@ class Door:
                 await respond(answer, 204, headers=self._preflight(headers))
                 return
             self._check(scope, headers)
-            await self.app(scope, self._limited(receive), answer)
+            await self.app(scope, body.receive, answer)
         except Exception as error:  # noqa: BLE001  nobody shall read a traceback
             told = ApiError.of(error)
             if isinstance(error, ClientDisconnect):
@@ -99,9 +107,10 @@ class Door:
             elif told.code == "internal":
                 log.error("request %s: %s", name, Trouble.of(error).text)
             if not status:  # the answer has not begun
-                body = json.dumps(told.body(scope["path"], name)).encode()
-                await respond(answer, told.status, body, told.headers)
+                text = json.dumps(told.body(scope["path"], name)).encode()
+                await respond(answer, told.status, text, told.headers)
         finally:
+            self.held -= body.size
             self._note(scope, status, time.perf_counter() - start)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
@@ -119,14 +128,13 @@ class Door:
             self._check_token(headers.get("authorization", ""))
         if self._token is None and not self._is_ours(headers.get("host", "")):
             raise ApiError("forbidden", "This name of the server must be among allowed_hosts.")
-        length, kind = headers.get("content-length"), headers.get("content-type")
-        if length is not None and int(length) > self._most:
-            raise self._too_large()
+        length, media = headers.get("content-length"), media_of(headers)
+        if length is not None and int(length) > self.most:
+            raise self.too_large()
         if headers.get("content-encoding", "identity") != "identity":
             raise ApiError("unsupported_media_type", "A body must not be compressed.")
         has_body = "transfer-encoding" in headers or length not in (None, "0")
-        media = (kind or "").partition(";")[0].strip().lower()
-        if (kind or has_body) and scope["method"] not in ("GET", "HEAD") and media not in MEDIA:
+        if (media or has_body) and scope["method"] not in ("GET", "HEAD") and media not in MEDIA:
             raise ApiError("unsupported_media_type", f"A body must be one of {', '.join(MEDIA)}.")
 
     def _is_open(self, path: str) -> bool:
@@ -149,7 +157,10 @@ class Door:
 
     def _is_own(self, origin: str, host: str) -> bool:
         """Whether an origin is this server, by the name that the client calls it."""
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         return parts.scheme in ("http", "https") and bool(host) and parts.netloc == host.lower()
 
     def _is_ours(self, host: str) -> bool:
@@ -204,29 +215,55 @@ class Door:
                 allowed["Access-Control-Allow-Private-Network"] = "true"
         return allowed
 
-    def _limited(self, receive: Receive) -> Receive:
-        """The body, which fails when it becomes too large or stops coming, whatever was said."""
-        total, is_whole = 0, False
+    def too_large(self) -> ApiError:
+        return ApiError("too_large", f"A request must have at most {self.most} bytes.")
 
-        async def limited() -> Message:
-            nonlocal total, is_whole
-            if is_whole:  # the next message is that the client went away
-                return await receive()
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    message = await receive()
-            except TimeoutError as error:
-                raise ApiError("too_slow", "The rest of the request did not come.") from error
-            is_whole = not message.get("more_body", False)
-            total += len(message.get("body", b""))
-            if total > self._most:
-                raise self._too_large()
-            return message
 
-        return limited
+class Body:
+    """The body of a request, which fails when it becomes too large or too slow, whatever was said.
 
-    def _too_large(self) -> ApiError:
-        return ApiError("too_large", f"A request must have at most {self._most} bytes.")
+    Attributes:
+        size: the bytes that have come.
+    """
+
+    def __init__(self, door: Door, receive: Receive, is_json: bool) -> None:
+        self.door, self._receive, self._is_json = door, receive, is_json
+        self.size, self._values, self._is_whole = 0, 0, False
+        self._begin = time.monotonic()
+
+    async def receive(self) -> Message:
+        """The next part.
+
+        Raises:
+            ApiError: it does not come, or is too much.
+            QueueFullError: there is too much of others.
+        """
+        if self._is_whole:  # the next message is that the client went away
+            return await self._receive()
+        left = self._begin + PATIENCE + self.size / PACE - time.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise ApiError("too_slow", "The rest of the request did not come.") from error
+        self._is_whole = not message.get("more_body", False)
+        part = message.get("body", b"")
+        self.size += len(part)
+        self.door.held += len(part)
+        if self.size > self.door.most:
+            raise self.door.too_large()
+        if self._is_json:
+            self._values += part.count(b",") + part.count(b"[") + part.count(b"{")
+        if self._values > VALUES:
+            raise ApiError("invalid_json", f"A body must have at most {VALUES} values.")
+        if self.door.held > BODIES * self.door.most:
+            raise QueueFullError
+        return message
+
+
+def media_of(headers: Headers) -> str:
+    """The kind of a body that is announced."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def respond(
@@ -245,5 +282,5 @@ def _digest(secret: bytes) -> bytes:
 
 
 def _shown(path: str) -> str:
-    """A path for the log, which a client may have made of anything."""
-    return path.encode("ascii", "backslashreplace").decode()[:200].replace("\n", "\\n")
+    """A path for the log, which a client may have made of anything: without control characters."""
+    return ascii(path)[1:-1][:200]

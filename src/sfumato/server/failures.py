@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import traceback
 from dataclasses import dataclass
 
@@ -73,6 +74,8 @@ def code_of(error: BaseException) -> str:
     if any(kind.__name__ == "NotFiniteError" for kind in type(error).__mro__):
         return "not_finite"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk_full"
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return "disk_full"
     return "internal"
 

@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     facts TEXT NOT NULL
 )"""
 
+
+PAGE = 2**22
+"""Characters of a page of jobs, but for its last one."""
 
 Page = tuple[list[dict[str, Any]], int | None]
 
@@ -99,21 +102,21 @@ class History:
             found = self._base.execute("SELECT facts FROM jobs WHERE id = ?", (job,)).fetchone()
         return None if found is None else json.loads(found[0])
 
-    def page(
-        self, count: int, before: int | None = None
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    def page(self, count: int, before: int | None = None) -> Page:
         """The facts of jobs, the newest first, and where the next page begins.
 
         Args:
-            count: at most so many.
+            count: at most so many, and fewer where they say much.
             before: what the page before said; None: the first page.
         """
         query = "SELECT number, facts FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?"
-        with self._lock:
-            found = self._base.execute(query, (before or 2**62, count + 1)).fetchall()
-        rows = found[:count]
-        following = rows[-1][0] if len(found) > count else None
-        return [json.loads(facts) for _, facts in rows], following
+        rows: list[tuple[int, str]] = []
+        with self._lock, closing(self._base.execute(query, (before or 2**62, count + 1))) as found:
+            for row in found:
+                if len(rows) == count or (rows and sum(len(f) for _, f in rows) > PAGE):
+                    return [json.loads(facts) for _, facts in rows], rows[-1][0]
+                rows.append(row)
+        return [json.loads(facts) for _, facts in rows], None
 
     # Pictures
 

@@ -139,10 +139,16 @@ class Job:
                 return False
             self._is_ending = True
         self.failure, self.finished, self.step = failure, time.time(), None
+        self._let_go()
         self.record(self.to_json() | {"state": state})  # before anybody is told
         self.state = state
         self.publish(state, {} if failure is None else {"error": failure.to_json()})
         return True
+
+    def _let_go(self) -> None:
+        """Keep no pictures of what has ended: many such jobs are remembered."""
+        if self.request.image is not None or self.request.controls:
+            self.request = self.request.changed(image=None, mask=None, controls=())
 
     def fail(self, code: str) -> bool:
         return self.end(FAILED, Failure.named(code))

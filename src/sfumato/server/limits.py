@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request import Request, RequestError
+from sfumato.request.fields import specs
+from sfumato.request.kinds import Kind
 from sfumato.request.pictured import sides_of
+from sfumato.request.words import is_template
+from sfumato.text.schedules import joined
 
 if TYPE_CHECKING:
     from sfumato.server.settings import Settings
+
+LISTS = 2**20
+"""Characters of all wildcards of a request."""
+LORAS = 32
+"""LoRAs of a request."""
 
 
 def check_limits(request: Request, settings: Settings) -> None:
@@ -24,6 +33,7 @@ def check_limits(request: Request, settings: Settings) -> None:
             raise RequestError.of(
                 name, f"be at most {limit} on this server", getattr(request, name)
             )
+    _check_texts(request, settings)
     if request.refiner is not None:
         raise RequestError.of("refiner", "be left out on this server", request.refiner[:100])
     check_pixels("width", request.width or 0, request.height or 0, settings)
@@ -38,11 +48,31 @@ def check_limits(request: Request, settings: Settings) -> None:
         pixels = getattr(request, name)
         if pixels is not None:
             check_pixels(name, pixels.shape[1], pixels.shape[0], settings)
-    for name in ("prompt", "negative_prompt"):
-        length = len(getattr(request, name) or "")
-        if length > settings.max_words:
-            must = f"have at most {settings.max_words} characters on this server"
+
+
+def check_drawn(request: Request, settings: Settings) -> None:
+    """Refuse a completed request whose pictures would have too many words, as they are drawn."""
+    for single in request.singles() if is_template(request) else [request]:
+        _check_texts(single, settings)
+        count = 1 if request.prompt_syntax == "plain" else len(joined(single.prompt))
+        if count > settings.max_joined:
+            must = f"join at most {settings.max_joined} prompts by AND on this server"
+            raise RequestError("prompt", must, f"{count} of them")
+
+
+def _check_texts(request: Request, settings: Settings) -> None:
+    """Refuse long texts, and lists that are long together."""
+    texts = [name for name, spec in specs(Request).items() if type(spec.kind) is Kind]
+    lengths = {name: len(getattr(request, name) or "") for name in texts}
+    lists = (len(line) for lines in request.wildcards.values() for line in lines)
+    most = dict.fromkeys(lengths, settings.max_words) | {"wildcards": LISTS}
+    for name, length in (lengths | {"wildcards": sum(lists)}).items():
+        if length > most[name]:
+            must = f"have at most {most[name]} characters on this server"
             raise RequestError(name, must, f"{length} characters")
+    if len(request.loras) > LORAS:
+        must = f"be at most {LORAS} on this server"
+        raise RequestError("loras", must, f"{len(request.loras)} of them")
 
 
 def _check_larger(request: Request, factor: float, settings: Settings) -> None:
@@ -78,7 +108,7 @@ def check_pixels(name: str, width: int, height: int, settings: Settings) -> None
 def limits_of(settings: Settings) -> dict[str, Any]:
     """The limits as `/v1/capabilities` tells them."""
     names = ("max_side", "max_pixels", "max_steps", "max_count", "max_controls", "max_words")
-    names += ("queue", "batch")
+    names += ("max_joined", "queue", "batch")
     return {name: getattr(settings, name) for name in names} | {
         "max_body": settings.max_body * 2**20,
         "deadline": settings.deadline,

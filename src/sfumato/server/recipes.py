@@ -25,6 +25,9 @@ router = APIRouter(prefix="/v1", tags=["native"])
 OUR_NOISE = ("RNG", "NV")
 """The item that says where noise comes from, when it is where ours comes from."""
 
+TEXT = 2**20
+"""Characters of a text, as many as a picture may carry."""
+
 BODY = {
     "requestBody": {
         "required": True,
@@ -53,6 +56,8 @@ async def read_recipe(http: HttpRequest) -> Response:
         return Json(await run_in_threadpool(_of_picture, content, service))
     values = await run_in_threadpool(wire.parse_json, content)
     if isinstance(text := values.get("recipe"), str):
+        if len(text) > TEXT:
+            raise ApiError("invalid_request", f"The text must have at most {TEXT} characters.")
         recipe = await run_in_threadpool(read_text, text)
         return Json(_told(recipe, "text"))
     if isinstance(asked := values.get("request"), dict):

@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +21,7 @@ from mcp.server.stdio import stdio_server
 
 from sfumato.server import mcp
 from sfumato.server.app import make_app
+from sfumato.server.connection import Connection
 from sfumato.server.history import History
 from sfumato.server.service import Service
 from sfumato.server.settings import Settings
@@ -80,9 +84,17 @@ def configuration(service: Service) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE,
         backlog=CONNECTIONS,
         # One reader of HTTP, whatever else is installed: what is refused stays the same.
-        http="h11",
+        http=Connection,
         ws="none",
     )
+
+
+def _show_warning(
+    with_words: bool, message: Warning | str, category: type[Warning], file: str, line: int, *_: Any
+) -> None:
+    """Log a warning; its words only where those of prompts may be there, as they may quote one."""
+    text = f": {message}" if with_words else ""
+    log.warning("%s in %s, line %d%s", category.__name__, Path(file).name, line, text)
 
 
 def serve(
@@ -135,7 +147,9 @@ def _set_log(settings: Settings) -> None:
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=layout)
     logging.getLogger("sfumato").setLevel(settings.log_level.upper())
-    logging.captureWarnings(True)
+    # Python remembers the words of what it shows only once, which may be those of any prompt.
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = partial(_show_warning, settings.log_prompts)
 
 
 def _open_models(service: Service) -> None:

@@ -16,7 +16,7 @@ from sfumato.request.declaration import SAFETY
 from sfumato.server.adapters import Adapters
 from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Errand, Job
-from sfumato.server.limits import check_limits
+from sfumato.server.limits import check_drawn, check_limits
 from sfumato.server.metrics import Metrics
 from sfumato.server.models import Models, devices
 from sfumato.server.queue import ClosedError, Queue, QueueFullError
@@ -25,7 +25,7 @@ from sfumato.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
-RECENT = 256
+RECENT = 64
 """Jobs that have ended whose events can still be read."""
 
 
@@ -95,6 +95,7 @@ class Service:
         plain = self.adapters.given(request).changed(model=None, safety=safety)
         completed = self.models.open(name).completed(plain)
         check_limits(completed, self.settings)
+        check_drawn(completed, self.settings)
 
         deadline = time.time() + self.settings.deadline
         job = Job(completed, name, client, deadline, self._asked(request, completed, name))
@@ -224,7 +225,8 @@ class Service:
         self.metrics.ended(job)
         with self._lock:
             ended = [name for name, each in self._jobs.items() if each.has_ended]
-            for name in ended[:-RECENT]:
+            done = [job.id] if isinstance(job, Errand) else []  # nobody asks for it by its id
+            for name in {*ended[:-RECENT], *done} & self._jobs.keys():
                 del self._jobs[name]
 
     def _record(self, facts: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     max_count: int = setting(16, "pictures of a request", LIMITS, ge=1)
     max_controls: int = setting(4, "ControlNets of a request", LIMITS, ge=0)
     max_words: int = setting(20_000, "characters of a prompt", LIMITS, ge=1)
+    max_joined: int = setting(16, "prompts joined by AND", LIMITS, ge=1)
     max_body: int = setting(64, "MiB of a request", LIMITS, ge=1)
 
     folder: Path = setting(

@@ -21,7 +21,7 @@ _COUNT = re.compile(r"\s*+([0-9]{1,9})(?:-([0-9]{1,9}))?\$\$(?:([^$]*+)\$\$)?")
 _SHARE = re.compile(r"\s*+([0-9]{1,9}(?:\.[0-9]*+)?|\.[0-9]{1,9})::")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 DEPTH = 64  # wildcards within wildcards
-LENGTH = 10_000_000  # characters that wildcards may make
+LENGTH = 200_000  # characters that wildcards may make, and wildcards that may make them
 
 Node = Any
 """A text, a list of nodes, `_Choice` or `_Wildcard`."""
