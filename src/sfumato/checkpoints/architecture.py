@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sfumato.checkpoints.settings import latent_statistics
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.networks.configs import (
     CLIP_L,
@@ -193,7 +194,7 @@ def autoencoder_config(
         latent_channels=latent_channels,
         groups=int(settings.get("norm_num_groups") or 32),
         scaling_factor=float(settings.get("scaling_factor") or AutoencoderConfig.scaling_factor),
-        **_statistics(settings, latent_channels),
+        **latent_statistics(settings, latent_channels),
     )
     blocks = {
         "block_out_channels": list(config.channels),
@@ -203,25 +204,6 @@ def autoencoder_config(
     }
     check_blocks("autoencoder", settings, blocks)
     return config
-
-
-def _statistics(settings: Settings, channels: int) -> dict[str, tuple[float, ...]]:
-    """The mean and deviation of each channel of the latents, if they are stated."""
-    found: dict[str, tuple[float, ...]] = {}
-    for key in ("latents_mean", "latents_std"):
-        said = settings.get(key)
-        found[key] = tuple(map(float, said)) if isinstance(said, (list, tuple)) else ()
-        if said is not None and len(found[key]) != channels:
-            raise CheckpointError(
-                f"`{key}` must be {channels} numbers, one for each channel of the latents. "
-                f"Received: {key}={said!r}"
-            )
-    if bool(found["latents_mean"]) != bool(found["latents_std"]) or 0 in found["latents_std"]:
-        raise CheckpointError(
-            "`latents_mean` and `latents_std` must be given together, and no deviation be 0. "
-            f"Received: {found}"
-        )
-    return found
 
 
 def is_tiny(names: Iterable[str]) -> bool:

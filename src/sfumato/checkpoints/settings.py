@@ -201,6 +201,25 @@ def check_scheduler(key: str, name: Any, file: Path) -> None:
         raise refusal(key, must, name, file)
 
 
+def latent_statistics(settings: Settings, channels: int) -> dict[str, tuple[float, ...]]:
+    """The mean and deviation of each channel of the latents, if they are stated."""
+    found: dict[str, tuple[float, ...]] = {}
+    for key in ("latents_mean", "latents_std"):
+        said = settings.get(key)
+        found[key] = tuple(map(float, said)) if isinstance(said, (list, tuple)) else ()
+        if said is not None and len(found[key]) != channels:
+            raise CheckpointError(
+                f"`{key}` must be {channels} numbers, one for each channel of the latents. "
+                f"Received: {key}={said!r}"
+            )
+    if bool(found["latents_mean"]) != bool(found["latents_std"]) or 0 in found["latents_std"]:
+        raise CheckpointError(
+            "`latents_mean` and `latents_std` must be given together, and no deviation be 0. "
+            f"Received: {found}"
+        )
+    return found
+
+
 def refusal(key: str, must: str, said: Any, file: Path) -> CheckpointError:
     """The error for a setting that is not computed."""
     shown = repr(said) if len(repr(said)) < 100 else f"{repr(said)[:100]} ..."
