@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from sfumato.autoencoding import decode
+from sfumato.autoencoding import decode, decode_all
 from sfumato.conditioning import Told
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
@@ -76,6 +76,8 @@ class Loop(NamedTuple):
     inpainting: Inpainting | None
     before: int = 0
     """Steps of an earlier pass, which count."""
+    count: int | None = None
+    """Pictures of the batch that somebody asked for; None: all."""
 
 
 def stream(
@@ -112,15 +114,32 @@ def stream(
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
         notes = [named(parts, single) for single in group]
-        loop = begin(parts, group, given, own, encoder)
+        whole, given, own = shared(parts, group, given, own)
+        loop = begin(parts, whole, given, own, encoder)._replace(count=len(group))
         latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
-            larger, x = enlarge(parts, group, latents)
+            larger, x = enlarge(parts, whole, latents)
             again = begin(parts, larger, given, None, encoder, x)
-            latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
-        for single, note, x in zip(group, notes, latents, strict=True):
-            pixels = covered(single, decode(parts, x, single.seamless))
-            yield Picture(pixels, note, flags_of(note, parts.model.preset))
+            changes = {"before": loop.plan.steps, "count": len(group)}
+            latents = yield from denoise(parts, again._replace(**changes))
+        pictures = decode_all(parts, latents, group[0].seamless)
+        for single, note, pixels in zip(group, notes, pictures, strict=False):
+            yield Picture(covered(single, pixels), note, flags_of(note, parts.model.preset))
+
+
+def shared(
+    parts: Parts, singles: list[Request], encoded: Encoded | None, noise: np.ndarray | None
+) -> tuple[list[Request], Encoded | None, np.ndarray | None]:
+    """A batch that the devices can share: the last picture fills it up, and is not kept."""
+    spare = -len(singles) % parts.devices
+    if not spare:
+        return singles, encoded, noise
+    rows = [*range(len(singles)), *[-1] * spare]
+    return (
+        [singles[row] for row in rows],
+        None if encoded is None else encoded.rows(rows),
+        noise if noise is None or len(noise) != len(singles) else noise[rows],
+    )
 
 
 def begin(
@@ -161,7 +180,7 @@ def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting, _ = loop
+    request, plan, x, draw, conditioning, aids, inpainting, *_ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
@@ -214,6 +233,8 @@ def report(
     if plan.ends_step[evaluation]:
         is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
         quick = partial(decode, parts) if is_tiny else None
+        if loop.count not in (None, denoised.shape[0]):
+            denoised = denoised[: loop.count]
         yield Step(step, steps, denoised, parts.model.preview_factors, quick)
 
 

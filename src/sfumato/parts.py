@@ -95,11 +95,19 @@ class Parts:
         model: the checkpoint and its settings.
         jit_compile: compile each program whole (XLA; under torch, inductor).
         dtype: a dtype or a Keras dtype policy; default: the global policy.
+        devices: "all" shares batches among the devices of this machine, under JAX.
     """
 
-    def __init__(self, model: Model, jit_compile: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        jit_compile: bool = True,
+        dtype: Any = None,
+        devices: str | None = None,
+    ) -> None:
         self.model = model
         self.jit_compile = jit_compile
+        self.devices = runtime.count_devices(devices)
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
         self.loras = LorasInUse(self)
@@ -296,4 +304,5 @@ class Parts:
 
     def compile(self, function: Callable[..., Any], network: Any) -> runtime.Program:
         """A function of a network, or of several, and arrays as a program of the arrays."""
-        return runtime.compile(partial(function, network), as_list(network), self.jit_compile)
+        made = partial(function, network)
+        return runtime.compile(made, as_list(network), self.jit_compile, self.devices)

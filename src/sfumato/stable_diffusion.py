@@ -67,6 +67,8 @@ class StableDiffusion(KerasCVMethods):
         prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
             pixels in a single file is "v_prediction".
         decoder: another autoencoder: "tiny", a file, a folder or a Hub repository.
+        devices: "all" shares each batch among the devices of this machine, under JAX; the pictures
+            are those of one device. Default: one paints.
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -95,13 +97,14 @@ class StableDiffusion(KerasCVMethods):
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
         decoder: str | None = None,
+        devices: str | None = None,
     ) -> None:
         self.img_height, self.img_width = arguments.sizes(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
             given: dict[str, Any] = {"prediction": prediction, "decoder": decoder}
             preset = checkpoints.open_model(preset or self.default_preset, **given)
         self.model = preset
-        self.parts = Parts(preset, jit_compile, dtype)
+        self.parts = Parts(preset, jit_compile, dtype, devices)
         self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
 
@@ -119,12 +122,13 @@ class StableDiffusion(KerasCVMethods):
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
         decoder: str | None = None,
+        devices: str | None = None,
     ) -> StableDiffusion:
         """Open a model by name, folder, file or Hub repository, at the size it was made for."""
         model = checkpoints.open_model(preset, prediction=prediction, decoder=decoder)
         size = model.default_size
         height, width = (size if side is None else side for side in (img_height, img_width))
-        return cls(height, width, jit_compile, preset=model, dtype=dtype)
+        return cls(height, width, jit_compile, preset=model, dtype=dtype, devices=devices)
 
     # Pictures
 
@@ -277,17 +281,23 @@ def load(
     jit_compile: bool = True,
     prediction: checkpoints.Prediction | None = None,
     decoder: str | None = None,
+    devices: str | None = None,
 ) -> StableDiffusion:
     """Open a model by preset, folder, file or Hub repository.
 
     Args:
         name: such as "mini", "sd1.5", "./model.safetensors" or "user/repository".
-        dtype, jit_compile, prediction, decoder: see ``StableDiffusion``.
+        dtype, jit_compile, prediction, decoder, devices: see ``StableDiffusion``.
 
     Example:
         >>> load("mini").generate("a red apple", seed=7)[0].request.seed
         7
     """
     return StableDiffusion.from_preset(
-        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction, decoder=decoder
+        name,
+        jit_compile=jit_compile,
+        dtype=dtype,
+        prediction=prediction,
+        decoder=decoder,
+        devices=devices,
     )
