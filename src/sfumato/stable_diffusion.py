@@ -132,11 +132,12 @@ class StableDiffusion(KerasCVMethods):
 
     # Pictures
 
-    def generate(self, request: str | Request, **fields: Any) -> list[Picture]:
+    def generate(self, request: str | Request | Sequence[Request], **fields: Any) -> list[Picture]:
         """Make the pictures of a prompt or of a request, in one batch.
 
         Args:
-            request: the words, or a whole request.
+            request: the words, or a whole request, or several, which differ in words, seeds and
+                pictures only.
             fields: of ``Request``, such as ``steps=20, count=4, seed=1``; they come before the
                 request's own.
 
@@ -149,14 +150,16 @@ class StableDiffusion(KerasCVMethods):
         """
         return [made for made in self.stream(request, **fields) if isinstance(made, Picture)]
 
-    def stream(self, request: str | Request, **fields: Any) -> Iterator[Step | Picture]:
+    def stream(
+        self, request: str | Request | Sequence[Request], **fields: Any
+    ) -> Iterator[Step | Picture]:
         """Make pictures as ``generate`` does; yield each step, then each picture.
-
         Pictures that draw words of another length, in chunks, come in a batch of their own. A loop
         that ends early cancels the rest.
         """
-        completed = self.completed(request, **fields)
-        return generation.stream(self.parts, [completed], encoder=self._own_encoder())
+        requests = [request] if isinstance(request, str | Request) else request
+        completed = [self.completed(each, **fields) for each in requests]
+        return generation.stream(self.parts, completed, encoder=self._own_encoder())
 
     def explain(self, request: str | Request, **fields: Any) -> Explanation:
         """What the model reads of the words: chunks, tokens, weights, and at which steps.

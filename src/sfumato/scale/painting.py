@@ -1,0 +1,179 @@
+"""The painting of rows: each picture has a file whose name follows from its row and its request.
+
+The files are all that is remembered. A picture that is there is not painted again, whoever painted
+it and whatever became of that process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfumato.picture import Picture
+from sfumato.request import Request
+from sfumato.request.batches import key_of, parts_of
+from sfumato.scale.tables import Row, file_safe
+
+if TYPE_CHECKING:
+    from sfumato.opening import Opened
+
+FOLDER = "pictures"
+MOST = 2000
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture that is there, as the manifest has it."""
+
+    row: int
+    id: str
+    place: int
+    path: str
+    """Below the folder of the results."""
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+    width: int
+    height: int
+    model: str
+    recipe: str
+    is_new: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A picture, or all of a row, that cannot be, and why."""
+
+    row: int
+    id: str | None
+    reason: str
+    values: Any
+    place: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One picture of a row."""
+
+    row: Row
+    place: int
+    request: Request
+    """Completed; its words are drawn when it is painted."""
+    made: Made
+    """What will be there."""
+
+    @classmethod
+    def of(cls, row: Row, place: int, request: Request) -> Unit:
+        from sfumato.pictures.recipe import VERSION, Recipe, write_text
+
+        (drawn,) = request.singles()
+        recipe = drawn.recipe()
+        items = {key: text for key, text in recipe.items.items() if key != VERSION}
+        content = write_text(Recipe(recipe.prompt, recipe.negative_prompt, items))
+        digest = hashlib.sha256(repr((row.id, place, content)).encode("utf-8", "surrogatepass"))
+        name = digest.hexdigest()[:20]
+        made = Made(
+            *(row.number, row.id, place),
+            f"{FOLDER}/{name[:2]}/{file_safe(row.id)}-{name}.png",
+            *(drawn.prompt, drawn.negative_prompt, drawn.seed or 0),
+            *(drawn.width or 0, drawn.height or 0, recipe.items.get("Model", "")),
+            write_text(recipe),
+        )
+        return cls(row, place, request, made)
+
+
+class Painter:
+    """Paints rows into a folder.
+
+    Args:
+        out: the folder.
+        given: the fields that rows leave open.
+        batch: pictures that may be painted together.
+        opened: the models.
+        check: is called at every step, and may raise.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        given: Mapping[str, Any],
+        batch: int,
+        opened: Opened,
+        check: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self.out, self.given, self.batch = out, given, batch
+        self.opened, self.check = opened, check
+
+    def paint(self, rows: Sequence[Row]) -> Iterator[Made | Bad]:
+        """What became of each picture of these rows, as soon as it is known.
+
+        Raises:
+            OSError: nothing can be written.
+        """
+        groups: dict[Any, list[Unit]] = {}
+        for row in rows:
+            try:
+                units = self.planned(row)
+            except Exception as error:  # noqa: BLE001  whatever is wrong with a row or its model
+                yield Bad(row.number, row.id, reason_of(error), row.values)
+                continue
+            for unit in units:
+                if (self.out / unit.made.path).is_file():
+                    yield Made(**asdict(unit.made) | {"is_new": False})
+                else:
+                    groups.setdefault(key_of(unit.request), []).append(unit)
+        for group in groups.values():
+            for part in parts_of(group, self.batch):
+                yield from self.attempt(part)
+
+    def planned(self, row: Row) -> list[Unit]:
+        """The pictures of a row."""
+        request = row.request(self.given)
+        completed = request.completed(self.opened.plain(request).model)
+        return [Unit.of(row, i, single) for i, single in enumerate(completed.batches(1))]
+
+    def attempt(self, units: Sequence[Unit]) -> Iterator[Made | Bad]:
+        """Paint pictures together, or in halves if that fails, down to the one that cannot be."""
+        done = 0
+        try:
+            for picture in self.pictures([unit.request for unit in units]):
+                picture.save(self.out / units[done].made.path)
+                done += 1
+                yield units[done - 1].made
+            return
+        except OSError:  # a full disk is no row's fault
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a backend raises
+            reason = reason_of(error)
+        if len(units) == 1:
+            (unit,) = units
+            yield Bad(unit.row.number, unit.row.id, reason, unit.row.values, unit.place)
+            return
+        left = units[done:]
+        half = (len(left) + 1) // 2
+        for part in (left[:half], left[half:]):
+            if part:
+                yield from self.attempt(part)
+
+    def pictures(self, requests: Sequence[Request]) -> Iterator[Picture]:
+        """The pictures of completed requests, made together."""
+        for event in self.opened.ready(requests[0]).stream(requests):
+            self.check()
+            if isinstance(event, Picture):
+                yield event
+
+
+def reason_of(error: Exception) -> str:
+    """The words of an error in one line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= MOST else f"{said[:MOST]} ..."

@@ -1,0 +1,32 @@
+"""One small Ray for all tests that need it, on this machine and without a network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Ray with two workers; its address."""
+    import ray
+
+    from sfumato.scale.cluster import connect
+
+    # Sockets have short paths, and workers find the fakes.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        connect("local", 2)
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
