@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -53,6 +53,10 @@ class Step:
     def latents(self) -> np.ndarray:
         """Copy ``denoised`` to NumPy, float32."""
         return ops.convert_to_numpy(self.denoised)
+
+    def plain(self) -> Step:
+        """The step without anything of a device, for another process."""
+        return replace(self, denoised=self.latents(), decode=None)
 
     def preview(self) -> np.ndarray | None:
         """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours.

@@ -15,8 +15,6 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """Ray with two workers; its address."""
-    import ray
-
     from sfumato.scale.cluster import connect
 
     # Sockets have short paths, and workers find the fakes.
@@ -25,8 +23,11 @@ def cluster() -> Iterator[str]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_AUTH_TOKEN", "of-this-test")
         paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
         connect("local", 2)
+        import ray
+
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()

@@ -65,7 +65,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
         texts = [{**row} for row in rows]
         for row in texts:
             if "sampler_options" in row:
-                row["sampler_options"] = "eta=1"
+                row["sampler_options"] = "eta=0.5"
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()

@@ -17,6 +17,11 @@ from pyarrow import parquet
 from sfumato.scale import cluster as of_ray
 from sfumato.scale.batch import run
 
+# Ray Data warns of its own settings.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"
+)
+
 ROWS = [{"prompt": f"{i}, slowly", "width": 16 + 8 * (i % 2), "height": 16} for i in range(24)]
 ROWS[5] = {"prompt": "it will fail"}
 

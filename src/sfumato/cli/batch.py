@@ -58,7 +58,7 @@ def _painting(
 
     try:
         workers = cluster.connect(options.ray, options.workers)
-    except ValueError as error:
+    except ModuleNotFoundError as error:
         raise UsageError(str(error)) from error
     return partial(cluster.paint, batch, workers)
 

@@ -71,4 +71,12 @@ def run(options: argparse.Namespace) -> int:
     import_keras(alone=True)
     from sfumato.server.run import serve
 
-    return serve(settings, terminal.write)
+    if settings.ray is None:
+        return serve(settings, terminal.write)
+    from sfumato.scale.serve import painting_service
+
+    try:
+        with painting_service(settings) as service:
+            return serve(settings, terminal.write, service)
+    except ModuleNotFoundError as error:
+        raise UsageError(str(error)) from error

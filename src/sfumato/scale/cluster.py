@@ -20,9 +20,8 @@ EXTRA = "Ray needs more packages: pip install 'sfumato[ray]'"
 LOCAL = "local"
 RETRIES = 3
 """Workers that a part of the table may take with it before all is stopped."""
-PASSED_ON = ("KERAS_", "SFUMATO_", "HF_HUB_", "JAX_", "XLA_")
+PASSED_ON = ("KERAS_BACKEND", "HF_HUB_OFFLINE", "JAX_", "XLA_")
 """Variables of the environment that workers get: they decide on what is painted."""
-SECRET = "SFUMATO_TOKEN"
 
 
 def connect(address: str, workers: int | None = None) -> int:
@@ -31,22 +30,17 @@ def connect(address: str, workers: int | None = None) -> int:
     Nothing is reported to Ray's makers, unless RAY_USAGE_STATS_ENABLED says so.
 
     Raises:
-        ValueError: Ray is not installed.
+        ModuleNotFoundError: Ray is not installed.
         ConnectionError: nothing is at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A process without GPUs is no less a worker: its devices are what its machine has.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
-        raise ValueError(EXTRA) from error
+        raise ModuleNotFoundError(EXTRA) from error
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that there is one
     if not ray.is_initialized():
-        variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(PASSED_ON) and name != SECRET
-        }
+        variables = {n: value for n, value in os.environ.items() if n.startswith(PASSED_ON)}
         options: dict[str, Any] = {
             "runtime_env": {"env_vars": variables},
             "log_to_driver": False,
@@ -55,7 +49,6 @@ def connect(address: str, workers: int | None = None) -> int:
         if address == LOCAL:
             cpus = max(workers or 1, os.cpu_count() or 1) + 1
             options |= {"num_cpus": cpus, "include_dashboard": False}
-            options |= {"_node_ip_address": "127.0.0.1"}
         ray.init(address, **options)
     return workers or int(ray.cluster_resources().get("GPU", 0)) or 1
 
