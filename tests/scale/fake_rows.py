@@ -25,7 +25,8 @@ from sfumato.scale.batch import Batch
 class FakeModel:
     """Each process notes its batches, as prompts, in a file of its own.
 
-    A prompt that says "fail" cannot be painted, and one that says "slowly" takes a second.
+    A prompt that says "fail" cannot be painted, "die" ends the process, one that says "slowly" takes a moment, and one that
+    says "together" waits for another process.
     """
 
     notes: Path
@@ -35,6 +36,10 @@ class FakeModel:
         words = [request.prompt for request in requests]
         with (self.notes / f"{os.getpid()}").open("a") as file:
             file.write(json.dumps(words) + "\n")
+        while "together" in words[0] and len([*self.notes.iterdir()]) < 2:
+            time.sleep(0.02)
+        if any("die" in each for each in words):
+            os._exit(9)
         if any("fail" in each for each in words):
             raise ArithmeticError("a number overflowed")
         for single in [single for request in requests for single in request.singles()]:

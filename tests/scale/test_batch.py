@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from sfumato.pictures import load, load_recipe
 from sfumato.request import Request
 from sfumato.scale.batch import Batch, here, run
 from sfumato.scale.painting import Bad, Made
+
+HERE = Path(__file__).parent
 
 FRUIT = [
     {"id": "one", "prompt": "a red apple", "steps": 3, "seed": 7},
@@ -177,6 +181,33 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path):
     assert len(new_of(again)) == 12 - len(done)
     assert [entry["row"] for entry in manifest(tmp_path)] == [*range(1, 13)]
     assert not [*(tmp_path / "out").rglob("*.part")]
+
+
+DYING = """
+import sys
+from pathlib import Path
+from fake_rows import batch_of
+from sfumato.scale.batch import here, run
+
+batch = batch_of(Path(sys.argv[1]), Path(sys.argv[1]) / "t.jsonl")
+for outcome in run(batch, lambda parts: here(batch.painter(), parts)):
+    pass
+"""
+
+
+def test_a_picture_that_kills_its_process_is_given_up(tmp_path: Path):
+    rows = [{"prompt": "it will die"}, *[{"prompt": f"{i}"} for i in range(5)]]
+    write_lines(tmp_path / "t.jsonl", rows)
+    paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-c", DYING, str(tmp_path)]
+    codes = [subprocess.run(command, env=environment, check=False).returncode for _ in range(4)]
+    assert codes == [9, 9, 9, 0]
+    assert [entry["row"] for entry in manifest(tmp_path)] == [2, 3, 4, 5, 6]
+    (bad,) = bad_rows(tmp_path)
+    assert (bad["row"], bad["reason"]) == (1, "its process died 3 times")
+    assert [len(batch) for batch in painted(tmp_path) if "it will die" in batch] == [4, 1, 1]
+    assert not [*(tmp_path / "out" / "trying").glob("*")]
 
 
 def test_a_full_disk_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,7 @@
 """Ray: connecting to a cluster, and painting a table by its workers with Ray Data.
 
-Each worker is a process with a device of its own. Ray starts another where one has died, and gives
-it the part of the table that the dead one had.
+Each worker is a process with a device of its own. Ray Data starts another where one has died, and
+gives it the part of the table that the dead one had.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from sfumato.scale.tables import Row
 
 EXTRA = "Ray needs more packages: pip install 'sfumato[ray]'"
 LOCAL = "local"
-RETRIES = 3
-"""Workers that a part of the table may take with it before all is stopped."""
 PASSED_ON = ("KERAS_BACKEND", "HF_HUB_OFFLINE", "JAX_", "XLA_")
 """Variables of the environment that workers get: they decide on what is painted."""
 
@@ -90,8 +88,6 @@ def paint(batch: Batch, workers: int, parts: Sequence[Sequence[Row]]) -> Iterato
         batch_size=1,
         compute=pool,
         fn_constructor_args=[batch],
-        max_restarts=-1,
-        max_task_retries=RETRIES,
         **device(),
     )
     for row in painted.iter_rows():

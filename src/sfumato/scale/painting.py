@@ -1,13 +1,17 @@
 """The painting of rows: each picture has a file whose name follows from its row and its request.
 
-The files are all that is remembered. A picture that is there is not painted again, whoever painted
+These files are all that is remembered. A picture that is there is not painted again, whoever painted
 it and whatever became of that process.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from sfumato.opening import Opened
 
 FOLDER = "pictures"
+TRYING = "trying"
+DEATHS = 3
+"""Processes that a picture may take with it before it is given up."""
 MOST = 2000
 """Characters of a reason."""
 
@@ -91,6 +98,43 @@ class Unit:
         )
         return cls(row, place, request, made)
 
+    def bad(self, reason: str) -> Bad:
+        return Bad(self.row.number, self.row.id, reason, self.row.values, self.place)
+
+
+class Trying:
+    """What is being painted, each batch in a file that stays if its process dies.
+
+    Args:
+        folder: of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def noted(self, names: Sequence[str]) -> Iterator[None]:
+        """Note a batch for as long as it is being painted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = self.folder / secrets.token_hex(8)
+        note.write_text("\n".join(names))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def deaths(self) -> Counter[str]:
+        """How many processes died while they painted a picture, or are painting it now."""
+        found: Counter[str] = Counter()
+        for note in self.folder.glob("*"):
+            with suppress(OSError):  # it ended meanwhile
+                found.update(note.read_text().split("\n"))
+        return found
+
+    def forget(self) -> None:
+        """Forget all deaths: the next run tries again."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class Painter:
     """Paints rows into a folder.
@@ -113,6 +157,7 @@ class Painter:
     ) -> None:
         self.out, self.given, self.batch = out, given, batch
         self.opened, self.check = opened, check
+        self.trying = Trying(out / TRYING)
 
     def paint(self, rows: Sequence[Row]) -> Iterator[Made | Bad]:
         """What became of each picture of these rows, as soon as it is known.
@@ -121,6 +166,7 @@ class Painter:
             OSError: nothing can be written.
         """
         groups: dict[Any, list[Unit]] = {}
+        deaths = self.trying.deaths()
         for row in rows:
             try:
                 units = self.planned(row)
@@ -130,8 +176,11 @@ class Painter:
             for unit in units:
                 if (self.out / unit.made.path).is_file():
                     yield Made(**asdict(unit.made) | {"is_new": False})
-                else:
-                    groups.setdefault(key_of(unit.request), []).append(unit)
+                elif deaths[unit.made.path] >= DEATHS:
+                    yield unit.bad(f"its process died {DEATHS} times")
+                else:  # alone, if it may be what killed a process
+                    key = unit.made.path if deaths[unit.made.path] else key_of(unit.request)
+                    groups.setdefault(key, []).append(unit)
         for group in groups.values():
             for part in parts_of(group, self.batch):
                 yield from self.attempt(part)
@@ -146,18 +195,18 @@ class Painter:
         """Paint pictures together, or in halves if that fails, down to the one that cannot be."""
         done = 0
         try:
-            for picture in self.pictures([unit.request for unit in units]):
-                picture.save(self.out / units[done].made.path)
-                done += 1
-                yield units[done - 1].made
+            with self.trying.noted([unit.made.path for unit in units]):
+                for picture in self.pictures([unit.request for unit in units]):
+                    picture.save(self.out / units[done].made.path)
+                    done += 1
+                    yield units[done - 1].made
             return
         except OSError:  # a full disk is no row's fault
             raise
         except Exception as error:  # noqa: BLE001  whatever a backend raises
             reason = reason_of(error)
         if len(units) == 1:
-            (unit,) = units
-            yield Bad(unit.row.number, unit.row.id, reason, unit.row.values, unit.place)
+            yield units[0].bad(reason)
             return
         left = units[done:]
         half = (len(left) + 1) // 2

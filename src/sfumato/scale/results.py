@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato._files import replacing
-from sfumato.scale.painting import FOLDER, Bad, Made
+from sfumato.scale.painting import FOLDER, TRYING, Bad, Made, Trying
 
 BAD = "bad.jsonl"
 
@@ -52,6 +52,7 @@ class Results:
             _write_lines(self.out / BAD, bad)
         else:
             (self.out / BAD).unlink(missing_ok=True)
+        Trying(self.out / TRYING).forget()
         try:
             return _write_parquet(self.out / "manifest.parquet", made)
         except ImportError:
