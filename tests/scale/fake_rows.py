@@ -25,8 +25,8 @@ from sfumato.scale.batch import Batch
 class FakeModel:
     """Each process notes its batches, as prompts, in a file of its own.
 
-    A prompt that says "fail" cannot be painted, "die" ends the process, one that says "slowly" takes a moment, and one that
-    says "together" waits for another process.
+    Of what a prompt says "fail" cannot be painted, "die" ends the process, "slowly" takes a moment,
+    and "together" waits for another process.
     """
 
     notes: Path

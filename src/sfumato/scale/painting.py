@@ -1,7 +1,7 @@
 """The painting of rows: each picture has a file whose name follows from its row and its request.
 
-These files are all that is remembered. A picture that is there is not painted again, whoever painted
-it and whatever became of that process.
+These files are all that is remembered. A picture that is there is not painted again, whoever
+painted it and whatever became of that process.
 """
 
 from __future__ import annotations
