@@ -80,7 +80,7 @@ class Loop(NamedTuple):
     inpainting: Inpainting | None
     before: int = 0
     """Steps of an earlier pass, which count."""
-    count: int | None = None
+    asked: int | None = None
     """Pictures of the batch that somebody asked for; None: all."""
 
 
@@ -119,12 +119,12 @@ def stream(
         own = None if noise is None else noise[rows]
         notes = [named(parts, single) for single in group]
         whole, given, own = shared(parts, group, given, own)
-        loop = begin(parts, whole, given, own, encoder)._replace(count=len(group))
+        loop = begin(parts, whole, given, own, encoder)._replace(asked=len(group))
         latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
             larger, x = enlarge(parts, whole, latents)
             again = begin(parts, larger, given, None, encoder, x)
-            changes = {"before": loop.plan.steps, "count": len(group)}
+            changes = {"before": loop.plan.steps, "asked": len(group)}
             latents = yield from denoise(parts, again._replace(**changes))
         pictures = decode_all(parts, latents, group[0].seamless)
         for single, note, pixels in zip(group, notes, pictures, strict=False):
@@ -237,8 +237,8 @@ def report(
     if plan.ends_step[evaluation]:
         is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
         quick = partial(decode, parts) if is_tiny else None
-        if loop.count not in (None, denoised.shape[0]):
-            denoised = denoised[: loop.count]
+        if loop.asked not in (None, denoised.shape[0]):
+            denoised = denoised[: loop.asked]
         yield Step(step, steps, denoised, parts.model.preview_factors, quick)
 
 

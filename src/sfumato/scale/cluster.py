@@ -32,6 +32,7 @@ def connect(address: str, workers: int | None = None) -> int:
         ConnectionError: nothing is at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     try:
         import ray
     except ImportError as error:
@@ -53,7 +54,7 @@ def connect(address: str, workers: int | None = None) -> int:
     return workers or int(ray.cluster_resources().get("GPU", 0)) or 1
 
 
-def device() -> dict[str, int]:
+def device() -> dict[str, Any]:
     """What a worker needs of its machine: a GPU where the cluster has some."""
     import ray
 

@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +175,7 @@ class Painter:
                 continue
             for unit in units:
                 if (self.out / unit.made.path).is_file():
-                    yield Made(**asdict(unit.made) | {"is_new": False})
+                    yield replace(unit.made, is_new=False)
                 elif deaths[unit.made.path] >= DEATHS:
                     yield unit.bad(f"its process died {DEATHS} times")
                 else:  # alone, if it may be what killed a process

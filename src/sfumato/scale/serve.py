@@ -137,7 +137,7 @@ def deploy(settings: Settings, workers: int, open_model: Callable[[Served], Pain
     known = {"keep_alive": settings.keep_alive, "memory": settings.memory}
     known["models"] = {key_of(each): each.model_dump() for each in models}
     serve.start(proxy_location="Disabled")
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         Replica,
         name="painter",
         max_ongoing_requests=1,
@@ -166,10 +166,8 @@ def painting_service(
     workers = cluster.connect(settings.ray or cluster.LOCAL, settings.workers)
     handle = deploy(settings, workers, open_model)
 
-    @cache  # the threads share it
-    def opened(served: Served) -> Remote:
-        return Remote(handle, key_of(served), open_model(served))
-
+    # The threads share it.
+    opened: Any = cache(lambda served: Remote(handle, key_of(served), open_model(served)))
     shelves = [Models(settings, opened, lambda: float("inf")) for _ in range(workers)]
     try:
         yield Service(settings, shelves)
