@@ -24,7 +24,8 @@ from sfumato.opening import Opened, open_model
 from sfumato.picture import Picture
 from sfumato.request import Request
 from sfumato.scale import cluster
-from sfumato.scale.batch import Batch, here, run as paint_table
+from sfumato.scale.batch import Batch, here
+from sfumato.scale.batch import run as paint_table
 from sfumato.scale.painting import Made
 
 MODEL = "mini-turbo"
