@@ -53,6 +53,7 @@ def opened(painter: str) -> Opened:
 
 
 def run(plan: Plan, log: Log) -> None:
+    cluster.connect(cluster.LOCAL, 2)  # before JAX begins, which Ray's fork would disturb
     for painter, lengths in (TINY if plan.tiny else LENGTHS).items():
         for workers in (0, 1, 2):
             seconds = [measured(painter, workers, rows) for rows in lengths]
@@ -72,7 +73,6 @@ def measured(painter: str, workers: int, rows: int) -> float:
         batch = Batch(table, Path(folder) / "out", given, opened=partial(opened, painter))
         paint: Any = partial(here, batch.painter())
         if workers:
-            cluster.connect(cluster.LOCAL, 2)
             paint = partial(cluster.paint, batch, workers)
         begin = time.perf_counter()
         outcomes = [*paint_table(batch, paint)]

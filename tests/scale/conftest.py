@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_AUTH_TOKEN", "of-this-test")
         paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        connect("local", 2)
+        with warnings.catch_warnings():
+            # JAX, if another test used it, warns of Ray's fork, which becomes another program.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            connect("local", 2)
         import ray
 
         yield ray.get_runtime_context().gcs_address

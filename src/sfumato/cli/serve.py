@@ -68,10 +68,10 @@ def run(options: argparse.Namespace) -> int:
         settings = read_settings(expanded(options.config) if options.config else None, **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    import_keras(alone=True)
     from sfumato.server.run import serve
 
     if settings.ray is None:
+        import_keras(alone=True)
         return serve(settings, terminal.write)
     from sfumato.scale.serve import painting_service
 

@@ -37,8 +37,7 @@ def connect(address: str, workers: int | None = None) -> int:
         import ray
     except ImportError as error:
         raise ModuleNotFoundError(EXTRA) from error
-    for name in ("ray.data", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that there is one
     if not ray.is_initialized():
         variables = {n: value for n, value in os.environ.items() if n.startswith(PASSED_ON)}
@@ -80,6 +79,7 @@ def paint(batch: Batch, workers: int, parts: Sequence[Sequence[Row]]) -> Iterato
 
     if not parts:
         return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every setting
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sfumato._backend import import_keras
 from sfumato.picture import Picture
 from sfumato.request import Request
 from sfumato.scale import cluster
@@ -164,6 +165,7 @@ def painting_service(
         ConnectionError: there is no cluster.
     """
     workers = cluster.connect(settings.ray or cluster.LOCAL, settings.workers)
+    import_keras(alone=True)  # not before: Ray forks, which JAX does not like
     handle = deploy(settings, workers, open_model)
 
     # The threads share it.
