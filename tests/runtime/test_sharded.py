@@ -59,6 +59,7 @@ compare(off=1, count=2, steps=2, image=image, mask=mask)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the flag is read when a process starts")
 def test_four_devices_paint_what_one_paints(tmp_path: Path):
     tiny_model.save(tmp_path / "model")

@@ -34,6 +34,7 @@ def service(
 ) -> Iterator[Service]:
     notes.touch()
     given = {"ray": cluster, "workers": 2, "batch": 2, "batch_wait": 0, "max_steps": 1000}
+    given |= {"deadline": 9999}
     kept = tmp_path_factory.mktemp("kept")
     settings = read_settings(folder=kept, models=[f"fake={notes}"], **given)
     with painting_service(settings, DistantPainter) as made:
@@ -43,7 +44,7 @@ def service(
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 300
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -65,7 +66,7 @@ def steps_of(notes: Path, prompt: str) -> list[int]:
 
 def test_replicas_paint_behind_the_same_jobs(service: Service):
     job = ask(service, "a red apple", count=2, seed=7)
-    assert job.wait(90)
+    assert job.wait(300)
     assert job.state == "done"
     names = [event.name for event in job.since(0)]
     assert names == ["queued", "started", "loading", "step", "picture", "picture", "done"]
@@ -78,7 +79,7 @@ def test_replicas_paint_behind_the_same_jobs(service: Service):
 
 def test_a_failure_of_a_replica_has_its_code(service: Service):
     job = ask(service, "too much memory")
-    assert job.wait(60)
+    assert job.wait(300)
     assert job.failure is not None
     assert job.failure.code == "out_of_memory"
 
@@ -88,7 +89,7 @@ def test_a_cancelled_job_leaves_the_replica(service: Service, notes: Path):
     wait_for(lambda: len(steps_of(notes, "to be cancelled")) > 2)
     service.cancel(job)
     after = ask(service, "after it")
-    assert after.wait(60)
+    assert after.wait(300)
     assert after.state == "done"
     time.sleep(5 * PACE)
     assert len(steps_of(notes, "to be cancelled")) < 90
@@ -105,7 +106,7 @@ def test_more_work_brings_another_replica_and_a_dead_one_is_replaced(service: Se
     (victim,) = {*steps_of(notes, "painted by another")}
     assert victim not in steps_of(notes, "endless")
     os.kill(victim, signal.SIGKILL)
-    assert job.wait(120)
+    assert job.wait(300)
     assert (job.state, len(job.pictures)) == ("done", 1)
     assert victim not in painters(job)
     service.cancel(endless)

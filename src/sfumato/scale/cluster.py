@@ -47,7 +47,7 @@ def connect(address: str, workers: int | None = None) -> int:
             "logging_level": logging.WARNING,
         }
         if address == LOCAL:
-            cpus = max(workers or 1, os.cpu_count() or 1) + 1
+            cpus = max(workers or 1, os.cpu_count() or 1)
             options |= {"num_cpus": cpus, "include_dashboard": False}
         ray.init(address, **options)
     return workers or int(ray.cluster_resources().get("GPU", 0)) or 1
