@@ -32,12 +32,10 @@ def connect(address: str, workers: int | None = None) -> int:
         ConnectionError: nothing is at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     try:
         import ray
     except ImportError as error:
         raise ModuleNotFoundError(EXTRA) from error
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that there is one
     if not ray.is_initialized():
         variables = {n: value for n, value in os.environ.items() if n.startswith(PASSED_ON)}

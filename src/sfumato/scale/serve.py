@@ -8,6 +8,7 @@ in front of Ray Serve while there is none, which lets that start another.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,7 +62,9 @@ class Replica:
         self, name: str, requests: Sequence[Request]
     ) -> Generator[Step | Picture | Trouble]:
         try:
-            for event in self.models.use(name).stream(requests):
+            model = self.models.use(name)
+            self.models.unload_idle()
+            for event in model.stream(requests):
                 yield event if isinstance(event, Picture) else event.plain()
             self.models.done(name)
         except Exception as error:  # noqa: BLE001  whatever a backend raises: it may not travel
@@ -131,6 +134,7 @@ def deploy(settings: Settings, workers: int, open_model: Callable[[Served], Pain
     """Start the deployment, or replace an older one; returns its handle."""
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     models = [
         each.model_copy(update={"dtype": each.dtype or settings.dtype})
         for each in settings.models.values()
