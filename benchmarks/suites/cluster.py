@@ -58,8 +58,11 @@ def run(plan: Plan, log: Log) -> None:
         for workers in (0, 1, 2):
             seconds = [measured(painter, workers, rows) for rows in lengths]
             (short, long), (first, last) = lengths, seconds
-            row = max(last - first, 1e-9) / (long - short)
             case = {"painter": painter, "size": 64, "workers": workers, "rows": [*lengths]}
+            if last <= first:
+                log.failure("sfumato", "rows", case, f"noise: {first:.1f} s, then {last:.1f} s")
+                continue
+            row = (last - first) / (long - short)
             log("sfumato", "rows", "1/min", [60 / row], case, seconds=seconds)
             log("sfumato", "start", "s", [first - short * row], case)
 
