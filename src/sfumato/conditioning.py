@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,13 @@ class Told:
         count = extent(parts, singles[0])[1] if encoded is None else 1
         self.encode = own or Encoder(parts, Reading.of(singles[0], parts), count)
         self.known: dict[tuple[Any, bool], Conditioning] = {}
+        self.own_prepare: Callable[..., Conditioning] | None = None
+
+    def of(self, prepare: Callable[..., Conditioning]) -> Told:
+        """The same words for another network, which prepares them in its own way."""
+        other = copy(self)
+        other.known, other.own_prepare = {}, prepare
+        return other
 
     def __call__(self, step: int, guided: bool) -> Conditioning:
         """The conditioning at a step, 0 for the first, with the negative prompts or without."""
@@ -83,8 +91,11 @@ class Told:
         if takes_sizes:
             size = (first.height, first.width)
             sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
+        given = (context, pooled if takes_sizes else None, sizes)
+        if self.own_prepare:
+            return self.own_prepare(*given)
         with parts.loras.of(first.loras):
-            return parts.prepare(context, pooled if takes_sizes else None, sizes)
+            return parts.prepare(*given)
 
     def checked(self, encoded: Encoded) -> Encoded:
         """Encodings that the denoiser reads; only the model's own have several chunks."""

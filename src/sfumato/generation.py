@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -31,6 +31,9 @@ from sfumato.programs import Inpainting, State
 from sfumato.request import Request, RequestError
 from sfumato.request.pictured import canvas_of
 from sfumato.starting import Draw, drawing, enlarge, start
+
+if TYPE_CHECKING:
+    from sfumato.controlling import Controls
 
 AHEAD = 2  # steps that may wait on the device; more would only delay progress and cancellation
 
@@ -61,7 +64,8 @@ class Step:
     def preview(self) -> np.ndarray | None:
         """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours.
 
-        Those of a tiny autoencoder are as large as the pictures that come out.
+        Those of a tiny autoencoder are as large as the pictures that come out. There are none of
+        pictures that may come out blurred.
         """
         if self.decode is not None:
             return np.stack([self.decode(x) for x in self.latents()])
@@ -78,6 +82,7 @@ class Loop(NamedTuple):
     conditioning: Told
     aids: Aids
     inpainting: Inpainting | None
+    controls: Controls | None
     before: int = 0
     """Steps of an earlier pass, which count."""
     asked: int | None = None
@@ -128,7 +133,8 @@ def stream(
             latents = yield from denoise(parts, again._replace(**changes))
         pictures = decode_all(parts, latents, group[0].seamless)
         for single, note, pixels in zip(group, notes, pictures, strict=False):
-            yield Picture(covered(single, pixels), note, flags_of(note, parts.model.preset))
+            picture = Picture(covered(single, pixels), note, flags_of(note, parts.model.preset))
+            yield checked(picture)
 
 
 def shared(
@@ -162,6 +168,11 @@ def begin(
     parts.require("decoder")  # found out before the steps, not after them
     first = singles[0]
     plan = first.plan(parts.model)
+    lead = None
+    if first.controls or parts.controls:  # imported where it is needed
+        from sfumato.controlling import load_controls
+
+        lead = load_controls(parts, singles, plan)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
     conditioning(0, first.is_guided)
@@ -174,7 +185,8 @@ def begin(
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
     if first.distilled_guidance is not None:
         aids = aids._replace(guidance=np.float32(first.distilled_guidance - 1))
-    return Loop(first, plan, x, draw, conditioning, aids, inpainting)
+    controls = lead(conditioning) if lead else None
+    return Loop(first, plan, x, draw, conditioning, aids, inpainting, controls)
 
 
 def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
@@ -184,7 +196,7 @@ def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting, *_ = loop
+    request, plan, x, draw, conditioning, aids, inpainting, controls, *_ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
@@ -200,6 +212,8 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
         told = conditioning(int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if controls:
+            given = given._replace(**controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
         if request.seamless:
             settings["seamless"] = request.seamless
@@ -235,13 +249,25 @@ def report(
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
-        is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
-        quick = partial(decode, parts) if is_tiny else None
         if loop.asked not in (None, denoised.shape[0]):
             denoised = denoised[: loop.asked]
+        if loop.request.safety == "blur":  # previews would show what is blurred
+            yield Step(step, steps, denoised)
+            return
+        is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
+        quick = partial(decode, parts) if is_tiny else None
         yield Step(step, steps, denoised, parts.model.preview_factors, quick)
 
 
 def covered(request: Request, pixels: np.ndarray) -> np.ndarray:
     """What was painted on the given picture, which stays as it was where no mask covers it."""
     return canvas_of(request).finished(pixels) if request.paints_part else pixels
+
+
+def checked(picture: Picture) -> Picture:
+    """The picture, with a flag and blurred if it is unsafe and its request asks for that."""
+    if picture.request.safety == "off":
+        return picture
+    from sfumato.safety import flagged  # loads a network of its own
+
+    return flagged(picture)

@@ -111,12 +111,13 @@ class Parts:
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
         self.loras = LorasInUse(self)
+        self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         self.loras.use(())
-        state = {**vars(self)}
+        state = {**vars(self), "controls": {}}
         del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))

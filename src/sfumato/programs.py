@@ -6,15 +6,19 @@ serves every sampler, number of steps, guidance scale, seed and prompt of a shap
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
-from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection
+from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import LearnedRows, TextEncoder
+
+if TYPE_CHECKING:
+    from sfumato.networks.controlnet import ControlNet
+    from sfumato.networks.t2i import T2IAdapter
 
 
 class State(NamedTuple):
@@ -125,6 +129,53 @@ def combine(
         away, average = project(shown, away, *projection)
         negative, projection = cond - away / c_out, projection._replace(average=average)
     return guide(cond, negative, guidance[0], guidance[1], push), projection
+
+
+def see(network: ControlNet | T2IAdapter, hint: Tensor, seamless: str | None = None) -> Any:
+    """A picture (B, H, W, C) of 0..1 -> (B, h, w, F), or several maps of a T2I-Adapter."""
+    with repeating(seamless):
+        return network.see(hint)
+
+
+def control(
+    network: ControlNet,
+    state: State,
+    table: Tensor,
+    conditioning: Conditioning,
+    hint: Tensor,
+    weights: Tensor,
+    before: Residuals | None,
+    rows: int,
+    seamless: str | None = None,
+) -> Residuals:
+    """Ask a ControlNet once, for the evaluation of the same state.
+
+    Args:
+        network: the ControlNet.
+        state, table: as in ``evaluate``.
+        conditioning: of the ControlNet's own ``prepare``; may be for the first rows alone.
+        hint: of ``see``.
+        weights: (S + 1,), of each skip connection and of the middle.
+        before: what another ControlNet gave, to which this one's is added.
+        rows: of the conditioning of the denoiser; the last of them may get nothing.
+        seamless: as in ``evaluate``.
+    """
+    index, registers = state
+    row = ops.take(table, index, axis=0)
+    c_in, timestep = row[2], row[3]
+    with repeating(seamless):
+        maps = network.predict(registers[0] * c_in, timestep, conditioning, hint)
+    found = []
+    for k, y in enumerate(maps):
+        silent = rows - y.shape[0]
+        y = y * ops.cast(weights[k], y.dtype)
+        if silent:
+            y = ops.pad(y, ((0, silent), (0, 0), (0, 0), (0, 0)))
+        found.append(y)
+    if before is not None:
+        known = [*before.skips, before.middle]
+        found = [x + ops.cast(y, x.dtype) for x, y in zip(known, found, strict=True)]
+    return Residuals(found[:-1], found[-1])
 
 
 def encode_text(

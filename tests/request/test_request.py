@@ -33,6 +33,7 @@ from sfumato.pictures.canvas import RESIZES, SIDES
 from sfumato.presets.families import find_family
 from sfumato.request import Request, RequestError, larger, seeds
 from sfumato.request.checks import RESIZED
+from sfumato.request.control import Control
 from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
 from sfumato.request.seeds import start_noise
@@ -51,6 +52,16 @@ OPTIONS = st.dictionaries(
 PIXELS = st.integers(0, 255).map(lambda shade: np.full((8, 16, 3), shade, np.uint8))
 MASKS = st.sampled_from([0, *range(2, 256)]).map(lambda shade: np.full((8, 16), shade, np.uint8))
 LISTS = st.dictionaries(TEXTS, st.lists(TEXTS).map(tuple), max_size=3)
+CONTROLS = st.builds(
+    Control,
+    file=st.from_regex(r"[\w-]{1,9}", fullmatch=True),
+    preprocessor=st.sampled_from(["none", "canny", "recolour", "grey", "inpaint"]),
+    weight=st.floats(0, 1e300),
+    resize=st.sampled_from(RESIZES),
+    start=UNIT,
+    end=UNIT,
+    mode=st.sampled_from(["balanced", "prompt", "control", "guess"]),
+)
 WEIGHTS = st.floats(allow_nan=False, allow_infinity=False)
 PAIRS = st.dictionaries(st.sampled_from(["unet", "text", "mid_block.resnets"]), WEIGHTS, min_size=1)
 LORAS = st.tuples(st.from_regex(r"[\w-]{1,9}", fullmatch=True), WEIGHTS | PAIRS)
@@ -114,12 +125,16 @@ VALUES = {
     "padding": st.integers(0, 10**9),
     "extend": st.dictionaries(st.sampled_from(SIDES), st.integers(0, 2**26)),
     "resize": st.sampled_from(RESIZES),
+    "controls": st.lists(CONTROLS, max_size=3).map(tuple),
+    "control_folder": st.just("."),
     "upscale": st.floats(1, 8),
     "upscale_steps": st.integers(1, 10**6),
     "upscale_strength": st.floats(0, 1, exclude_min=True),
     "upscaler": st.sampled_from(["latent", "latent_nearest_exact", "esrgan", "lanczos"]),
+    "safety": st.sampled_from(["flag", "blur"]),
     "image_name": TEXTS.filter(bool),
 }
+CONTROL = "edges:canny,weight=0.8"
 # A value of each field that is not its default, and the same as it stands on a command line.
 SAMPLES = {
     "negative_prompt": ("blurry,\nlow quality", "blurry,\nlow quality"),
@@ -163,15 +178,19 @@ SAMPLES = {
     "padding": (16, "16"),
     "extend": ({"left": 8, "top": 16}, "top=16,left=8,right=0"),
     "resize": ("crop", "crop"),
+    "controls": ((Control(file="edges", preprocessor="canny", weight=0.8),), CONTROL),
+    "control_folder": (".", "."),
     "upscale": (1.5, "1.5"),
     "upscale_steps": (7, "7"),
     "upscale_strength": (0.45, "0.45"),
     "upscaler": ("latent_bicubic", "Latent (bicubic)"),
+    "safety": ("blur", "blur"),
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}
-NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "lora_folder", "embeddings"}
-LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}, "lora_folder": None}
+FOLDERS = {"lora_folder": None, "control_folder": None}  # of this machine
+NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "embeddings", *FOLDERS}
+LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}, **FOLDERS}
 LEFT_OUT |= {"embeddings": {}}
 
 
@@ -221,7 +240,7 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     assert asked != Request(prompt="a")
     flag = f"--{name.replace('_', '-')}"
     assert from_command_line("a", flag, text) == asked
-    same = replace(asked, lora_folder=None)
+    same = replace(asked, **FOLDERS)
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     if name in ("upscale_steps", "upscale_strength", "upscaler"):
         asked = replace(asked, upscale=2)
@@ -232,7 +251,7 @@ def test_each_field_is_the_same_from_all_ways(name, files):
 def test_all_fields_are_the_same_from_all_ways(files):
     values = {name: value for name, (value, _) in SAMPLES.items()}
     asked = Request(prompt="a\nb", **values)
-    same = replace(asked, lora_folder=None)
+    same = replace(asked, **FOLDERS)
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     words = [(f"--{name.replace('_', '-')}", text) for name, (_, text) in SAMPLES.items()]
     assert from_command_line("a\nb", *(word for pair in words for word in pair)) == asked
@@ -249,7 +268,7 @@ def test_all_fields_are_the_same_from_all_ways(files):
 @given(requests())
 @settings(max_examples=200)
 def test_json_gives_back_the_request(request):
-    request = replace(request, lora_folder=None)  # of this machine
+    request = replace(request, **FOLDERS)
     again = Request.from_json(json.loads(json.dumps(request.to_json())))
     assert again == request
     assert hash(again) == hash(request)
@@ -271,7 +290,7 @@ def test_requests_that_differ_in_a_field_are_not_equal(request, name):
     changed = replace(request, **{name: value})
     same = all(np.array_equal(getattr(changed, n), getattr(request, n)) for n in VALUES)
     assert (changed == request) == same
-    assert (changed.to_json() == request.to_json()) == (same or name == "lora_folder")
+    assert (changed.to_json() == request.to_json()) == (same or name in FOLDERS)
 
 
 def test_a_request_can_be_hashed_pickled_and_read():

@@ -40,10 +40,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
             together.
     """
     settings = settings or {}
-    channels = tuple(
-        shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
-        for level in range(_count(shapes, "down_blocks."))
-    )
+    channels = channels_of(shapes)
     context = [shape for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")]
     projections = [shape for name, shape in shapes.items() if name.endswith("proj_in.weight")]
     if not channels or not context or not projections:
@@ -57,10 +54,10 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         in_channels=shape_of(shapes, "conv_in.weight")[1],
         out_channels=shape_of(shapes, "conv_out.weight")[0],
         channels=channels,
-        down=_depths(shapes, "down_blocks"),
-        mid=_depth(shapes, "mid_block."),
-        up=_depths(shapes, "up_blocks"),
-        heads=_heads(settings, len(channels))
+        down=depths_of(shapes, "down_blocks"),
+        mid=depth_of(shapes, "mid_block."),
+        up=depths_of(shapes, "up_blocks"),
+        heads=heads_of(settings, len(channels))
         or replace(family, head_width=head_width).heads(channels),
         context_width=context_width,
         added_width=added_width,
@@ -69,7 +66,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         groups=int(settings.get("norm_num_groups") or 32),
         linear_projection=len(projections[0]) == 2,
     )
-    _check_blocks("U-Net", settings, _unet_blocks(config))
+    check_blocks("U-Net", settings, unet_blocks(config))
     _check_depths(settings, config)
     return config
 
@@ -82,14 +79,22 @@ def build_unet_config(**fields: Any) -> UNetConfig:
         raise CheckpointError(f"The U-Net does not fit together. {error}") from error
 
 
-def _heads(settings: Settings, levels: int) -> tuple[int, ...]:
+def channels_of(shapes: Shapes) -> tuple[int, ...]:
+    """The widths of the levels."""
+    return tuple(
+        shape_of(shapes, f"down_blocks.{level}.resnets.0.conv1.weight")[0]
+        for level in range(count_of(shapes, "down_blocks."))
+    )
+
+
+def heads_of(settings: Settings, levels: int) -> tuple[int, ...]:
     """The number of heads at each level as the settings have it; empty if they do not."""
     # In diffusers' U-Net configurations `attention_head_dim` is the number of heads.
     heads = settings.get("attention_head_dim") or ()
     return (heads,) * levels if isinstance(heads, int) else tuple(heads)
 
 
-def _unet_blocks(c: UNetConfig) -> Settings:
+def unet_blocks(c: UNetConfig) -> Settings:
     """The blocks of a U-Net in diffusers' words."""
     mid = {(): None, (0,): "UNetMidBlock2D"}.get(c.mid, "UNetMidBlock2DCrossAttn")
     return {
@@ -103,7 +108,7 @@ def _unet_blocks(c: UNetConfig) -> Settings:
     }
 
 
-def _check_blocks(network: str, settings: Settings, found: Settings) -> None:
+def check_blocks(network: str, settings: Settings, found: Settings) -> None:
     """Refuse settings of other blocks than those that the tensors make."""
     for key, wanted in found.items():
         said = settings.get(key, wanted)
@@ -136,15 +141,17 @@ def _check_depths(settings: Settings, c: UNetConfig) -> None:
             )
 
 
-def _depths(shapes: Shapes, side: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(_depth(shapes, f"{side}.{level}.") for level in range(_count(shapes, f"{side}.")))
+def depths_of(shapes: Shapes, side: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(
+        depth_of(shapes, f"{side}.{level}.") for level in range(count_of(shapes, f"{side}."))
+    )
 
 
-def _depth(shapes: Shapes, block: str) -> tuple[int, ...]:
+def depth_of(shapes: Shapes, block: str) -> tuple[int, ...]:
     """For every residual block of a level, how many transformer blocks follow it."""
     return tuple(
-        _count(shapes, f"{block}attentions.{index}.transformer_blocks.")
-        for index in range(_count(shapes, f"{block}resnets."))
+        count_of(shapes, f"{block}attentions.{index}.transformer_blocks.")
+        for index in range(count_of(shapes, f"{block}resnets."))
     )
 
 
@@ -166,13 +173,13 @@ def autoencoder_config(
     if is_tiny(shapes):
         return _tiny_config(shapes, settings)
     down, up = "encoder.down_blocks.", "decoder.up_blocks."
-    if count := _count(shapes, up):
+    if count := count_of(shapes, up):
         levels = [f"{up}{level}." for level in reversed(range(count))]
-        layers = _count(shapes, f"{levels[0]}resnets.") - 1
+        layers = count_of(shapes, f"{levels[0]}resnets.") - 1
         latent_channels = shape_of(shapes, "decoder.conv_in.weight")[1]
-    elif count := _count(shapes, down):
+    elif count := count_of(shapes, down):
         levels = [f"{down}{level}." for level in range(count)]
-        layers = _count(shapes, f"{levels[0]}resnets.")
+        layers = count_of(shapes, f"{levels[0]}resnets.")
         latent_channels = shape_of(shapes, "encoder.conv_out.weight")[0] // 2
     else:
         raise CheckpointError("The autoencoder has neither an encoder nor a decoder.")
@@ -189,7 +196,7 @@ def autoencoder_config(
         "layers_per_block": layers,
         "up_block_types": ["UpDecoderBlock2D"] * len(levels),
     }
-    _check_blocks("autoencoder", settings, blocks)
+    check_blocks("autoencoder", settings, blocks)
     return config
 
 
@@ -214,7 +221,7 @@ def _tiny_config(shapes: Shapes, settings: Settings) -> TinyAutoencoderConfig:
         "num_decoder_blocks": [3, 3, 3, 1],
         "num_encoder_blocks": [1, 3, 3, 3],
     }
-    _check_blocks("tiny autoencoder", said, blocks)
+    check_blocks("tiny autoencoder", said, blocks)
     return TinyAutoencoderConfig(width, latent_channels, float(said.get("scaling_factor", 1)))
 
 
@@ -234,8 +241,8 @@ def text_encoder_config(
     settings = settings or {}
     vocabulary, width = shape_of(shapes, "embeddings.token_embedding.weight")
     is_clip_l = width == CLIP_L.width
-    layers = _count(shapes, "encoder.layers.")
-    _check_blocks("text encoder", settings, {"num_hidden_layers": layers})
+    layers = count_of(shapes, "encoder.layers.")
+    check_blocks("text encoder", settings, {"num_hidden_layers": layers})
     # Of XL's encoders only the second's pooled output is used; the first's projection is not.
     projection = 0 if is_clip_l else shapes.get("text_projection.weight", (0,))[0]
     return TextEncoderConfig(
@@ -260,7 +267,7 @@ def _end_of_text(vocabulary: int, settings: Settings) -> int:
     return END_OF_TEXT if vocabulary > END_OF_TEXT else vocabulary - 1
 
 
-def _count(names: Iterable[str], prefix: str) -> int:
+def count_of(names: Iterable[str], prefix: str) -> int:
     """Count the numbered members that follow the prefix: one more than the highest number."""
     pattern = re.compile(re.escape(prefix) + r"(\d{1,3})\.")
     return max((int(m[1]) + 1 for name in names if (m := pattern.match(name))), default=0)

@@ -99,6 +99,9 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "requires_aesthetics_score": (None, False),
     },
 }
+COMPUTED["controlnet"] = COMPUTED["unet"] | {
+    "_class_name": ("ControlNetModel", "ControlNetUnionModel", "ControlNetModel_Union"),
+}
 """Whatever else a file says of these keys is refused. Of a list, every item counts."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -125,6 +128,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "tiny": {"scaling_factor": 1.0},
     "text_encoder": {"hidden_act": "quick_gelu", "num_attention_heads": 8, "num_hidden_layers": 12},
 }
+DEFAULTS["controlnet"] = {k: v for k, v in DEFAULTS["unet"].items() if not k.startswith("up_")}
 """What diffusers and transformers take where a ``config.json`` leaves a key out."""
 
 _LINEAR = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}

@@ -157,6 +157,9 @@ def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], sourc
     if is_part and not request.paints_part:
         message = "was painted with a mask, which its recipe does not hold"
         raise ValueError(f"{source} {message}; name it with --mask")
+    if request.controls and "controls" not in given:
+        message = "was painted with ControlNets, whose pictures its recipe does not hold"
+        raise ValueError(f"{source} {message}; name them with --control")
     if not request.embeddings and (names := lost({}, recipe.items)):
         named = ", ".join(names)
         warn(f"{source} was made with embeddings: {named}; name their folder with --embeddings")

@@ -155,6 +155,56 @@ class UNetConfig:
 
 
 @dataclass(frozen=True)
+class ControlNetConfig(UNetConfig):
+    """A ControlNet: the way into a U, and what takes in its picture. ``up`` is not computed."""
+
+    hint_channels: int = 3
+    """Of the picture that it is shown."""
+    hint_widths: tuple[int, ...] = (16, 32, 96, 256)
+    """Of the convolutions that bring the picture to the size of the latents."""
+    is_global: bool = False
+    """Whether the means of its features are added, not the features: it tells no places."""
+    mixer_layers: int = 0
+    """Of a ControlNet-Union, which is told what its picture is; 0: it is none."""
+
+    def parts(self) -> Iterator[UNetPart]:
+        """The U from its beginning through its middle."""
+        return (part for part in super().parts() if not part.level.startswith("up"))
+
+    @property
+    def hint_scale(self) -> int:
+        """Pixels of the picture per latent along one side."""
+        return 2 ** (len(self.hint_widths) - 1)
+
+    def skips(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """The shapes (h, w, C) of the skip connections, for latents of a size."""
+        found = [(height, width, self.channels[0])]
+        for part in self.parts():
+            if part.kind == "downsamplers":
+                height, width = -(-height // 2), -(-width // 2)
+            if part.level.startswith("down") and part.kind != "attentions":
+                found.append((height, width, part.width))
+        return found
+
+
+@dataclass(frozen=True)
+class T2IAdapterConfig:
+    """A T2I-Adapter, which brings a picture to the maps of a U-Net's way down."""
+
+    channels: int = 3
+    """Of the picture; 1: of its greys."""
+    scale: int = 8
+    """Pixels along a side of the squares that are folded into channels."""
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)
+    halves: tuple[bool, ...] = (False, True, True, True)
+    """Whether a level begins with a map of half the size."""
+    count: int = 2
+    """Residual blocks of a level."""
+    is_light: bool = False
+    """Whether the blocks have a quarter of the width."""
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """Picture to latents and back. The defaults are those of Stable Diffusion 1.x, 2.x and XL."""
 

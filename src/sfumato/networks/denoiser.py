@@ -30,7 +30,8 @@ class Conditioning(NamedTuple):
 
     @property
     def batch(self) -> int:
-        return self.memories[0][0].keys.shape[0]
+        known = self.memories[0][0].keys if self.memories else self.added
+        return 1 if known is None else known.shape[0]
 
     def of_prompts(self, count: int) -> Conditioning:
         """The first ``count`` of the batch: the prompts without the negative prompts."""
@@ -49,12 +50,21 @@ class Projection(NamedTuple):
     average: Tensor  # (B, h, w, C), zeros at first
 
 
+class Residuals(NamedTuple):
+    """What ControlNets add to the way through the U."""
+
+    skips: list[Tensor]  # (n B, h, w, C) for each skip connection, that of ``conv_in`` first
+    middle: Tensor  # (n B, h, w, C)
+
+
 class Aids(NamedTuple):
     """The arrays that help at one evaluation; None is an aid that is absent."""
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
     channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
     guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
+    residuals: Residuals | None = None  # of ControlNets
+    features: list[Tensor] | None = None  # (1, B or n B, h, w, C), of T2I-Adapters
     freeu: Tensor | None = None  # (4,): s1, s2, b1, b2 of FreeU
     projection: Projection | None = None  # for the rule of guidance; no network reads it
 

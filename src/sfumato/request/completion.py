@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.request import larger, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
+from sfumato.request.controlled import with_controls
 from sfumato.request.fields import RequestError, specs
 from sfumato.request.loras import with_files
 from sfumato.request.pictured import own_size
@@ -23,7 +24,7 @@ TUNED = ("apg", "freeu")
 
 def completed(asked: Request, model: Model) -> Request:
     """The request of `Request.completed`."""
-    asked = with_files(asked)
+    asked = with_controls(with_files(asked))
     check_pictures(asked, model)
     height, width = own_size(asked, model)
     sampler = asked.sampler or model.sampler

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.request.adapter_kinds import Folder, Loras
+from sfumato.request.control import Control, Controls
 from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sfumato.adapters.embedding import Embedding
 
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+SAFETY = ("off", "flag", "blur")
+"""What is done with pictures that look sexual, the weakest first."""
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
 what = partial(declared, group="what to paint")
@@ -38,7 +41,9 @@ which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+lead = partial(declared, group="led by a picture")
 larger = partial(declared, group="larger, by a second pass")
+after = partial(declared, group="what comes out")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
 
@@ -177,6 +182,16 @@ class Fields(Record):
         "to the size asked for: crop, fill or stretch [refuse]",
     )
 
+    controls: tuple[Control, ...] = lead(
+        *((), Controls(), ""),
+        "a ControlNet and its picture, such as FILE:IMAGE:canny,weight=0.8; may be given several "
+        "times [none]",
+        "--control",
+    )
+    control_folder: str | None = lead(
+        None, Folder(), "", "folder of ControlNets that are named without their place [none]"
+    )
+
     upscale: float | None = larger(
         None, Number(1, 8), "Hires upscale", "how many times larger, from 1 to 8 [one pass]"
     )
@@ -190,6 +205,11 @@ class Fields(Record):
     upscaler: str | None = larger(
         *(None, Upscaler(), "Hires upscaler"),
         "before it: latent, esrgan, lanczos, ... or a network's FILE [latent]",
+    )
+
+    safety: str = after(
+        *("off", Choice(SAFETY), "Safety"),
+        "what to do with pictures that look sexual: flag them, or blur them, too [off]",
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")

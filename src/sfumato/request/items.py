@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from itertools import product
 
+from sfumato.request import control
 from sfumato.request.fields import Spec
 from sfumato.request.room_kinds import Autoencoder, Name, Upscaler
 
@@ -26,6 +27,7 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
     texts = {name: said[spec.key] for name, spec in known.items() if spec.key in said}
     if size := SIZE.fullmatch(items.get("Size", "")):
         texts |= {"width": size[1], "height": size[2]}
+    texts |= control.stated(items)
     if any(key.startswith("Hires") for key in items):
         texts.pop("strength", None)
     if "upscale" not in texts:
@@ -37,6 +39,7 @@ def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
     """The items that no known field reads, and names that are not known here."""
     keys = {spec.key for spec in known.values()} - _unknown(known, items)
     keys |= {"Size"} if SIZE.fullmatch(items.get("Size", "")) else set()
+    keys |= {key for key in items if control.ITEM.fullmatch(key)}
     return {key: text for key, text in items.items() if key not in keys}
 
 

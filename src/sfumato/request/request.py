@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import embeddings, items, larger, loras, pictured, seeds
+from sfumato.request import control, embeddings, items, larger, loras, pictured, seeds
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -78,7 +78,7 @@ class Request(Fields):
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
-            *(self.upscale, self.decoder, bool(self.embeddings)),
+            *(self.upscale, self.decoder, bool(self.embeddings), bool(self.controls)),
         )
 
     @property
@@ -152,6 +152,7 @@ class Request(Fields):
         stated = (
             self.items()
             | pictured.hashes(self)
+            | control.items(self.controls)
             | loras.hashes(self.loras)
             | embeddings.hashes(self.embeddings)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}

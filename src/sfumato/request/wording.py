@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.control import Control, Controls
 from sfumato.request.fields import specs
 from sfumato.request.room_kinds import Pixels, Wildcards
 
@@ -18,14 +19,17 @@ OF_MODEL = ("model", "dtype")
 def command_line(request: Request) -> str:
     """The command that paints a request, for a POSIX shell.
 
-    Pictures are named image.png and mask.png, as a request does not know its files. Lists of words
-    to draw from are left out: the command has them in a folder.
+    Pictures are named image.png, mask.png and control0.png, as a request does not know its files.
+    Lists of words to draw from are left out: the command has them in a folder.
     """
     known = specs(type(request))
     options = []
     for name, value in _stated(request).items():
         kind, flag = known[name].kind, f"--{name.replace('_', '-')}"
-        if not isinstance(kind, Wildcards):
+        if isinstance(kind, Controls):
+            texts = [control.argument(f"control{i}.png") for i, control in enumerate(value)]
+            options += [f"--control={text}" for text in texts]
+        elif not isinstance(kind, Wildcards):
             text = f"{name}.png" if isinstance(kind, Pixels) else kind.write(value)
             # A value that begins with a dash would be taken for an option.
             options += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
@@ -42,6 +46,8 @@ def python(request: Request) -> str:
     for name, value in _stated(request).items():
         kind = known[name].kind
         text = repr(f"{name}.png" if isinstance(kind, Pixels) else _plain(value))
+        if isinstance(kind, Controls):
+            text = repr([_control(i, control) for i, control in enumerate(value)])
         if name == "model":
             continue
         (loaded if name in OF_MODEL else painted).append(f"{name}={text}")
@@ -65,6 +71,12 @@ def _stated(request: Request) -> dict[str, Any]:
     known = specs(type(request))
     given = {name: value for name, value in request.given().items() if known[name].group}
     return {name: value for name, value in given.items() if name != "prompt"}
+
+
+def _control(number: int, control: Control) -> tuple[Any, ...]:
+    """A ControlNet as Python's users give it."""
+    picture = None if control.image is None else f"control{number}.png"
+    return control.file, picture, control.options()
 
 
 def _plain(value: Any) -> Any:
