@@ -1,4 +1,4 @@
-"""One small Ray for all tests that need it, on this machine and without a network."""
+"""A small Ray on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """Ray with two workers; its address."""
+    """Ray with two processors, for all tests that need it; its address."""
     from sfumato.scale.cluster import connect
 
     # Sockets have short paths, and workers find the fakes.
