@@ -44,7 +44,8 @@ class FakeModel:
             raise ArithmeticError("a number overflowed")
         for single in [single for request in requests for single in request.singles()]:
             time.sleep(0.1 if "slowly" in single.prompt else 0)
-            yield Picture(pixels_of(single), single)
+            flags = ("it is blue",) if "blue" in single.prompt else ()
+            yield Picture(pixels_of(single), single, flags)
 
 
 def pixels_of(request: Request) -> np.ndarray:

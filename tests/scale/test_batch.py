@@ -167,6 +167,13 @@ def test_another_run_paints_what_is_not_there(tmp_path: Path):
     assert manifest(tmp_path)[0] == before[0]
 
 
+def test_flags_are_kept(tmp_path: Path):
+    rows = [{"prompt": "blue"}, {"prompt": "red"}]
+    for _ in range(2):
+        paint(batch_of(tmp_path, write_lines(tmp_path / "t.jsonl", rows)))
+        assert [entry["flags"] for entry in manifest(tmp_path)] == [["it is blue"], []]
+
+
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path):
     source = write_lines(tmp_path / "t.jsonl", [{"prompt": f"{i}"} for i in range(12)])
     batch = batch_of(tmp_path, source)

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     check_writable(out)
     batch = Batch(table, out, given, options.batch)
     counts = {"new": 0, "there": 0, "bad": 0}
+    flags: set[str] = set()
     with Progress(options.quiet) as progress, Interruption() as interruption:
         for outcome in paint_table(batch, _painting(batch, options, interruption), progress.expect):
             progress.finished()
@@ -37,6 +38,9 @@ def run(options: argparse.Namespace) -> int:
                 counts["bad"] += 1
             elif outcome.is_new:
                 counts["new"] += 1
+                for flag in {*outcome.flags} - flags:
+                    terminal.warn(flag)
+                flags |= {*outcome.flags}
                 progress.write(_line(outcome, options))
             else:
                 counts["there"] += 1

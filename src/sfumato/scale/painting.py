@@ -7,6 +7,7 @@ painted it and whatever became of that process.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import shutil
 from collections import Counter
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfumato._files import read_json, replacing
 from sfumato.picture import Picture
 from sfumato.request import Request
 from sfumato.request.batches import key_of, parts_of
@@ -48,6 +50,8 @@ class Made:
     height: int
     model: str
     recipe: str
+    flags: Sequence[str] = ()
+    """What a user should know of it."""
     is_new: bool = True
 
     def to_json(self) -> dict[str, Any]:
@@ -175,7 +179,8 @@ class Painter:
                 continue
             for unit in units:
                 if (self.out / unit.made.path).is_file():
-                    yield replace(unit.made, is_new=False)
+                    flags = read_json(self.flags_file(unit)).get("flags", ())
+                    yield replace(unit.made, flags=flags, is_new=False)
                 elif deaths[unit.made.path] >= DEATHS:
                     yield unit.bad(f"its process died {DEATHS} times")
                 else:  # alone, if it may be what killed a process
@@ -197,9 +202,9 @@ class Painter:
         try:
             with self.trying.noted([unit.made.path for unit in units]):
                 for picture in self.pictures([unit.request for unit in units]):
-                    picture.save(self.out / units[done].made.path)
+                    made = self.kept(units[done], picture)
                     done += 1
-                    yield units[done - 1].made
+                    yield made
             return
         except OSError:  # a full disk is no row's fault
             raise
@@ -213,6 +218,20 @@ class Painter:
         for part in (left[:half], left[half:]):
             if part:
                 yield from self.attempt(part)
+
+    def kept(self, unit: Unit, picture: Picture) -> Made:
+        """Write a picture; before it its flags, so that they are there where it is."""
+        if picture.flags:
+            path = self.flags_file(unit)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(json.dumps({"flags": picture.flags}).encode())
+        picture.save(self.out / unit.made.path)
+        return replace(unit.made, flags=picture.flags)
+
+    def flags_file(self, unit: Unit) -> Path:
+        """The file of a picture's flags, if it has any."""
+        return (self.out / unit.made.path).with_suffix(".json")
 
     def pictures(self, requests: Sequence[Request]) -> Iterator[Picture]:
         """The pictures of completed requests, made together."""

@@ -71,7 +71,14 @@ def _write_parquet(path: Path, entries: Sequence[dict[str, Any]]) -> Path:
     from pyarrow import parquet
 
     whole, text = pa.int64(), pa.string()
-    kinds = {"row": whole, "place": whole, "seed": pa.uint64(), "width": whole, "height": whole}
+    kinds: dict[str, Any] = {
+        "flags": pa.list_(text),
+        "row": whole,
+        "place": whole,
+        "seed": pa.uint64(),
+        "width": whole,
+        "height": whole,
+    }
     names = [name for name in Made.__dataclass_fields__ if name != "is_new"]
     schema = pa.schema([(name, kinds.get(name, text)) for name in names])
     # Text of a table may hold lone surrogates, which Parquet does not.
@@ -84,4 +91,4 @@ def _write_parquet(path: Path, entries: Sequence[dict[str, Any]]) -> Path:
 def _sound(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    return value
+    return [_sound(each) for each in value] if isinstance(value, list | tuple) else value
