@@ -28,9 +28,10 @@ from sfumato.parts import Parts
 from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
-from sfumato.request import Request, RequestError
+from sfumato.refining import refiner_of
+from sfumato.request import Request, RequestError, refining
 from sfumato.request.pictured import canvas_of
-from sfumato.starting import Draw, drawing, enlarge, start
+from sfumato.starting import Draw, drawing, enlarge, shared, shown_to, start
 
 if TYPE_CHECKING:
     from sfumato.controlling import Controls
@@ -84,7 +85,11 @@ class Loop(NamedTuple):
     inpainting: Inpainting | None
     controls: Controls | None
     before: int = 0
-    """Steps of an earlier pass, which count."""
+    """Steps that were done before, which count."""
+    after: int = 0
+    """Steps that will follow, which count, too."""
+    spoken: int = 0
+    """Steps of the words that have passed."""
     asked: int | None = None
     """Pictures of the batch that somebody asked for; None: all."""
 
@@ -125,7 +130,10 @@ def stream(
         notes = [named(parts, single) for single in group]
         whole, given, own = shared(parts, group, given, own)
         loop = begin(parts, whole, given, own, encoder)._replace(asked=len(group))
-        latents = yield from denoise(parts, loop)
+        if name := group[0].refiner:
+            latents = yield from refined(parts, refiner_of(parts, name), whole, loop)
+        else:
+            latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
             larger, x = enlarge(parts, whole, latents)
             again = begin(parts, larger, given, None, encoder, x)
@@ -135,21 +143,6 @@ def stream(
         for single, note, pixels in zip(group, notes, pictures, strict=False):
             picture = Picture(covered(single, pixels), note, flags_of(note, parts.model.preset))
             yield checked(picture)
-
-
-def shared(
-    parts: Parts, singles: list[Request], encoded: Encoded | None, noise: np.ndarray | None
-) -> tuple[list[Request], Encoded | None, np.ndarray | None]:
-    """A batch that the devices can share: the last picture fills it up, and is not kept."""
-    spare = -len(singles) % parts.devices
-    if not spare:
-        return singles, encoded, noise
-    rows = [*range(len(singles)), *[-1] * spare]
-    return (
-        [singles[row] for row in rows],
-        None if encoded is None else encoded.rows(rows),
-        noise if noise is None or len(noise) != len(singles) else noise[rows],
-    )
 
 
 def begin(
@@ -175,11 +168,14 @@ def begin(
         lead = load_controls(parts, singles, plan)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder)
-    conditioning(0, first.is_guided)
+    told = conditioning(0, first.is_guided)
     if latents is None:
         x, aids, inpainting = start(parts, singles, plan, draw)
     else:
         x, aids, inpainting = latents + draw(0) * plan.sigma[0], Aids(), None
+    if first.image_guidance is not None and aids.channels is not None:
+        shown = shown_to(told.batch, np.asarray(aids.channels), first.is_guided)
+        aids = aids._replace(channels=shown)
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
@@ -199,8 +195,9 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     request, plan, x, draw, conditioning, aids, inpainting, controls, *_ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
+    edits = request.image_guidance is not None
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
-    guidance = np.array(scales, "float32")
+    guidance = np.array((*scales, request.image_guidance) if edits else scales, "float32")
     silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
 
     reuse, merging = request.feature_reuse, request.token_merging
@@ -209,9 +206,11 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     projection = aids.projection
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
-        told = conditioning(int(plan.step[j]), way.guided)
+        told = conditioning(loop.spoken + int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if edits and given.channels is not None:
+            given = given._replace(channels=given.channels[: told.batch])
         if controls:
             given = given._replace(**controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
@@ -232,6 +231,31 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     return ops.convert_to_numpy(state.registers)[0]
 
 
+def refined(
+    parts: Parts, other: Parts, singles: Sequence[Request], loop: Loop
+) -> Generator[Step, None, np.ndarray]:
+    """As ``denoise``, of which another model does the last steps, from where the first one ends."""
+    done = refining.steps_before(singles[0], loop.plan, parts.model)
+    rest = loop.plan.steps - done
+    begun = loop._replace(plan=loop.plan.until(done), after=rest)
+    x = yield from denoise(parts, begun)
+
+    requests = [refining.second(single, rest) for single in singles]
+    drawn = int(begun.plan.draw.max())
+    again = loop._replace(
+        request=requests[0],
+        plan=requests[0].plan(other.model),
+        x=x,
+        draw=lambda k: loop.draw(k + drawn),
+        conditioning=Told(other, requests, done + rest),
+        aids=loop.aids._replace(channels=None, guidance=None),
+        controls=None,
+        before=done,
+        spoken=done,
+    )
+    return (yield from denoise(other, again))
+
+
 def first_state(plan: Plan, x: np.ndarray) -> State:
     """The state of the loop before the first evaluation, x (B, h, w, C) in its first register."""
     K = plan.matrix.shape[1]
@@ -245,7 +269,7 @@ def report(
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
     plan = loop.plan
     step = loop.before + int(plan.step[evaluation]) + 1
-    steps = loop.before + plan.steps + (loop.request.upscale_steps or 0)
+    steps = loop.before + plan.steps + loop.after + (loop.request.upscale_steps or 0)
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:

@@ -15,7 +15,7 @@ from sfumato import programs, runtime
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.loras import NETWORKS, LorasInUse
-from sfumato.networks.configs import SIZES, UNetConfig
+from sfumato.networks.configs import UNetConfig
 from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
@@ -95,29 +95,21 @@ class Parts:
         model: the checkpoint and its settings.
         jit_compile: compile each program whole (XLA; under torch, inductor).
         dtype: a dtype or a Keras dtype policy; default: the global policy.
-        devices: "all" shares batches among the devices of this machine, under JAX.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        jit_compile: bool = True,
-        dtype: Any = None,
-        devices: str | None = None,
-    ) -> None:
-        self.model = model
-        self.jit_compile = jit_compile
-        self.devices = runtime.count_devices(devices)
+    def __init__(self, model: Model, jit_compile: bool = True, dtype: Any = None) -> None:
+        self.model, self.jit_compile = model, jit_compile
+        self.devices = 1  # that share a batch
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self.lock = threading.RLock()
-        self.loras = LorasInUse(self)
+        self.lock, self.loras = threading.RLock(), LorasInUse(self)
+        self.refiner: tuple[str, Parts] | None = None
         self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         self.loras.use(())
-        state = {**vars(self), "controls": {}}
+        state = {**vars(self), "controls": {}, "refiner": None}
         del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
@@ -254,7 +246,7 @@ class Parts:
             "encoded_text": (context, (self.text_encoder.config.length, c.context_width))
         }
         if c.added_width:
-            wanted["pooled_text"] = (pooled, (c.added_width - SIZES * c.size_embedding,))
+            wanted["pooled_text"] = (pooled, (c.added_width - c.sizes * c.size_embedding,))
         for name, (given, shape) in wanted.items():
             if given is None:
                 must = "be given for a model of the XL family"
@@ -305,5 +297,5 @@ class Parts:
 
     def compile(self, function: Callable[..., Any], network: Any) -> runtime.Program:
         """A function of a network, or of several, and arrays as a program of the arrays."""
-        made = partial(function, network)
-        return runtime.compile(made, as_list(network), self.jit_compile, self.devices)
+        f = partial(function, network)
+        return runtime.compile(f, as_list(network), self.jit_compile, self.devices)

@@ -104,7 +104,8 @@ class StableDiffusion(KerasCVMethods):
             given: dict[str, Any] = {"prediction": prediction, "decoder": decoder}
             preset = checkpoints.open_model(preset or self.default_preset, **given)
         self.model = preset
-        self.parts = Parts(preset, jit_compile, dtype, devices)
+        self.parts = Parts(preset, jit_compile, dtype)
+        self.parts.devices = runtime.count_devices(devices)
         self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
 
