@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SUITES = ("guide", "step", "cold", "memory", "scale", "mini", "int8", "fewer", "server")
-SUITES += ("cpu", "gpu")
+SUITES = (
+    *("guide", "step", "cold", "memory", "scale", "mini", "int8", "fewer", "server", "cluster"),
+    *("cpu", "gpu"),
+)
 LEAST = 20  # seconds without which nothing is begun
 
 

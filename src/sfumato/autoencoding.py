@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from keras import ops
@@ -20,6 +20,13 @@ def decode(parts: Parts, latents: np.ndarray, seamless: str | None = None) -> np
 
     With ``seamless`` ("x", "y" or "both") the picture repeats along these axes.
     """
+    return next(decode_all(parts, latents[None], seamless))
+
+
+def decode_all(
+    parts: Parts, latents: np.ndarray, seamless: str | None = None
+) -> Iterator[np.ndarray]:
+    """``decode`` each of latents (B, h, w, C): one at a time, or one on each device."""
     ways = {"seamless": seamless} if seamless else {}
 
     def run(x: np.ndarray, **ways: str) -> np.ndarray:
@@ -27,12 +34,17 @@ def decode(parts: Parts, latents: np.ndarray, seamless: str | None = None) -> np
         check_finite(parts, is_finite, "The decoder's picture is", "decoder")
         return ops.convert_to_numpy(pixels)
 
-    x = latents[None].astype("float32")
+    B, h, w, _ = latents.shape
     scale = parts.model.autoencoder_config.downsampling
-    if x.shape[1] * x.shape[2] * scale**2 <= TILED_ABOVE:
-        return run(x, **ways)[0]
-    pixels = in_tiles(run, x, TILE // scale, scale, seamless)
-    return np.round(pixels).astype("uint8")[0]
+    is_large = h * w * scale**2 > TILED_ABOVE
+    step = 1 if is_large else parts.devices
+    for i in range(0, B, step):
+        x = latents[i : i + step].astype("float32")
+        if is_large:
+            pixels = in_tiles(run, x, TILE // scale, scale, seamless)
+            yield from np.round(pixels).astype("uint8")
+        else:
+            yield from run(x, **ways)
 
 
 def encode_picture(parts: Parts, pixels: np.ndarray, seamless: str | None = None) -> np.ndarray:

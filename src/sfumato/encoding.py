@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
     context: np.ndarray  # (B, T, C)
     pooled: np.ndarray | None  # (B, P); only XL reads it
 
-    def rows(self, rows: slice) -> Encoded:
+    def rows(self, rows: slice | list[int]) -> Encoded:
         """Some of the texts."""
         return Encoded(self.context[rows], None if self.pooled is None else self.pooled[rows])
 

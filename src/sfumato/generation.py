@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from sfumato.autoencoding import decode
+from sfumato.autoencoding import decode, decode_all
 from sfumato.conditioning import Told
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import evaluations
@@ -31,7 +31,7 @@ from sfumato.programs import Inpainting, State
 from sfumato.refining import refiner_of
 from sfumato.request import Request, RequestError, refining
 from sfumato.request.pictured import canvas_of
-from sfumato.starting import Draw, drawing, enlarge, shown_to, start
+from sfumato.starting import Draw, drawing, enlarge, shared, shown_to, start
 
 if TYPE_CHECKING:
     from sfumato.controlling import Controls
@@ -57,6 +57,10 @@ class Step:
     def latents(self) -> np.ndarray:
         """Copy ``denoised`` to NumPy, float32."""
         return ops.convert_to_numpy(self.denoised)
+
+    def plain(self) -> Step:
+        """The step without anything of a device, for another process."""
+        return replace(self, denoised=self.latents(), decode=None)
 
     def preview(self) -> np.ndarray | None:
         """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours.
@@ -86,6 +90,8 @@ class Loop(NamedTuple):
     """Steps that will follow, which count, too."""
     spoken: int = 0
     """Steps of the words that have passed."""
+    asked: int | None = None
+    """Pictures of the batch that somebody asked for; None: all."""
 
 
 def stream(
@@ -122,18 +128,21 @@ def stream(
         given = None if encoded is None else encoded.rows(rows)
         own = None if noise is None else noise[rows]
         notes = [named(parts, single) for single in group]
-        loop = begin(parts, group, given, own, encoder)
+        whole, given, own = shared(parts, group, given, own)
+        loop = begin(parts, whole, given, own, encoder)._replace(asked=len(group))
         if name := group[0].refiner:
-            latents = yield from refined(parts, refiner_of(parts, name), group, loop)
+            latents = yield from refined(parts, refiner_of(parts, name), whole, loop)
         else:
             latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
-            larger, x = enlarge(parts, group, latents)
+            larger, x = enlarge(parts, whole, latents)
             again = begin(parts, larger, given, None, encoder, x)
-            latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
-        for single, note, x in zip(group, notes, latents, strict=True):
-            pixels = covered(single, decode(parts, x, single.seamless))
-            yield checked(Picture(pixels, note, flags_of(note, parts.model.preset)))
+            changes = {"before": loop.plan.steps, "asked": len(group)}
+            latents = yield from denoise(parts, again._replace(**changes))
+        pictures = decode_all(parts, latents, group[0].seamless)
+        for single, note, pixels in zip(group, notes, pictures, strict=False):
+            picture = Picture(covered(single, pixels), note, flags_of(note, parts.model.preset))
+            yield checked(picture)
 
 
 def begin(
@@ -264,6 +273,8 @@ def report(
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
+        if loop.asked not in (None, denoised.shape[0]):
+            denoised = denoised[: loop.asked]
         if loop.request.safety == "blur":  # previews would show what is blurred
             yield Step(step, steps, denoised)
             return

@@ -99,6 +99,7 @@ class Parts:
 
     def __init__(self, model: Model, jit_compile: bool = True, dtype: Any = None) -> None:
         self.model, self.jit_compile = model, jit_compile
+        self.devices = 1  # that share a batch
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock, self.loras = threading.RLock(), LorasInUse(self)
         self.refiner: tuple[str, Parts] | None = None
@@ -296,4 +297,5 @@ class Parts:
 
     def compile(self, function: Callable[..., Any], network: Any) -> runtime.Program:
         """A function of a network, or of several, and arrays as a program of the arrays."""
-        return runtime.compile(partial(function, network), as_list(network), self.jit_compile)
+        f = partial(function, network)
+        return runtime.compile(f, as_list(network), self.jit_compile, self.devices)

@@ -20,7 +20,9 @@ def refiner_of(parts: Parts, name: str) -> Parts:
         if parts.refiner is None or parts.refiner[0] != name:
             model = open_model(name)
             _check(model, parts.model)
-            parts.refiner = name, Parts(model, parts.jit_compile, parts.dtype_policy)
+            other = Parts(model, parts.jit_compile, parts.dtype_policy)
+            other.devices = parts.devices
+            parts.refiner = name, other
         return parts.refiner[1]
 
 

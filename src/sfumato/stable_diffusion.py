@@ -67,6 +67,8 @@ class StableDiffusion(KerasCVMethods):
         prediction: "epsilon", "v_prediction" or "sample", where the files do not tell: 2.x for 768
             pixels in a single file is "v_prediction".
         decoder: another autoencoder: "tiny", a file, a folder or a Hub repository.
+        devices: "all" shares each batch among the devices of this machine, under JAX; the pictures
+            are those of one device. Default: one paints.
 
     Example:
         >>> model = StableDiffusion(64, 64, preset="mini")
@@ -95,6 +97,7 @@ class StableDiffusion(KerasCVMethods):
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
         decoder: str | None = None,
+        devices: str | None = None,
     ) -> None:
         self.img_height, self.img_width = arguments.sizes(img_height, img_width)
         if not isinstance(preset, checkpoints.Model):
@@ -102,6 +105,7 @@ class StableDiffusion(KerasCVMethods):
             preset = checkpoints.open_model(preset or self.default_preset, **given)
         self.model = preset
         self.parts = Parts(preset, jit_compile, dtype)
+        self.parts.devices = runtime.count_devices(devices)
         self._int8: runtime.Program | None = None
         self._dtype = None if dtype is None else self.parts.dtype_policy.name
 
@@ -119,20 +123,22 @@ class StableDiffusion(KerasCVMethods):
         dtype: Any = None,
         prediction: checkpoints.Prediction | None = None,
         decoder: str | None = None,
+        devices: str | None = None,
     ) -> StableDiffusion:
         """Open a model by name, folder, file or Hub repository, at the size it was made for."""
         model = checkpoints.open_model(preset, prediction=prediction, decoder=decoder)
         size = model.default_size
         height, width = (size if side is None else side for side in (img_height, img_width))
-        return cls(height, width, jit_compile, preset=model, dtype=dtype)
+        return cls(height, width, jit_compile, preset=model, dtype=dtype, devices=devices)
 
     # Pictures
 
-    def generate(self, request: str | Request, **fields: Any) -> list[Picture]:
+    def generate(self, request: str | Request | Sequence[Request], **fields: Any) -> list[Picture]:
         """Make the pictures of a prompt or of a request, in one batch.
 
         Args:
-            request: the words, or a whole request.
+            request: the words, or a whole request, or several, which differ in words, seeds and
+                pictures only.
             fields: of ``Request``, such as ``steps=20, count=4, seed=1``; they come before the
                 request's own.
 
@@ -145,14 +151,16 @@ class StableDiffusion(KerasCVMethods):
         """
         return [made for made in self.stream(request, **fields) if isinstance(made, Picture)]
 
-    def stream(self, request: str | Request, **fields: Any) -> Iterator[Step | Picture]:
+    def stream(
+        self, request: str | Request | Sequence[Request], **fields: Any
+    ) -> Iterator[Step | Picture]:
         """Make pictures as ``generate`` does; yield each step, then each picture.
-
         Pictures that draw words of another length, in chunks, come in a batch of their own. A loop
         that ends early cancels the rest.
         """
-        completed = self.completed(request, **fields)
-        return generation.stream(self.parts, [completed], encoder=self._own_encoder())
+        requests = [request] if isinstance(request, str | Request) else request
+        completed = [self.completed(each, **fields) for each in requests]
+        return generation.stream(self.parts, completed, encoder=self._own_encoder())
 
     def explain(self, request: str | Request, **fields: Any) -> Explanation:
         """What the model reads of the words: chunks, tokens, weights, and at which steps.
@@ -277,17 +285,23 @@ def load(
     jit_compile: bool = True,
     prediction: checkpoints.Prediction | None = None,
     decoder: str | None = None,
+    devices: str | None = None,
 ) -> StableDiffusion:
     """Open a model by preset, folder, file or Hub repository.
 
     Args:
         name: such as "mini", "sd1.5", "./model.safetensors" or "user/repository".
-        dtype, jit_compile, prediction, decoder: see ``StableDiffusion``.
+        dtype, jit_compile, prediction, decoder, devices: see ``StableDiffusion``.
 
     Example:
         >>> load("mini").generate("a red apple", seed=7)[0].request.seed
         7
     """
     return StableDiffusion.from_preset(
-        name, jit_compile=jit_compile, dtype=dtype, prediction=prediction, decoder=decoder
+        name,
+        jit_compile=jit_compile,
+        dtype=dtype,
+        prediction=prediction,
+        decoder=decoder,
+        devices=devices,
     )

@@ -10,6 +10,7 @@ from sfumato.autoencoding import decode, encode_picture
 from sfumato.diffusion.interpolation import interpolated
 from sfumato.diffusion.noise import latent_noise
 from sfumato.diffusion.plan import Plan
+from sfumato.encoding import Encoded
 from sfumato.networks.denoiser import Aids
 from sfumato.parts import Parts
 from sfumato.presets.upscalers import LATENTS
@@ -21,6 +22,21 @@ from sfumato.request.seeds import start_noise
 
 Draw = Callable[[int], np.ndarray]
 """Draw k of every picture's own noise, float32 (B, h, w, C); 0 is the start noise."""
+
+
+def shared(
+    parts: Parts, singles: list[Request], encoded: Encoded | None, noise: np.ndarray | None
+) -> tuple[list[Request], Encoded | None, np.ndarray | None]:
+    """A batch that the devices can share: the last picture fills it up, and is not kept."""
+    spare = -len(singles) % parts.devices
+    if not spare:
+        return singles, encoded, noise
+    rows = [*range(len(singles)), *[-1] * spare]
+    return (
+        [singles[row] for row in rows],
+        None if encoded is None else encoded.rows(rows),
+        noise if noise is None or len(noise) != len(singles) else noise[rows],
+    )
 
 
 def drawing(parts: Parts, singles: Sequence[Request], noise: np.ndarray | None = None) -> Draw:

@@ -184,6 +184,39 @@ def _gallery() -> Parser:
     return parser
 
 
+def _batch() -> Parser:
+    """The command's own options, and those of the fields that rows may leave open."""
+    from sfumato.request import Request
+    from sfumato.request.fields import read, specs
+
+    parser = Parser(
+        "batch",
+        "Make the pictures of a table of requests. Their paths go to stdout.",
+        "TABLE ",
+        "sfumato batch requests.csv -o pictures",
+        "sfumato batch requests.parquet -o /shared/pictures --ray auto",
+    )
+    fields = dict(specs(Request))
+    add, what = parser.add, "what to do"
+    table = ".parquet, .jsonl or .csv: a row for each request, a column for each field"
+    add(what, "table", type=Path, metavar="TABLE", help=table)
+    out = "folder for pictures, manifest and bad.jsonl; what it has is not made again"
+    add(what, "-o", "--out", type=Path, required=True, metavar="OUT", help=out)
+    size = _typed(read, "batch", fields["count"])
+    add(what, "-b", "--batch", type=size, default=4, metavar="N", help="pictures at a time [4]")
+    where = "a cluster whose workers paint: auto, HOST:PORT, or local for this machine [none]"
+    add(what, "--ray", metavar="ADDRESS", help=where)
+    number, workers = _typed(read, "workers", fields["count"]), "with --ray [one for each GPU]"
+    add(what, "--workers", type=number, metavar="N", help=workers)
+    add(what, "--json", action="store_true", help="one JSON object per picture, not its path")
+    add(what, "-q", "--quiet", action="store_true", help="no progress")
+    add(what, "-h", "--help", action="help", help="this; below: what rows leave open")
+    for name in fields:
+        if name not in ("prompt", "image", "mask", "seed"):
+            _add_field(parser, name)
+    return parser
+
+
 def _serve() -> Parser:
     from sfumato.cli.serve import parser
 
@@ -235,6 +268,7 @@ COMMANDS = {
     "upscale": Command("make pictures larger", _upscale),
     "serve": Command("serve pictures over HTTP", _serve),
     "mcp": Command("make pictures for language models, on stdin and stdout", _mcp),
+    "batch": Command("make the pictures of a table", _batch),
 }
 
 OVERVIEW = """\

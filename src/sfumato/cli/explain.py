@@ -8,7 +8,7 @@ import sys
 
 from sfumato.cli import terminal
 from sfumato.cli.asked import read_arguments
-from sfumato.cli.generate import DEFAULT_MODEL, open_model
+from sfumato.opening import DEFAULT_MODEL, open_model
 from sfumato.request import seeds
 
 

@@ -6,9 +6,9 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfumato._backend import import_keras
 from sfumato.cli import terminal
 from sfumato.cli.asked import Asked, read_arguments
 from sfumato.cli.film import Film
@@ -17,6 +17,7 @@ from sfumato.cli.lines import Made, missing
 from sfumato.cli.names import check_writable, claim, is_folder
 from sfumato.cli.progress import Progress
 from sfumato.cli.terminal import Interruption
+from sfumato.opening import Opened, open_model
 from sfumato.request import Request, grids, seeds
 
 if TYPE_CHECKING:
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sfumato.checkpoints import Prediction
     from sfumato.picture import Picture
     from sfumato.stable_diffusion import StableDiffusion
-
-DEFAULT_MODEL = "mini"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,7 +70,8 @@ class Studio:
         self.made = Made(options.out) if options.prompts else None
         self.found = 0
         self.flags: set[str] = set()
-        self.models: dict[bool, tuple[Any, StableDiffusion]] = {}
+        opens = partial(open_model, prediction=options.prediction)
+        self.models = Opened(opens, progress.doing)
 
     def groups(
         self, asked: Asked, drawn: dict[str, int], files: dict[str, Path] | None = None
@@ -88,34 +87,9 @@ class Studio:
         def completed(request: Request) -> Request:
             request = asked.later(request, files or {})
             request = request.with_defaults(**seeds.chosen(request, drawn))
-            return asked.completed(request, self.plain_model(request).model)
+            return asked.completed(request, self.models.plain(request).model)
 
         return [[completed(request) for request in group] for group in asked.groups]
-
-    def plain_model(self, request: Request) -> StableDiffusion:
-        """The model of a request, opened unless it was the last one."""
-        name = request.model or DEFAULT_MODEL
-        return self.opened(False, f"loading {name}", name, request.dtype, request.decoder)
-
-    def model(self, request: Request) -> StableDiffusion:
-        """The model for a completed request, quantised if it asks for that."""
-        if not request.quantize:
-            return self.plain_model(request)
-        name = request.model or DEFAULT_MODEL
-        size = (request.height, request.width)
-        title = f"measuring {name} for {request.quantize}"
-        model = self.opened(True, title, name, request.dtype, request.decoder, *size)
-        if model.quantized != request.quantize:
-            model.quantize(request.quantize)
-        return model
-
-    def opened(self, quantized: bool, title: str, *names: Any) -> StableDiffusion:
-        """The model that was opened last, if it is this one."""
-        if quantized not in self.models or self.models[quantized][0] != names:
-            self.progress.doing(title)
-            model = open_model(*names, prediction=self.options.prediction)
-            self.models[quantized] = (names, model)
-        return self.models[quantized][1]
 
     def paint(self, request: Request) -> Iterator[Path]:
         """The files of a completed request, new ones or those that are there already."""
@@ -132,7 +106,7 @@ class Studio:
 
     def painted(self, batch: Request) -> Iterator[Path]:
         """The files of a batch, once they are written and named on stdout."""
-        model, start = self.model(batch), time.perf_counter()
+        model, start = self.models.ready(batch), time.perf_counter()
         for picture in self.pictures(model, batch):
             path = _save(picture, self.options)
             self.warn_of(picture)
@@ -162,22 +136,6 @@ class Studio:
             self.film.show(event)
             if event.step < event.steps:  # the last one is done: let it be decoded and saved
                 self.interruption.check()
-
-
-def open_model(
-    name: str,
-    dtype: str | None,
-    decoder: str | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    prediction: Prediction | None = None,
-) -> StableDiffusion:
-    """The model, for pictures of a size or of its own."""
-    import_keras(alone=True)
-    from sfumato import StableDiffusion
-
-    own: dict[str, Any] = {"dtype": dtype, "decoder": decoder, "prediction": prediction}
-    return StableDiffusion.from_preset(name, height, width, **own)
 
 
 def _save(picture: Picture, options: argparse.Namespace) -> Path:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from sfumato.cli.help import UsageError
 from sfumato.cli.names import PICTURES, is_folder
 from sfumato.request import Request, RequestError
+from sfumato.request.rows import fields_of, seeded
 
 
 def read_piped() -> list[str]:
@@ -47,11 +47,7 @@ def read_lines(source: str, given: dict[str, Any]) -> list[dict[str, Any]]:
     for line in lines:
         fields = _fields(line)
         counts[line] += 1
-        known = given | fields
-        for name in ("seed", "variation_seed") if known.get("variation_strength") else ("seed",):
-            if known.get(name) is None:
-                fields[name] = zlib.crc32(f"{name} {counts[line]} {line}".encode())
-        found.append(fields)
+        found.append(seeded(fields, given, f"{counts[line]} {line}"))
     return found
 
 
@@ -64,14 +60,11 @@ def _fields(line: str) -> dict[str, Any]:
     if not line.startswith(('{"', "{}")):
         return {"prompt": line}
     try:
-        values = json.loads(line)
-        request = Request.from_json(values)
+        return fields_of(json.loads(line))
     except (ValueError, RecursionError) as error:
         why = f"{error}" if isinstance(error, RequestError) else f"no JSON, {error}"
         short = line if len(line) <= 60 else f"{line[:59]}…"
         raise UsageError(f"--prompts has a line that cannot be: {why} ({short})") from error
-    names = {*values} | ({"schedule"} if request.schedule else set())  # "DPM++ 2M Karras" has both
-    return {name: getattr(request, name) for name in names}
 
 
 class Made:

@@ -9,7 +9,7 @@ from sfumato.cli.serve import settings_of, with_settings
 
 OF_HTTP = (
     *("host", "port", "token", "insecure", "allowed_hosts", "cors", "root_path", "openai_names"),
-    *("max_body", "metrics", "drain"),
+    *("max_body", "metrics", "drain", "ray", "workers"),
 )
 """The settings that mean nothing without an address."""
 

@@ -67,7 +67,15 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     from sfumato.server.run import serve
 
-    return serve(settings, terminal.write)
+    if settings.ray is None:
+        return serve(settings, terminal.write)
+    from sfumato.scale.serve import painting_service
+
+    try:
+        with painting_service(settings) as service:
+            return serve(settings, terminal.write, service)
+    except ModuleNotFoundError as error:
+        raise UsageError(str(error)) from error
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -84,5 +92,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         settings = read_settings(expanded(options.config) if options.config else None, **given)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    import_keras(alone=True)
+    if settings.ray is None:  # Ray starts first: it forks, which JAX does not like
+        import_keras(alone=True)
     return settings

@@ -31,7 +31,10 @@ class Program(Protocol):
 
 
 def compile(
-    function: Callable[..., Any], networks: Sequence[keras.Model], jit_compile: bool
+    function: Callable[..., Any],
+    networks: Sequence[keras.Model],
+    jit_compile: bool,
+    devices: int = 1,
 ) -> Program:
     """``function``, which reads the variables of ``networks``, as an executable.
 
@@ -43,8 +46,29 @@ def compile(
             again). Other variables than those of now are not: see ``runtime.contents``.
         jit_compile: compile the whole with XLA (torch: inductor); otherwise run it without:
             in graph mode on TensorFlow, op by op on JAX and torch.
+        devices: of ``count_devices``; several share a batch.
     """
+    if devices > 1:
+        return import_module(f"{__name__}.jax.sharded").compile(function, networks, jit_compile)
     return backend_module(__name__).compile(function, networks, jit_compile)
+
+
+def count_devices(devices: str | None) -> int:
+    """The number of devices that share a batch: 1, or those of this machine for "all".
+
+    Raises:
+        ValueError: it is another word, or the Keras backend is not JAX.
+    """
+    if devices is None:
+        return 1
+    if devices != "all":
+        raise ValueError(f"`devices` must be 'all' or None. Received: devices={devices!r}")
+    if keras.backend.backend() != "jax":
+        raise ValueError(
+            "The Keras backend must be 'jax' for a batch on several devices. "
+            f"Received: devices='all', KERAS_BACKEND={keras.backend.backend()!r}"
+        )
+    return import_module("jax").local_device_count()
 
 
 def quantize(programs: Sequence[Program], run: Callable[[], Any], settings: str) -> None:

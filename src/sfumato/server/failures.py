@@ -61,9 +61,19 @@ class Trouble:
 
     @classmethod
     def of(cls, error: Exception) -> Trouble:
+        if isinstance(error, ElsewhereError):
+            return error.trouble
         said = "" if isinstance(error, RequestError) else f": {error}"
         trace = "".join(traceback.format_tb(error.__traceback__))
         return cls(Failure.of(error), f"{type(error).__name__}{said}\n{trace}")
+
+
+class ElsewhereError(Exception):
+    """The trouble of another process."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.text)
+        self.trouble = trouble
 
 
 def code_of(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sfumato.request.batches import key_of
 from sfumato.server.failures import Failure
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Job:
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """Jobs of one key may be painted together."""
-        return (self.model, self.request.shape_key, self.request.batch_key)
+        return (self.model, *key_of(self.request))
 
     @property
     def has_ended(self) -> bool:

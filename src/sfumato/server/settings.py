@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     queue: int = setting(64, "requests that may wait", WORK, ge=1)
     batch: int = setting(4, "pictures that may be painted together", WORK, ge=1, le=64)
     batch_wait: float = setting(0.01, "seconds to wait for requests of one batch", WORK, ge=0, le=5)
+    ray: str | None = setting(
+        None, "a Ray cluster whose workers paint: auto, HOST:PORT, or local for this machine", WORK
+    )
+    workers: int | None = setting(
+        None, "most workers of the cluster [one for each GPU]", WORK, ge=1
+    )
     deadline: float = setting(600, "seconds that a request may take", WORK, gt=0)
     drain: float = setting(30, "seconds to finish the work when asked to stop", WORK, ge=0)
 

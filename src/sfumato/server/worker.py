@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sfumato.picture import Picture
 from sfumato.pictures.pixels import to_data_url
 from sfumato.request import Request
+from sfumato.request.batches import parts_of
 from sfumato.server.failures import Trouble, is_out_of_memory
 from sfumato.server.jobs import FAILED, Errand, Job
 from sfumato.server.models import Models
@@ -217,13 +218,3 @@ class Worker(threading.Thread):
 def singles(job: Job) -> Iterator[Request]:
     """A request for each picture of a job; its words are drawn when it is painted."""
     return job.request.batches(1)
-
-
-def parts_of(units: Sequence[Unit], most: int) -> Iterator[Sequence[Unit]]:
-    """Batches of 1, 2, 4, ... pictures: each size is an executable of its own."""
-    while units:
-        size = 1
-        while 2 * size <= min(most, len(units)):
-            size *= 2
-        yield units[:size]
-        units = units[size:]

@@ -1,0 +1,37 @@
+"""A small Ray on this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Ray with two processors, for all tests that need it; its address."""
+    from sfumato.scale.cluster import connect
+
+    # Sockets have short paths, and workers find the fakes.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_AUTH_TOKEN", "of-this-test")
+        paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        with warnings.catch_warnings():
+            # JAX, if another test used it, warns of Ray's fork, which becomes another program.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            connect("local", 2)
+        import ray
+
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
