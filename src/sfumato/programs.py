@@ -12,13 +12,22 @@ from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
-from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
+from sfumato.networks.denoiser import (
+    Aids,
+    Conditioning,
+    Denoiser,
+    Memory,
+    Projection,
+    Residuals,
+)
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import LearnedRows, TextEncoder
 
 if TYPE_CHECKING:
     from sfumato.networks.controlnet import ControlNet
+    from sfumato.networks.ip_adapter import IPAdapter
     from sfumato.networks.t2i import T2IAdapter
+    from sfumato.networks.vision import VisionEncoder
 
 
 class State(NamedTuple):
@@ -192,6 +201,27 @@ def encode_text(
     ]
     context = ops.concatenate([ops.cast(c, "float32") for c, _ in outputs], axis=-1)
     return context, ops.cast(outputs[-1][1], "float32")
+
+
+def look(encoder: VisionEncoder, pixels: Tensor, patches: bool) -> Tensor:
+    """A picture, normalised -> what the encoder says of it, float32: see ``VisionEncoder``."""
+    return ops.cast(encoder(pixels, patches=patches), "float32")
+
+
+def remember(adapter: IPAdapter, features: Tensor, asked: int, silent: int) -> list[Memory]:
+    """The memories of a picture in each cross-attention layer, for a whole conditioning.
+
+    Args:
+        adapter: the IP-Adapter.
+        features: of ``look``, (1, T, P), or (2, T, P) with those of no picture behind them.
+        asked: rows that remember the picture.
+        silent: rows behind them that remember no picture.
+    """
+
+    def rows(x: Tensor) -> Tensor:
+        return ops.concatenate([x[:1]] * asked + [x[1:]] * silent, axis=0)
+
+    return [Memory(rows(m.keys), rows(m.values)) for m in adapter.remember(features)]
 
 
 def prepare(
