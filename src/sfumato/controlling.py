@@ -66,20 +66,22 @@ def load_controls(
 ) -> Callable[[Told], Controls] | None:
     """What makes the controls of a loop of its words; None: nothing leads it.
 
-    The networks that its requests do not use are let go.
+    Those without a say at any step are not even loaded, and networks that are not used are let go.
 
     Raises:
         CheckpointError: a file is no ControlNet for this model.
         RequestError: the model's denoiser is no U-Net of Stable Diffusion.
     """
+    controls = [each for each in singles[0].controls if has_say(each, plan.steps)]
     with parts.lock:
-        keys = [_key(parts, control) for control in singles[0].controls]
+        keys = [_key(parts, control) for control in controls]
         parts.controls = {key: parts.controls[key] for key in keys if key in parts.controls}
         for key in keys:
             if key not in parts.controls:
                 parts.controls[key] = _load(parts, *key[:2])
         loaded = [parts.controls[key] for key in keys]
-    return partial(Controls, loaded, singles, plan) if loaded else None
+    pairs = [*zip(loaded, controls, strict=True)]
+    return partial(Controls, pairs, singles, plan) if pairs else None
 
 
 def _key(parts: Parts, control: Control) -> tuple[Any, ...]:
@@ -122,19 +124,23 @@ class Controls:
     """The ControlNets of a loop, which are asked before each evaluation of the denoiser.
 
     Args:
-        loaded: of ``load_controls``.
+        pairs: networks, and how they are used.
         singles: completed requests, one for each picture.
         plan: of the sampler.
         told: the words of the denoiser.
     """
 
     def __init__(
-        self, loaded: Sequence[Loaded], singles: Sequence[Request], plan: Plan, told: Told
+        self,
+        pairs: Sequence[tuple[Loaded, Control]],
+        singles: Sequence[Request],
+        plan: Plan,
+        told: Told,
     ) -> None:
-        self.request, self.plan, self.dtype = singles[0], plan, loaded[0].dtype
+        self.request, self.plan, self.dtype = singles[0], plan, pairs[0][0].dtype
         self.nets: list[InUse] = []
         self.adapters: list[Adapter] = []
-        for net, control in zip(loaded, self.request.controls, strict=True):
+        for net, control in pairs:
             shown = seen(net, control, singles)
             if isinstance(net.config, ControlNetConfig) and net.prepare and net.control:
                 own = told.of(net.prepare)
@@ -197,6 +203,11 @@ class Controls:
 
 def zeros(shape: tuple[int, ...], dtype: str) -> Any:
     return ops.convert_to_tensor(np.zeros(shape, "float32"), dtype=dtype)
+
+
+def has_say(control: Control, steps: int) -> bool:
+    """Whether a ControlNet changes anything in so many steps."""
+    return control.weight > 0 and any(is_active(control, step, steps) for step in range(steps))
 
 
 def is_active(control: Control, step: int, steps: int) -> bool:

@@ -13,6 +13,7 @@ from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionMode
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from keras import ops
 
+from sfumato import runtime
 from sfumato.adapters.controlnet import read_controlnet
 from sfumato.checkpoints import architecture, fill
 from sfumato.checkpoints.compvis import unet_names
@@ -203,7 +204,7 @@ def test_a_controlnet_union(task: str, number: int, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     x, hint, context, added, waves = (
         random.standard_normal(shape, "float32")
-        for shape in ((2, 8, 6, 4), (2, 64, 48, 3), (2, 7, 2048), (2, 32), (2, 6))
+        for shape in ((2, 8, 6, 4), (1, 64, 48, 3), (2, 7, 2048), (2, 32), (2, 6))
     )
     sizes = np.abs(np.round(64 * waves))
     kinds = torch.zeros(2, 8)
@@ -212,7 +213,7 @@ def test_a_controlnet_union(task: str, number: int, tmp_path: Path) -> None:
         skips, middle = theirs(
             *(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor([500.0, 500.0])),
             encoder_hidden_states=torch.from_numpy(context),
-            controlnet_cond=[torch.from_numpy(hint.transpose(0, 3, 1, 2))],
+            controlnet_cond=[torch.from_numpy(hint.transpose(0, 3, 1, 2)).repeat(2, 1, 1, 1)],
             control_type=kinds,
             control_type_idx=[number],
             added_cond_kwargs={
@@ -221,10 +222,12 @@ def test_a_controlnet_union(task: str, number: int, tmp_path: Path) -> None:
             },
             return_dict=False,
         )
-    conditioning = ours.prepare(*map(ops.convert_to_tensor, (context, added, sizes)))
-    features = ours.see(ops.convert_to_tensor(hint))
-    time = ops.convert_to_tensor(np.float32(500))
-    got = ours.predict(ops.convert_to_tensor(x), time, conditioning, features)
+
+    def predict(x: Any, hint: Any, *text: Any) -> Any:
+        time = ops.convert_to_tensor(np.float32(500))
+        return ours.predict(x, time, ours.prepare(*text), ours.see(hint))
+
+    got = runtime.compile(predict, [ours], True)(x, hint, context, added, sizes)
     for each, expected in zip(got, (*skips, middle), strict=True):
         expected = expected.numpy().transpose(0, 2, 3, 1)
         difference = np.abs(ops.convert_to_numpy(each) - expected).max()

@@ -170,12 +170,20 @@ def test_unused_it_is_not_there(model: StableDiffusion, file: str) -> None:
 def test_of_weight_0_or_out_of_its_time_it_says_nothing(
     model: StableDiffusion, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, picture = paint(model), small_controlnets.picture()
-    assert np.abs(paint(model, (file, picture, {"weight": 0})) - plain).max() <= 1
-    asked = []
-    monkeypatch.setattr(controlling, "weights_of", lambda *_: asked.append(1))
-    assert np.abs(paint(model, (file, picture, {"start": 0.9})) - plain).max() <= 1
-    assert not asked  # nothing is computed then
+    """Then nothing is computed, and the picture is the same bit for bit."""
+    plain, net = paint(model), (file, small_controlnets.picture())
+    led = paint(model, (*net, {"end": 0.5}))
+    both = paint(model, (*net, {"end": 0.5}), (*net, {"weight": 0}))
+    assert np.array_equal(both, led)
+    asked: list[int] = []
+    weights = controlling.weights_of
+    monkeypatch.setattr(controlling, "weights_of", lambda *x: asked.append(1) or weights(*x))
+    paint(model, (*net, {"end": 0.5}))
+    assert len(asked) == 2  # of 4 steps
+    for options in ({"weight": 0}, {"start": 0.9}):
+        assert np.array_equal(paint(model, (*net, options)), plain)
+        assert model.parts.controls == {}
+    assert len(asked) == 2
 
 
 def test_twice_with_half_the_weight_is_once(model: StableDiffusion, file: str) -> None:

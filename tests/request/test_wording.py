@@ -11,6 +11,7 @@ import pytest
 from sfumato.cli.arguments import COMMANDS
 from sfumato.cli.asked import read_arguments
 from sfumato.request import Request
+from sfumato.request.control import Control
 from sfumato.request.wording import command_line, python
 
 PROMPTS = [
@@ -89,3 +90,18 @@ def test_pictures_go_by_a_name_and_what_the_request_notes_is_left_out():
     assert command_line(request) == "sfumato generate x --image image.png --mask mask.png"
     assert "image='image.png'" in python(request)
     assert "secret" not in command_line(request) + python(request)
+
+
+def test_controlnets_go_with_all_that_is_said_of_them():
+    pixels = np.zeros((8, 8, 3), "uint8")
+    given = {"file": "edges", "preprocessor": "canny", "weight": 0.5, "task": "edges"}
+    led = Request(prompt="x", controls=[Control(image=pixels, **given), Control(file="depth")])
+    assert command_line(led) == (
+        "sfumato generate x --control=edges:control0.png:preprocessor=canny,weight=0.5,task=edges "
+        "--control=depth"
+    )
+    options = {"preprocessor": "canny", "weight": 0.5, "task": "edges"}
+    controls = [("edges", "control0.png", options), ("depth", None, {})]
+    assert f"controls={controls!r}" in python(led)
+    without_pictures = Request(prompt="x", controls=[Control(**given), Control(file="depth")])
+    assert read_back(command_line(without_pictures)) == without_pictures

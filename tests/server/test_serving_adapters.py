@@ -1,36 +1,46 @@
-"""LoRAs and learned words of the server's folders: named by clients, never by path."""
+"""LoRAs, ControlNets and words of the server's folders: named by clients, never by path."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import webuiapi
 from fake_painters import Live
+from PIL import Image
 
 from sfumato.checkpoints.safetensors import write_safetensors
+from sfumato.pictures import files
+from sfumato.pictures.pixels import to_data_url
 from sfumato.request import Request
+from sfumato.request.control import Control
 
+PIXEL = to_data_url(np.zeros((1, 1, 3), "uint8"))
 ASK = {"prompt": "a cat-toy <lora:film:1>", "steps": 1, "seed": 5}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A LoRA and a word."""
-    for name in ("loras", "words"):
+    """A LoRA, a word and two ControlNets."""
+    for name in ("loras", "words", "nets", "nets/depth"):
         (tmp_path / name).mkdir()
     rows = np.ones((2, 768), "float32")
     write_safetensors(tmp_path / "loras" / "film.safetensors", {"any": rows})
     write_safetensors(tmp_path / "words" / "cat-toy.safetensors", {"emb_params": rows})
+    write_safetensors(tmp_path / "nets" / "edges.safetensors", {"any": rows})
+    (tmp_path / "nets" / "depth" / "config.json").write_text("{}")
     write_safetensors(tmp_path / "elsewhere.safetensors", {"any": rows})
     return tmp_path
 
 
 @pytest.fixture
 def live(open_live: Callable[..., Live], folder: Path) -> Live:
-    return open_live(loras=folder / "loras", embeddings=folder / "words")
+    folders = {"loras": "loras", "embeddings": "words", "controls": "nets"}
+    return open_live(max_controls=2, **{name: folder / each for name, each in folders.items()})
 
 
 def painted(live: Live, path: str, **fields: Any) -> Request:
@@ -92,5 +102,100 @@ def test_what_is_there_is_told_by_name(live: Live, folder: Path) -> None:
 def test_a_server_without_folders_has_none(open_live: Callable[..., Live]) -> None:
     live = open_live()
     assert live.client.get("/sdapi/v1/loras").json() == []
-    answer = live.client.post("/v1/jobs", json=ASK | {"loras": ["film"]})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "loras")
+    for name, value in {"loras": ["film"], "controls": [{"file": "src"}]}.items():
+        answer = live.client.post("/v1/jobs", json=ASK | {name: value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
+def test_a_controlnet_is_named_and_shown_a_picture(live: Live, folder: Path) -> None:
+    """The picture is a data URL or an upload, as all others, and is kept as an upload."""
+    pixels = np.full((16, 24, 3), 7, "uint8")
+    sent = live.client.post("/v1/uploads", content=files.encode(pixels)).json()["id"]
+    edges = {"file": "edges", "image": to_data_url(pixels), "weight": 0.5}
+    depth = {"file": "depth", "image": sent}
+    request = painted(live, "/v1/jobs", controls=[edges, depth], width=16, height=16)
+    nets = [str(folder / "nets" / name) for name in ("edges.safetensors", "depth")]
+    assert [each.file for each in request.controls] == nets
+    assert all(np.array_equal(each.image, pixels) for each in request.controls)
+    assert request.controls[0].weight == 0.5
+    assert live.client.get("/v1/capabilities").json()["controls"] == ["depth", "edges"]
+
+    [job] = live.client.get("/v1/jobs").json()["jobs"]
+    assert job["request"]["controls"] == [{**edges, "image": sent}, depth]
+    [picture] = job["pictures"]
+    assert picture["request"]["controls"] == job["request"]["controls"]
+    assert str(folder) not in json.dumps(job)
+    again = live.client.post("/v1/jobs", json=job["request"])
+    assert again.status_code == 202
+
+    facts = live.client.post("/v1/recipes", json={"recipe": picture["recipe"]}).json()
+    assert "controls" not in facts["request"]  # their pictures are not there
+    assert [*facts["unread"]][-2:] == ["ControlNet 0", "ControlNet 1"]
+
+
+@pytest.mark.parametrize("file", ["other", "../elsewhere", "elsewhere", "edges.safetensors", "", 1])
+def test_nothing_else_is_a_controlnet(live: Live, folder: Path, file: Any) -> None:
+    given = str(folder / "elsewhere.safetensors") if file == "elsewhere" else file
+    for image in (None, to_data_url(np.zeros((16, 16, 3), "uint8"))):
+        asked = ASK | {"controls": [{"file": given, "image": image}]}
+        answer = live.client.post("/v1/jobs", json=asked)
+        assert answer.status_code == 400
+        assert str(folder) not in answer.text.replace(str(given), "")
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ([{"file": "edges"}] * 3, "at most 2 on this server"),
+        ([{"file": "edges", "image": "photo.png"}], "picture in base64"),
+        ([{"file": "edges", "image": "upload:../../x"}], "id of what is here"),
+        ([{"file": "edges"}], "a picture each"),
+        (["edges"], "objects of JSON"),
+        ({"file": "edges"}, "be ControlNets"),
+        ("edges", "be ControlNets"),
+    ],
+)
+def test_controlnets_that_cannot_be(live: Live, controls: Any, words: str) -> None:
+    answer = live.client.post("/v1/jobs", json=ASK | {"controls": controls})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "controls"
+    assert words in answer.json()["error"]["message"]
+    assert live.client.post("/v1/jobs", json=ASK | {"control_folder": "/"}).status_code == 400
+
+
+def test_a_client_of_a1111_names_controlnets(live: Live, folder: Path) -> None:
+    api = webuiapi.WebUIApi(host="127.0.0.1", port=live.port)
+    assert api.controlnet_model_list() == ["depth", "edges"]
+    assert "canny" in api.controlnet_module_list()
+    picture = Image.new("RGB", (24, 16), (7, 7, 7))
+    unit = webuiapi.ControlNetUnit(picture, module="canny", model="edges [d14c016b]", weight=0.5)
+    off = webuiapi.ControlNetUnit(picture, model="elsewhere", enabled=False)
+    seen: list[Request] = []
+    live.studio.painter.trouble = seen.extend
+    api.txt2img(prompt="x", steps=1, width=16, height=16, controlnet_units=[unit, off])
+    [control] = seen[0].controls
+    assert control == Control(
+        file=str(folder / "nets" / "edges.safetensors"),
+        image=picture,
+        preprocessor="canny",
+        weight=0.5,
+        resize="fill",
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "param"),
+    [
+        ({"model": "edges", "module": "openpose_full"}, "preprocessor"),
+        ({"model": "edges", "control_mode": 7}, "mode"),
+        ({"model": "None", "module": "reference_only"}, "controls"),
+        ({"model": "elsewhere", "image": PIXEL}, "controls"),
+        ({"model": "edges"}, "controls"),
+        (7, "controls"),
+    ],
+)
+def test_units_that_cannot_be(live: Live, unit: Any, param: str) -> None:
+    body = ASK | {"alwayson_scripts": {"ControlNet": {"args": [unit]}}}
+    answer = live.client.post("/sdapi/v1/txt2img", json=body)
+    assert answer.status_code == 400 or answer.status_code == 422
+    assert f"`{param}` must" in answer.text

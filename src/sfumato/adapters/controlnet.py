@@ -189,10 +189,15 @@ def _of_task(path: Path, tensors: Tensors, task: str | None) -> Tensors:
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"`{path}` is no sound ControlNet-Union: {error}") from error
     mixer = {
-        f"mixer.{name.replace('in_proj_', 'in_proj.')}": rest.pop(name)
+        f"mixer.{name}": rest.pop(name)
         for name in [*rest]
         if name.startswith(("transformer_layes.", "spatial_ch_projs."))
     }
+    for name in [name for name in mixer if "attn.in_proj_" in name]:
+        queries_keys_values = mixer.pop(name)  # see ``networks.union``
+        values = queries_keys_values[2 * len(queries_keys_values) // 3 :]
+        mixer[name.replace("in_proj_", "value.")] = values
+    mixer = {re.sub(r"\.(attn|mlp)\.", ".", name): tensor for name, tensor in mixer.items()}
     return rest | mixer | {"mixer.task.bias": tensors["task_embedding"][number]}
 
 

@@ -109,7 +109,6 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 COMPUTED["controlnet"] = COMPUTED["unet"] | {
     "_class_name": ("ControlNetModel", "ControlNetUnionModel"),
-    "num_trans_head": (8,),
 }
 """Whatever else a file says of these keys is refused. Of a list, every item counts."""
 

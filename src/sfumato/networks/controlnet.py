@@ -58,7 +58,8 @@ class ControlNet(Descent):
 
     def see(self, picture: Tensor) -> Tensor:
         """picture (B, H, W, C) of 0..1 -> (B, h, w, F)"""
-        return self.controlnet_cond_embedding(picture)
+        x = self.controlnet_cond_embedding(picture)
+        return x + self.mixer(x) if self.config.mixer_layers else x
 
     def predict(
         self, x: Tensor, timestep: Tensor, conditioning: Conditioning, hint: Tensor
@@ -75,10 +76,7 @@ class ControlNet(Descent):
             Maps (n B, h, w, C), or their means (n B, 1, 1, C) if it tells no places.
         """
         walk = Walk(self.embed_time(timestep, conditioning.added), conditioning.memories)
-        x = self.conv_in(x)
-        if self.config.mixer_layers:
-            hint = hint + self.mixer(hint, x)
-        x, skips = self.down(x + hint, walk)
+        x, skips = self.down(self.conv_in(x) + hint, walk)
         x = self.middle(x, walk)
         layers = [*self.controlnet_down_blocks, self.controlnet_mid_block]
         maps = [repeated(layer(y), x) for layer, y in zip(layers, [*skips, x], strict=True)]

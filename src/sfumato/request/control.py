@@ -111,6 +111,15 @@ class Control(Record):
         """The task, by the preprocessor where it is not given."""
         return self.task or OF_PREPROCESSORS.get(self.preprocessor)
 
+    def options(self) -> dict[str, Any]:
+        """The values that are not the defaults, besides the file and the picture."""
+        return {n: v for n, v in self.given().items() if n not in ("file", "image")}
+
+    def argument(self, picture: str) -> str:
+        """The words of the command line, for a picture in a file of this name."""
+        said = ",".join(f"{name}={value}" for name, value in self.options().items())
+        return ":".join(filter(None, (self.file, "" if self.image is None else picture, said)))
+
     @property
     def sees_canvas(self) -> bool:
         """Whether it is shown what each picture begins from, or its mask."""
@@ -187,6 +196,9 @@ class Controls(Kind):
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise ValueError
         return tuple(map(Control.from_json, value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": Control.schema()}
 
 
 def _control(value: Any) -> Control:

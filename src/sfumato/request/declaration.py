@@ -40,6 +40,7 @@ which = partial(declared, group="which model")
 how = partial(declared, group="how to paint it")
 less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
+lead = partial(declared, group="led by a picture")
 larger = partial(declared, group="larger, by a second pass")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
@@ -179,15 +180,15 @@ class Fields(Record):
         "to the size asked for: crop, fill or stretch [refuse]",
     )
 
-    controls: tuple[Control, ...] = begin(
+    controls: tuple[Control, ...] = lead(
         *((), Controls(), ""),
         *("a ControlNet and its picture; may be given several times [none]", "--control"),
     )
-    control_folder: str | None = begin(
+    control_folder: str | None = lead(
         *(None, Folder(), ""),
         "folder of ControlNets and IP-Adapters that are named without their place [none]",
     )
-    image_prompts: tuple[ImagePrompt, ...] = begin(
+    image_prompts: tuple[ImagePrompt, ...] = lead(
         *((), ImagePrompts(), ""),
         "an IP-Adapter and a picture as a prompt; may be given several times [none]",
         "--image-prompt",

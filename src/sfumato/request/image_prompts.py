@@ -62,6 +62,15 @@ class ImagePrompt(Record):
         "the file or folder of what sees the picture [image_encoder near the adapter]",
     )
 
+    def options(self) -> dict[str, Any]:
+        """The values that are not the defaults, besides the file and the picture."""
+        return {n: v for n, v in self.given().items() if n not in ("file", "image")}
+
+    def argument(self, picture: str) -> str:
+        """The words of the command line, for a picture in a file of this name."""
+        said = ",".join(f"{name}={value}" for name, value in self.options().items())
+        return ":".join(filter(None, (self.file, picture, said)))
+
     def text(self) -> str:
         """The item of a recipe: the names, and what tells the files from others."""
         from sfumato.pictures.pixels import digest
@@ -104,6 +113,9 @@ class ImagePrompts(Controls):
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise ValueError
         return tuple(map(ImagePrompt.from_json, value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": ImagePrompt.schema()}
 
 
 def _prompt(value: Any) -> ImagePrompt:

@@ -87,7 +87,7 @@ class Request(Fields):
             *(self.model, self.dtype, self.quantize, self.height, self.width, self.is_guided),
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
-            *(self.upscale, self.decoder, bool(self.embeddings)),
+            *(self.upscale, self.decoder, bool(self.embeddings), bool(self.controls)),
             tuple(prompt.file for prompt in self.image_prompts if prompt.weight),
         )
 

@@ -1,4 +1,4 @@
-"""The LoRAs and learned words that clients may use: those of folders that the server's user named.
+"""The LoRAs, ControlNets and learned words that clients may use: those of the server's folders.
 
 Clients name LoRAs in a field of their own. Tags in prompts stay words: whoever passes on the words
 of others shall not pass on a choice of files.
@@ -7,10 +7,11 @@ of others shall not pass on a choice of files.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import Request, RequestError
+from sfumato.request import Request, RequestError, controlled
 from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.loras import files_in
 
@@ -30,31 +31,52 @@ class Adapters:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.loras
+        self.folder, self.control_folder = settings.loras, settings.controls
         given: Any = settings.embeddings or {}
         self.words: Mapping[str, Embedding] = Request(prompt="", embeddings=given).embeddings
 
     @property
     def loras(self) -> list[str]:
-        """The names that clients may say."""
+        """The names of LoRAs that clients may say."""
         return sorted({plain_name(file) for file in self._files().values()})
 
+    @property
+    def controls(self) -> list[str]:
+        """The names of ControlNets that clients may say."""
+        return sorted({plain_name(file) for file in self._controls().values()})
+
     def given(self, request: Request) -> Request:
-        """The request with the files of the LoRAs that it names, and the server's learned words.
+        """The request with the files that it names, and the server's learned words.
 
         Raises:
-            RequestError: there is no such LoRA.
+            RequestError: there is no such LoRA or ControlNet.
         """
-        words = {**self.words, **request.embeddings}
-        if not request.loras:
-            return request.changed(embeddings=words) if words else request
-        files = self._files()
-        for name, _ in request.loras:
-            if name not in files:
-                must = "be names of LoRAs on this server" if files else "be left out on this server"
-                raise RequestError("loras", must, name[:100])
-        loras = tuple((files[name], weight) for name, weight in request.loras)
-        return request.changed(loras=loras, embeddings=words)
+        changes: dict[str, Any] = {}
+        if words := {**self.words, **request.embeddings}:
+            changes["embeddings"] = words
+        if request.loras:
+            files = self._files()
+            changes["loras"] = tuple(
+                (found("loras", name, files), weight) for name, weight in request.loras
+            )
+        if request.controls:
+            files = self._controls()
+            changes["controls"] = tuple(
+                replace(each, file=found("controls", each.file, files)) for each in request.controls
+            )
+        return request.changed(**changes) if changes else request
 
     def _files(self) -> dict[str, str]:
         return files_in(str(self.folder)) if self.folder and Path(self.folder).is_dir() else {}
+
+    def _controls(self) -> dict[str, str]:
+        folder = self.control_folder
+        return controlled.files_in(str(folder)) if folder and Path(folder).is_dir() else {}
+
+
+def found(field: str, name: str, files: Mapping[str, str]) -> str:
+    """The file of a name; RequestError if there is none."""
+    if name not in files:
+        must = "be names that this server lists" if files else "be left out on this server"
+        raise RequestError(field, must, name[:100])
+    return files[name]

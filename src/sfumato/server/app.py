@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.request import Request, RequestError
-from sfumato.server import native, openai, recipes, sdapi, web
+from sfumato.server import native, openai, recipes, sdapi, sdapi_controls, web
 from sfumato.server.door import Door
 from sfumato.server.errors import ApiError, invalid
 from sfumato.server.queue import ClosedError, QueueFullError
@@ -39,7 +39,7 @@ def make_app(service: Service) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.service = service
-    for api in (native, recipes, openai, sdapi, web):
+    for api in (native, recipes, openai, sdapi, sdapi_controls, web):
         app.include_router(api.router)
     _add_health(app, service)
     for kind in (ApiError, RequestError, QueueFullError, ClosedError):

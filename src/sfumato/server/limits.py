@@ -59,6 +59,13 @@ def _check_larger(request: Request, factor: float, settings: Settings) -> None:
         raise RequestError.of("upscale_steps", must, steps)
 
 
+def check_controls(count: int, settings: Settings) -> None:
+    """Refuse too many ControlNets, before their pictures are decoded."""
+    if count > settings.max_controls:
+        must = f"be at most {settings.max_controls} on this server"
+        raise RequestError("controls", must, f"{count} of them")
+
+
 def check_pixels(name: str, width: int, height: int, settings: Settings) -> None:
     """Refuse a size of too many pixels."""
     if width * height > settings.max_pixels:
@@ -68,7 +75,8 @@ def check_pixels(name: str, width: int, height: int, settings: Settings) -> None
 
 def limits_of(settings: Settings) -> dict[str, Any]:
     """The limits as `/v1/capabilities` tells them."""
-    names = ("max_side", "max_pixels", "max_steps", "max_count", "max_words", "queue", "batch")
+    names = ("max_side", "max_pixels", "max_steps", "max_count", "max_controls", "max_words")
+    names += ("queue", "batch")
     return {name: getattr(settings, name) for name in names} | {
         "max_body": settings.max_body * 2**20,
         "deadline": settings.deadline,

@@ -227,6 +227,7 @@ def capabilities(service: Serving) -> Response:
             "schedules": schedules,
             "limits": limits_of(service.settings),
             "loras": service.adapters.loras,
+            "controls": service.adapters.controls,
             "embeddings": [*service.adapters.words],
             "formats": ["png", "jpeg", "webp"],
             "request": Request.schema(),

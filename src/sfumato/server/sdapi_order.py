@@ -17,6 +17,7 @@ from sfumato.request import Request, RequestError
 from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.fields import specs
 from sfumato.server import wire
+from sfumato.server.sdapi_controls import controls_of
 from sfumato.server.service import Service
 
 STEPS = 50
@@ -74,6 +75,8 @@ def request_of(given: Mapping[str, Any], service: Service, begins: bool = False)
             values[name] = value
     if isinstance(given.get("lora"), list):
         values["loras"] = [_lora(each) for each in given["lora"]]
+    if controls := controls_of(given):
+        values["controls"] = controls
     values |= _how(given) | _seeds(given) | ({} if begins else _larger(given))
     pictures = _pictures(given, service) if begins else {}
     if begins:

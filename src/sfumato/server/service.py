@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sfumato.request import Request
@@ -186,9 +187,15 @@ class Service:
             for field in ("image", "mask")
             if (pixels := getattr(request, field)) is not None
         }
+        shown = [each.image for each in request.controls]
+        controls = [replace(each, image=None) for each in completed.controls]
         own = {"image_name": request.image_name, "embeddings": request.embeddings}
-        plain = completed.changed(image=None, mask=None, **own)
-        return plain.to_json() | {"model": name} | pictures
+        plain = completed.changed(image=None, mask=None, controls=controls, **own)
+        asked = plain.to_json() | {"model": name} | pictures
+        for values, pixels in zip(asked.get("controls", ()), shown, strict=True):
+            if pixels is not None:
+                values["image"] = f"upload:{self.history.add_upload(pixels)}"
+        return asked
 
     def _ended(self, job: Job) -> None:
         """Forget old jobs when one has ended, on whatever thread that came."""

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +23,12 @@ from starlette.responses import Response
 from sfumato.pictures import files
 from sfumato.pictures.pixels import as_mask
 from sfumato.request import Request, RequestError
+from sfumato.request.control import Control
 from sfumato.request.fields import specs
 from sfumato.request.room_kinds import Pixels
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import ENDS, Event, Job
-from sfumato.server.limits import check_pixels
+from sfumato.server.limits import check_controls, check_pixels
 from sfumato.server.service import Service
 
 Made = TypeVar("Made")
@@ -91,8 +93,23 @@ def request_of(values: dict[str, Any], service: Service, **changes: Any) -> Requ
     plain = {name: value for name, value in values.items() if name not in kinds}
     given = {name: values[name] for name in kinds if values.get(name) is not None}
     pictures = {n: picture_of(n, text, service, kinds[n].mask) for n, text in given.items()}
+    if plain.get("image_prompts"):
+        raise RequestError("image_prompts", "be left out on this server", "some")
+    if isinstance(controls := plain.get("controls"), list):
+        check_controls(len(controls), service.settings)
+        pictures["controls"] = [control_of(each, service) for each in plain.pop("controls")]
     request = Request.from_json(plain)
     return request.changed(**{**pictures, "image_name": request.image_name, **changes})
+
+
+def control_of(values: Any, service: Service) -> Control:
+    """A ControlNet, whose picture is named as others are."""
+    if not isinstance(values, dict):
+        raise RequestError("controls", "be objects of JSON", type(values).__name__)
+    control = Control.from_json({name: v for name, v in values.items() if name != "image"})
+    if values.get("image") is None:
+        return control
+    return replace(control, image=picture_of("controls", values["image"], service))
 
 
 def picture_of(name: str, text: Any, service: Service, is_mask: bool = False) -> np.ndarray:

@@ -31,8 +31,9 @@ export function kindOf(schema) {
  * @param {Schema} declared
  */
 export function isWritable(declared) {
-  const { type, additionalProperties: inner } = kindOf(declared);
-  return Boolean(declared["x-group"]) && type !== "null" && inner?.type !== "object";
+  const { type, additionalProperties, items } = kindOf(declared);
+  const isNested = (additionalProperties ?? items)?.type === "object";
+  return Boolean(declared["x-group"]) && type !== "null" && !isNested;
 }
 
 /** @param {string} name */
