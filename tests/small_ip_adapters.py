@@ -6,17 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 WIDTH, PROJECTION, SIZE = 40, 24, 28
 
 
-def encoder(activation: str = "gelu") -> CLIPVisionModelWithProjection:
+def unet() -> Any:
+    """A U-Net of which each side attends to the text."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32,
+    ).eval()
+
+
+def encoder(activation: str = "gelu", width: int = WIDTH) -> CLIPVisionModelWithProjection:
     torch.manual_seed(11)
     return CLIPVisionModelWithProjection(
         CLIPVisionConfig(
-            hidden_size=WIDTH,
+            hidden_size=width,
             intermediate_size=64,
             num_hidden_layers=3,
             num_attention_heads=4,

@@ -208,12 +208,15 @@ def look(encoder: VisionEncoder, pixels: Tensor, patches: bool) -> Tensor:
     return ops.cast(encoder(pixels, patches=patches), "float32")
 
 
-def remember(adapter: IPAdapter, features: Tensor, asked: int, silent: int) -> list[Memory]:
+def remember(
+    adapter: IPAdapter, features: Tensor, weight: Tensor, asked: int, silent: int
+) -> list[Memory]:
     """The memories of a picture in each cross-attention layer, for a whole conditioning.
 
     Args:
         adapter: the IP-Adapter.
         features: of ``look``, (1, T, P), or (2, T, P) with those of no picture behind them.
+        weight: () of the picture.
         asked: rows that remember the picture.
         silent: rows behind them that remember no picture.
     """
@@ -221,7 +224,11 @@ def remember(adapter: IPAdapter, features: Tensor, asked: int, silent: int) -> l
     def rows(x: Tensor) -> Tensor:
         return ops.concatenate([x[:1]] * asked + [x[1:]] * silent, axis=0)
 
-    return [Memory(rows(m.keys), rows(m.values)) for m in adapter.remember(features)]
+    found = []
+    for keys, values in adapter.remember(features):
+        # Attention is linear in the values. To weigh its result, OpenVINO 2026.4 crashes.
+        found.append(Memory(rows(keys), rows(values * ops.cast(weight, values.dtype))))
+    return found
 
 
 def prepare(

@@ -14,7 +14,7 @@ from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.finite import NotFiniteError, unsound_weight
 from sfumato.networks.configs import UNetConfig
-from sfumato.networks.denoiser import Conditioning, Memory
+from sfumato.networks.denoiser import Conditioning
 from sfumato.networks.ip_adapter import IPAdapter, IPAdapterConfig
 from sfumato.networks.vision import VisionEncoder
 from sfumato.parts import Parts
@@ -70,10 +70,10 @@ class Remembered:
         layers = [[*layer] for layer in conditioning.memories]
         for net, prompt in zip(self.loaded, self.prompts, strict=True):
             features = [net.features(prompt.image), *([net.nothing()] if silent else [])]
-            found = net.remember(np.concatenate(features), asked=asked, silent=silent)
-            weight = np.float32(prompt.weight)
+            given = np.concatenate(features), np.float32(prompt.weight)
+            found = net.remember(*given, asked=asked, silent=silent)
             for layer, memory in zip(layers, found, strict=True):
-                layer.append(Memory(memory.keys, memory.values, weight))
+                layer.append(memory)
         return conditioning._replace(memories=layers)
 
 
