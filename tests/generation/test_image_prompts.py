@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 
 from sfumato.checkpoints.tensors import CheckpointError
+from sfumato.conditioning import Told
+from sfumato.networks.denoiser import Conditioning
 from sfumato.request import Request
 from sfumato.stable_diffusion import StableDiffusion
 
@@ -147,12 +149,6 @@ def test_unused_or_of_weight_0_it_is_not_there(
     assert model.parts.image_prompts == {}  # its memory is free again
 
 
-def test_twice_with_half_the_weight_is_once(model: StableDiffusion, files: dict[str, str]) -> None:
-    given = (files["base"], picture())
-    once = paint(model, (*given, 0.8))
-    assert np.abs(once - paint(model, (*given, 0.5), (*given, 0.3))).max() <= 1
-
-
 def test_several_pictures_are_those_alone(model: StableDiffusion, files: dict[str, str]) -> None:
     given = (files["plus"], picture(), 0.8)
     both = model.generate(
@@ -162,19 +158,24 @@ def test_several_pictures_are_those_alone(model: StableDiffusion, files: dict[st
         assert np.abs(each.pixels - paint(model, given, seed=seed)).max() <= 1
 
 
-def test_with_words_of_any_kind_and_other_rules(
+def test_the_rows_that_remember_a_picture(
     model: StableDiffusion, files: dict[str, str]
 ) -> None:
-    """Each row of the batch remembers the picture but those of negative prompts."""
-    given = (files["plus"], picture(), 0.8)
-    fields = {
-        "prompt": "a red [apple:pear:1] AND a table",
-        "pag_scale": 2.0,
-        "guidance_interval": (0.4, 1.0),
-        "feature_reuse": 2,
-    }
-    assert np.abs(paint(model, given, **fields) - paint(model, **fields)).mean() > 1
-    # Prompts that are the same and share all rows are the one prompt.
+    """All prompts, also those with perturbed attention, and no negative prompt."""
+    seen: list[tuple[int, int]] = []
+
+    def also(conditioning: Conditioning, asked: int) -> Conditioning:
+        seen.append((asked, conditioning.batch))
+        return conditioning
+
+    request = Request(prompt="a red apple AND a table", steps=3, pag_scale=2.0, count=2)
+    singles = request.completed(model.model).singles()
+    told = Told(model.parts, singles, 3, also=also)
+    told(0, True)
+    told(0, False)
+    assert seen == [(8, 10)]  # 2 pictures, 2 prompts, twice; 2 negative ones
+
+    given = (files["plus"], picture(), 0.8)  # half of it twice is the whole
     halves = paint(model, given, prompt=f"{PROMPT}:0.5 AND {PROMPT}:0.5")
     assert np.abs(halves - paint(model, given)).max() <= 1
 
