@@ -232,7 +232,8 @@ def weights_of(control: Control, count: int, is_global: bool = False) -> np.ndar
 
 def seen(net: Loaded, control: Control, singles: Sequence[Request]) -> Any:
     """The pictures that a ControlNet is shown, (1 or B, h, w, F) as it sees them."""
-    own = singles if control.sees_canvas else singles[:1]
+    is_own = control.sees_canvas or singles[0].inpaint_area == "masked"
+    own = singles if is_own else singles[:1]
     hints = np.stack([hint_of(control, single) for single in own])
     hints = hints[..., ::-1] if net.is_bgr else hints
     if not isinstance(net.config, ControlNetConfig) or net.config.mixer_layers:

@@ -70,12 +70,6 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
         **settings,
     )
     results["from a picture"] = model.image_to_image(PROMPT, picture, 0.5, **settings)
-    net = Path(folder) / "controlnet"
-    if net.is_dir():
-        controls = [(net, picture, {"weight": 0.8, "end": 0.6})]
-        results["led picture"] = model.text_to_image(
-            PROMPT, NEGATIVE, controls=controls, **settings
-        )
     return results
 
 

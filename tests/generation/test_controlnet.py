@@ -13,6 +13,7 @@ import small_controlnets
 import small_pipelines
 import torch
 from PIL import Image
+from small_controlnets import NEGATIVE, PROMPT, STEPS, Pair
 
 from sfumato import controlling
 from sfumato.checkpoints.tensors import CheckpointError
@@ -21,71 +22,6 @@ from sfumato.request.control import Control
 from sfumato.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:diffusers")
-
-PROMPT, NEGATIVE = "a red apple on a table, oil painting", "blurry, blue"
-STEPS = 4
-
-
-class Pair:
-    """A model of diffusers' and ours, with two ControlNets."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind = kind
-        self.nets = [small_controlnets.controlnet(kind, seed) for seed in (5, 6)]
-        self.files = [
-            str(small_controlnets.save(net, folder / f"control {i}"))
-            for i, net in enumerate(self.nets)
-        ]
-        self.ours = StableDiffusion(64, 48, preset=str(small_pipelines.save(kind, folder)))
-        self.plain = self.paint()
-
-    def theirs(self, count: int, **settings: Any) -> np.ndarray:
-        adapter = settings.pop("adapter", None)
-        made = small_controlnets.pipeline(self.kind, adapter or self.nets[:count])
-        count = count or 1
-        prediction = made.scheduler.config.prediction_type
-        made.scheduler = diffusers.EulerDiscreteScheduler(
-            **small_pipelines.NOISE, prediction_type=prediction, timestep_spacing="linspace"
-        )
-        noise = small_pipelines.start_noise(1, 64, 48)
-        pictures = [Image.fromarray(small_controlnets.picture(i)) for i in range(count)]
-        with torch.no_grad():
-            made = made(
-                PROMPT,
-                image=pictures if count > 1 else pictures[0],
-                negative_prompt=NEGATIVE,
-                height=64,
-                width=48,
-                num_inference_steps=STEPS,
-                latents=torch.from_numpy(np.ascontiguousarray(noise.transpose(0, 3, 1, 2))),
-                output_type="np",
-                **{"guidance_scale": 7.5} | settings,
-            )
-        return np.round(made.images * 255).astype("int16")
-
-    def paint(self, *settings: dict[str, Any], **fields: Any) -> np.ndarray:
-        controls = [
-            (file, small_controlnets.picture(i), options)
-            for i, (file, options) in enumerate(zip(self.files, settings, strict=False))
-        ]
-        return self.ours.text_to_image(
-            PROMPT,
-            NEGATIVE,
-            1,
-            STEPS,
-            fields.pop("guidance", 7.5),
-            diffusion_noise=small_pipelines.start_noise(1, 64, 48),
-            sampler="euler",
-            schedule="uniform",
-            verbose=False,
-            controls=controls,
-            **fields,
-        ).astype("int16")
-
-    def check(self, got: np.ndarray, expected: np.ndarray) -> None:
-        assert got.shape == expected.shape
-        assert np.abs(expected - self.plain).mean() > 5  # the ControlNets say something
-        assert np.abs(got - expected).max() <= 1
 
 
 @pytest.fixture(scope="module", params=["1.x", "xl"])
@@ -115,6 +51,71 @@ def test_guess_mode(pair: Pair) -> None:
     pair.check(pair.paint({"weight": 0.8, "mode": "guess"}), expected)
 
 
+def test_inpainting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part to paint is hidden from the ControlNet, which sees the rest."""
+    if pair.kind == "xl":
+        return  # it is the same there
+    image, mask = small_controlnets.picture(3), np.zeros((64, 48), "uint8")
+    mask[16:48, 8:32] = 255
+    hint = np.where(mask[..., None] > 0, np.float32(-1), image / np.float32(255))
+    parts = small_controlnets.pipeline(pair.kind, pair.nets[0]).components
+    parts["scheduler"] = diffusers.EulerDiscreteScheduler(
+        **small_pipelines.NOISE, timestep_spacing="linspace", steps_offset=1
+    )
+    theirs = diffusers.StableDiffusionControlNetInpaintPipeline(
+        **parts, requires_safety_checker=False
+    )
+    theirs.set_progress_bar_config(disable=True)
+    noise = small_pipelines.start_noise(1, 64, 48)
+    latents = torch.from_numpy(np.ascontiguousarray(noise.transpose(0, 3, 1, 2)))
+    module = __import__(type(theirs).__module__, fromlist=["randn_tensor"])
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: latents)
+    distribution = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
+    monkeypatch.setattr(distribution, "sample", lambda self, generator=None: self.mean)
+    with torch.no_grad():
+        expected = theirs(
+            PROMPT,
+            image=Image.fromarray(image),
+            mask_image=Image.fromarray(mask),
+            control_image=torch.from_numpy(hint.transpose(2, 0, 1)[None]),
+            negative_prompt=NEGATIVE,
+            height=64,
+            width=48,
+            num_inference_steps=STEPS,
+            guidance_scale=7.5,
+            controlnet_conditioning_scale=0.8,
+            output_type="np",
+        ).images
+    given = (PROMPT, image, mask / 255)
+    settings: dict[str, Any] = {
+        "negative_prompt": NEGATIVE,
+        "num_steps": STEPS,
+        "unconditional_guidance_scale": 7.5,
+        "diffusion_noise": noise,
+        "strength": 1.0,
+        "sampler": "euler",
+        "schedule": "uniform",
+        "verbose": False,
+    }
+    control = (pair.files[0], None, {"preprocessor": "inpaint", "weight": 0.8})
+    got = pair.ours.inpaint(*given, controls=[control], **settings).astype("int16")
+    difference = np.abs(got - np.round(expected * 255).astype("int16"))
+    assert difference[:, mask == 255].max() <= 1
+
+
+def test_a_controlnet_union(pair: Pair, tmp_path: Path) -> None:
+    if pair.kind == "1.x":
+        return  # there is none
+    net = small_controlnets.union()
+    expected = pair.theirs(1, net, control_mode=1, controlnet_conditioning_scale=0.8)
+    files, pair.files = pair.files, [str(small_controlnets.save(net, tmp_path))]
+    got = pair.paint({"weight": 0.8, "task": "depth"})
+    other = pair.paint({"weight": 0.8, "task": "pose"})
+    pair.files = files
+    pair.check(got, expected)
+    assert np.abs(other - got).mean() > 1
+
+
 def test_a_t2i_adapter_and_a_controlnet(pair: Pair, tmp_path: Path) -> None:
     """The adapter alone against diffusers', and both together against neither."""
     if pair.kind == "xl":
@@ -122,7 +123,7 @@ def test_a_t2i_adapter_and_a_controlnet(pair: Pair, tmp_path: Path) -> None:
     net = small_controlnets.adapter()
     net.save_pretrained(tmp_path)
     files, pair.files = pair.files, [str(tmp_path)]
-    expected = pair.theirs(0, adapter=net, adapter_conditioning_scale=0.8)
+    expected = pair.theirs(1, net, adapter_conditioning_scale=0.8)
     got = pair.paint({"weight": 0.8})
     pair.files = [str(tmp_path), files[0]]
     both = pair.paint({"weight": 0.8, "end": 0.5}, {"weight": 0.5})
@@ -214,8 +215,12 @@ def test_with_less_work_and_other_rules(model: StableDiffusion, file: str) -> No
     plain = paint(model, net)
     for fields in (
         {"feature_reuse": 2, "guidance_interval": (0.25, 1.0)},
-        {"pag_scale": 2.0, "freeu": {}, "seamless": "x"},
-        {"prompt": "a red [apple:pear:2] AND a table", "negative_prompt": None},
+        {
+            "pag_scale": 2.0,
+            "freeu": {},
+            "seamless": "x",
+            "prompt": "a red [apple:pear:2] AND a table",
+        },
     ):
         other = paint(model, net, **fields)
         assert other.std() > 5

@@ -200,6 +200,10 @@ def test_the_picture_that_it_is_shown():
     assert np.array_equal(hint_of(same.controls[0], same), PICTURE / np.float32(255))
 
     mask = np.zeros((16, 24), np.uint8)
+    mask[:8, :8] = 255
+    part = {"image": 255 - PICTURE, "mask": mask, "inpaint_area": "masked", "padding": 0}
+    part = asked(("net.safetensors", PICTURE), width=8, height=8, **part).completed(MODEL)
+    assert np.array_equal(hint_of(part.controls[0], part), PICTURE[:8, :8] / np.float32(255))
     mask[:8] = 255
     given = {"image": PICTURE, "mask": mask}
     painted = asked({"file": "net.safetensors", "preprocessor": "inpaint"}, **given)

@@ -95,7 +95,7 @@ def test_pictures_go_by_a_name_and_what_the_request_notes_is_left_out():
 def test_controlnets_go_with_all_that_is_said_of_them():
     pixels = np.zeros((8, 8, 3), "uint8")
     given = {"file": "edges", "preprocessor": "canny", "weight": 0.5, "task": "edges"}
-    led = Request(prompt="x", controls=[Control(image=pixels, **given), Control(file="depth")])
+    led = Request(prompt="x", controls=(Control(image=pixels, **given), Control(file="depth")))
     assert command_line(led) == (
         "sfumato generate x --control=edges:control0.png:preprocessor=canny,weight=0.5,task=edges "
         "--control=depth"
@@ -103,5 +103,5 @@ def test_controlnets_go_with_all_that_is_said_of_them():
     options = {"preprocessor": "canny", "weight": 0.5, "task": "edges"}
     controls = [("edges", "control0.png", options), ("depth", None, {})]
     assert f"controls={controls!r}" in python(led)
-    without_pictures = Request(prompt="x", controls=[Control(**given), Control(file="depth")])
+    without_pictures = Request(prompt="x", controls=(Control(**given), Control(file="depth")))
     assert read_back(command_line(without_pictures)) == without_pictures

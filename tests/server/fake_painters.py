@@ -43,6 +43,7 @@ class FakePainter:
     Attributes:
         pace: seconds of a step.
         gate: closed, it holds the painter before each step.
+        flags: of the pictures.
         trouble: is called with the requests of a batch before its first step, and may raise.
     """
 
@@ -54,6 +55,7 @@ class FakePainter:
         self.gate = threading.Event()
         self.gate.set()
         self.trouble: Callable[[Sequence[Request]], Any] = lambda requests: None
+        self.flags: tuple[str, ...] = ()
         self.is_loaded = False
         self.loads = 0
         self.bytes = 100
@@ -73,7 +75,7 @@ class FakePainter:
             self.steps_done += 1
             yield FakeStep(step, steps, np.full((len(requests), 2, 2, 4), step, "float32"))
         for single in [single for request in requests for single in request.singles()]:
-            yield Picture(pixels_of(single), single)
+            yield Picture(pixels_of(single), single, self.flags)
 
     def unload(self) -> None:
         self.is_loaded = False

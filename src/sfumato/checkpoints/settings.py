@@ -108,7 +108,7 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
     },
 }
 COMPUTED["controlnet"] = COMPUTED["unet"] | {
-    "_class_name": ("ControlNetModel", "ControlNetUnionModel"),
+    "_class_name": ("ControlNetModel", "ControlNetUnionModel", "ControlNetModel_Union"),
 }
 """Whatever else a file says of these keys is refused. Of a list, every item counts."""
 

@@ -57,7 +57,7 @@ ITEM = re.compile(r"ControlNet \d{1,2}")
 class NetworkFile(Kind):
     """The path of a file or folder of this machine; for others its name alone."""
 
-    must = "be a file or a folder"
+    must = "be a file or a folder, in JSON its bare name"
     metavar = "FILE"
 
     def check(self, value: Any) -> str:
@@ -166,7 +166,8 @@ class Controls(Kind):
 
     @property
     def must_read(self) -> str:
-        return "be FILE:IMAGE, or FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"
+        form = "FILE:IMAGE:canny,weight=0.8,start=0,end=0.7"
+        return f"be FILE:IMAGE, or {form}, where IMAGE is a picture that is here"
 
     def check(self, value: Any) -> tuple[Control, ...]:
         if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):

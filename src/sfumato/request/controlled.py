@@ -53,16 +53,25 @@ def _completed(request: Request, control: Control, named: dict[str, str]) -> Con
 
 
 def hint_of(control: Control, request: Request) -> np.ndarray:
-    """The picture that a ControlNet is shown for a picture, float32 (H, W, 3) of 0..1."""
+    """The picture that a ControlNet is shown for a picture, float32 (H, W, 3) of 0..1.
+
+    One of its own is of the whole picture, also where only the masked part is painted.
+    """
     from sfumato.pictures.canvas import resized
     from sfumato.pictures.hints import as_hint
 
-    assert request.height
-    assert request.width
-    pixels, mask = (None, None) if request.image is None else canvas_of(request).shown()
-    if control.image is not None:
-        pixels = resized(control.image, (request.height, request.width), control.resize)
-    assert pixels is not None
+    own, mask = control.image, None
+    if request.image is not None:
+        canvas = canvas_of(request)
+        if own is not None:
+            whole = resized(own, canvas.pixels.shape[:2], control.resize)
+            canvas = canvas._replace(pixels=whole)
+        pixels, mask = canvas.shown()
+    else:
+        assert own is not None
+        assert request.height
+        assert request.width
+        pixels = resized(own, (request.height, request.width), control.resize)
     return as_hint(
         pixels, control.preprocessor, mask if control.preprocessor == "inpaint" else None
     )

@@ -182,7 +182,9 @@ class Fields(Record):
 
     controls: tuple[Control, ...] = lead(
         *((), Controls(), ""),
-        *("a ControlNet and its picture; may be given several times [none]", "--control"),
+        "a ControlNet and its picture, such as FILE:IMAGE:canny,weight=0.8; may be given several "
+        "times [none]",
+        "--control",
     )
     control_folder: str | None = lead(
         *(None, Folder(), ""),

@@ -42,14 +42,14 @@ class Adapters:
 
     @property
     def controls(self) -> list[str]:
-        """The names of ControlNets that clients may say."""
+        """The names of ControlNets and IP-Adapters that clients may say."""
         return sorted({plain_name(file) for file in self._controls().values()})
 
     def given(self, request: Request) -> Request:
         """The request with the files that it names, and the server's learned words.
 
         Raises:
-            RequestError: there is no such LoRA or ControlNet.
+            RequestError: there is no such LoRA, ControlNet or IP-Adapter.
         """
         changes: dict[str, Any] = {}
         if words := {**self.words, **request.embeddings}:
@@ -59,11 +59,12 @@ class Adapters:
             changes["loras"] = tuple(
                 (found("loras", name, files), weight) for name, weight in request.loras
             )
-        if request.controls:
-            files = self._controls()
-            changes["controls"] = tuple(
-                replace(each, file=found("controls", each.file, files)) for each in request.controls
-            )
+        for field in ("controls", "image_prompts"):
+            if shown := getattr(request, field):
+                files = self._controls()
+                changes[field] = tuple(
+                    replace(each, file=found(field, each.file, files)) for each in shown
+                )
         return request.changed(**changes) if changes else request
 
     def _files(self) -> dict[str, str]:

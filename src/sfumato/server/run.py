@@ -71,6 +71,9 @@ def configuration(service: Service) -> uvicorn.Config:
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
         backlog=CONNECTIONS,
+        # One reader of HTTP, whatever else is installed: what is refused stays the same.
+        http="h11",
+        ws="none",
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from sfumato.request import RequestError
-from sfumato.request.control import MODES, PREPROCESSORS, RESIZES, Control
+from sfumato.request.control import MODES, PREPROCESSORS, Control
 from sfumato.request.fields import read, specs
 from sfumato.server.native import Serving
 from sfumato.server.wire import Json

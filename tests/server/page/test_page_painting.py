@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from browsing import Visit, paint, ready
+from browsing import Visit, paint, painted, ready
 from fake_painters import FakePainter, Live
 from playwright.sync_api import Page, expect
 
@@ -67,6 +67,15 @@ def test_what_waits_is_listed_and_can_be_cancelled(page: Page, server: Live, pai
     painter.gate.set()
     expect(page.locator("#stage")).to_contain_text("Again with changes")
     expect(page.locator("#stage")).to_contain_text("the first")
+
+
+def test_what_a_user_should_know_of_a_picture_is_said(page: Page, painter: FakePainter):
+    painter.flags = ("mini has not learnt: zebra",)
+    painted(page, "a zebra")
+    expect(page.locator("#stage .flag")).to_have_text("mini has not learnt: zebra")
+    painter.flags = ()
+    painted(page, "a horse")
+    expect(page.locator("#stage .flag")).to_have_count(0)
 
 
 def test_several_pictures_of_one_request(page: Page, server: Live):

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{id: string, place: number, width: number, height: number, seed: number,
- *   request: Values, recipe: string}} Picture
+ *   request: Values, recipe: string, flags: string[]}} Picture
  * @typedef {{step: number, steps: number, pictures: number[], previews: string[]}} Step
  * @typedef {Record<string, any>} Values the fields of a request
  * @typedef {{id: string, state: string, model: string, created: number, progress: number,

@@ -154,6 +154,7 @@ export function showPicture(place, picture, job, actions) {
     made,
     h("p", { class: "prompt" }, request.prompt),
     h("p", { class: "facts" }, inShort(request)),
+    ...picture.flags.map((flag) => h("p", { class: "flag" }, flag)),
     h(
       "div",
       { class: "bar" },
