@@ -52,7 +52,10 @@ def adapter(unet: Any, kind: str, seed: int = 0) -> dict[str, dict[str, torch.Te
         return torch.randn(shape, generator=random) * (scale or shape[-1] ** -0.5)
 
     def norm(name: str, width: int) -> dict[str, torch.Tensor]:
-        return {f"{name}.weight": 1 + draw(width, scale=0.1), f"{name}.bias": draw(width, scale=0.1)}
+        return {
+            f"{name}.weight": 1 + draw(width, scale=0.1),
+            f"{name}.bias": draw(width, scale=0.1),
+        }
 
     def linear(name: str, width: int, out: int) -> dict[str, torch.Tensor]:
         return {f"{name}.weight": draw(out, width), f"{name}.bias": draw(out, scale=0.1)}

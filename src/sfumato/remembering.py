@@ -101,7 +101,9 @@ def load_image_prompts(parts: Parts, request: Request) -> Remembered | None:
 def _key(parts: Parts, prompt: ImagePrompt) -> tuple[Any, ...]:
     """The files, and all that makes other networks or other programs of them."""
     files = [Path(prompt.file), *encoder_places(prompt.file, prompt.encoder)]
-    files = [each for file in files for each in (sorted(file.iterdir()) if file.is_dir() else [file])]
+    files = [
+        each for file in files for each in (sorted(file.iterdir()) if file.is_dir() else [file])
+    ]
     states = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     base = getattr(parts.diffusion_model, "config", None)
     return states, base, parts.jit_compile
@@ -120,7 +122,9 @@ def _load(parts: Parts, prompt: ImagePrompt) -> Loaded:
         fill(adapter, tensors)
         fill(encoder, seen_by.tensors)
     except CheckpointError as error:
-        raise CheckpointError(f"`{prompt.file}` is no IP-Adapter for this model. {error}") from error
+        raise CheckpointError(
+            f"`{prompt.file}` is no IP-Adapter for this model. {error}"
+        ) from error
     if weight := unsound_weight(adapter):
         raise CheckpointError(f"The weight `{weight[0]}` of `{prompt.file}` is {weight[1]}.")
     look, remember = (

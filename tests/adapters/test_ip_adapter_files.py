@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_ip_adapters
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 
+import small_ip_adapters
 from sfumato.adapters.ip_adapter import _numbered, find_encoder, read_ip_adapter
 from sfumato.checkpoints.architecture import unet_config
 from sfumato.checkpoints.filling import fill
@@ -212,7 +212,10 @@ def test_encoders_that_cannot_be(tmp_path: Path) -> None:
         ({f"{stem}class_embedding": None}, "must hold an encoder of pictures"),
         ({f"{stem}patch_embedding.weight": torch.zeros(4)}, "must have 4 axes"),
         ({f"{stem}position_embedding.weight": torch.zeros(0, 40)}, "must have pictures"),
-        ({f"{stem}position_embedding.weight": torch.zeros(7, 40)}, "misshapen: .*position_embedding"),
+        (
+            {f"{stem}position_embedding.weight": torch.zeros(7, 40)},
+            "misshapen: .*position_embedding",
+        ),
         ({"vision_model.taste": torch.zeros(2)}, "unexpected: taste"),
         ({"visual_projection.weight": None}, "lacks `visual_projection.weight`"),
     ):

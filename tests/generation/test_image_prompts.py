@@ -10,11 +10,11 @@ import diffusers
 import numpy as np
 import pytest
 import small_controlnets
-import small_ip_adapters
 import small_pipelines
 import torch
 from PIL import Image
 
+import small_ip_adapters
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.conditioning import Told
 from sfumato.networks.denoiser import Conditioning
@@ -95,9 +95,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ([("full", 0.5)], 1.0),
     ],
 )
-def test_as_diffusers_paints(
-    prompts: list[tuple[str, float]], guidance: float, pair: Pair
-) -> None:
+def test_as_diffusers_paints(prompts: list[tuple[str, float]], guidance: float, pair: Pair) -> None:
     expected = pair.theirs(*prompts, guidance=guidance)
     got = pair.paint(*prompts, guidance=guidance)
     assert got.shape == expected.shape
@@ -158,9 +156,7 @@ def test_several_pictures_are_those_alone(model: StableDiffusion, files: dict[st
         assert np.abs(each.pixels - paint(model, given, seed=seed)).max() <= 1
 
 
-def test_the_rows_that_remember_a_picture(
-    model: StableDiffusion, files: dict[str, str]
-) -> None:
+def test_the_rows_that_remember_a_picture(model: StableDiffusion, files: dict[str, str]) -> None:
     """All prompts, also those with perturbed attention, and no negative prompt."""
     seen: list[tuple[int, int]] = []
 
@@ -180,9 +176,7 @@ def test_the_rows_that_remember_a_picture(
     assert np.abs(halves - paint(model, given)).max() <= 1
 
 
-def test_what_cannot_be(
-    model: StableDiffusion, files: dict[str, str], tmp_path: Path
-) -> None:
+def test_what_cannot_be(model: StableDiffusion, files: dict[str, str], tmp_path: Path) -> None:
     xl = small_ip_adapters.save(small_pipelines.pipeline("xl").unet, "base", tmp_path)
     with pytest.raises(CheckpointError, match="is made for models of the kind"):
         paint(model, (xl, picture()))

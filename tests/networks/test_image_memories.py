@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import small_ip_adapters
 import torch
 from keras import ops
 
+import small_ip_adapters
 from sfumato import programs, runtime
 from sfumato.adapters.ip_adapter import find_encoder, read_ip_adapter
 from sfumato.checkpoints.architecture import shapes_of, unet_config

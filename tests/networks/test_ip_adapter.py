@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import references
-import small_ip_adapters
 import torch
 from keras import ops
 from transformers import CLIPImageProcessorPil
 
+import small_ip_adapters
 from sfumato.adapters.ip_adapter import read_ip_adapter
 from sfumato.checkpoints.architecture import unet_config
 from sfumato.checkpoints.filling import fill
@@ -43,7 +43,9 @@ def test_the_encoder(activation: str, tmp_path: Path) -> None:
     fill(ours, tensors)
     x = np.random.default_rng(1).standard_normal((2, 28, 28, 3)).astype("float32")
     with torch.no_grad():
-        expected = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), output_hidden_states=True)
+        expected = theirs(
+            torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), output_hidden_states=True
+        )
     for got, wanted in (
         (ours(x), expected.image_embeds[:, None]),
         (ours(x, patches=True), expected.hidden_states[-2]),
@@ -79,7 +81,11 @@ def test_projection_and_memories(kind: str, family: str, tmp_path: Path) -> None
     got = ops.convert_to_numpy(ours(x.astype("float32")))
     assert np.abs(got - expected.numpy()).max() < 1e-4
 
-    order = [f"{p.name}.transformer_blocks.{i}.attn2.processor" for p in base.parts() for i in range(p.depth)]
+    order = [
+        f"{p.name}.transformer_blocks.{i}.attn2.processor"
+        for p in base.parts()
+        for i in range(p.depth)
+    ]
     remembered = ours.remember(x.astype("float32"))
     assert len(remembered) == len(order) == len(memories)
     for name, memory in zip(order, remembered, strict=True):

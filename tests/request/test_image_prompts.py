@@ -91,7 +91,8 @@ def test_the_command_line(text: str, fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ip", "ip:photo.png:a:b", "ip:nowhere.png", "ip:photo.png:weight=x", "ip:photo.png:x=1"]
+    "text",
+    ["ip", "ip:photo.png:a:b", "ip:nowhere.png", "ip:photo.png:weight=x", "ip:photo.png:x=1"],
 )
 def test_the_command_line_refuses(text: str) -> None:
     with pytest.raises(RequestError, match="must be FILE:IMAGE, or"):
@@ -99,7 +100,11 @@ def test_the_command_line_refuses(text: str) -> None:
 
 
 def test_json_names_no_file_of_this_machine() -> None:
-    given = ("/home/me/ip-adapter_sd15.safetensors", PICTURE, {"weight": 0.5, "encoder": "/home/me"})
+    given = (
+        "/home/me/ip-adapter_sd15.safetensors",
+        PICTURE,
+        {"weight": 0.5, "encoder": "/home/me"},
+    )
     values = json.loads(json.dumps(asked(given).to_json()))
     [told] = values["image_prompts"]
     assert {k: v for k, v in told.items() if k != "image"} == {
@@ -139,9 +144,15 @@ def test_completed() -> None:
     (found,) = asked(("ip.safetensors", PICTURE)).completed(MODEL).image_prompts
     assert found.file == "ip.safetensors"
     for prompt, words in (
-        (("nowhere", PICTURE), "`image_prompts` must be files of IP-Adapters, .* Received: nowhere"),
+        (
+            ("nowhere", PICTURE),
+            "`image_prompts` must be files of IP-Adapters, .* Received: nowhere",
+        ),
         ({"file": "ip.safetensors"}, "`image_prompts` must have a picture each"),
-        (("ip.safetensors", PICTURE, {"encoder": "nowhere"}), "`encoder` must be a file or a folder"),
+        (
+            ("ip.safetensors", PICTURE, {"encoder": "nowhere"}),
+            "`encoder` must be a file or a folder",
+        ),
     ):
         with pytest.raises(RequestError, match=words):
             asked(prompt).completed(MODEL)

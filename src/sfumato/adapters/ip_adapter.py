@@ -47,7 +47,9 @@ RENAMED = tuple(
         (r"(image_proj\.layers\.\d+)\.ff\.1\.net\.2\.", r"\1.ff.3."),
     )
 )
-ENCODERS = ("image_encoder", "../image_encoder", "../models/image_encoder")
+ENCODERS = tuple(
+    f"{folder}image_encoder" for folder in ("", "../", "../models/", "../sdxl_models/")
+)
 """The places of the encoder of pictures in published folders, as the adapter's file sees them."""
 SEEN_BY = {
     ("base", 768): "CLIP's ViT-L/14",
@@ -189,7 +191,9 @@ def _joined(tensors: Tensors) -> Tensors:
     second, norm = (found.get(PROJECTION + name) for name in ("proj.2.weight", "norm.weight"))
     if second is not None and norm is not None and second.shape[:1] == norm.shape:
         # diffusers' full one; a FaceID makes several vectors, whose norm is narrower
-        return {re.sub(r"^image_proj\.norm\.", "image_proj.proj.3.", k): v for k, v in found.items()}
+        return {
+            re.sub(r"^image_proj\.norm\.", "image_proj.proj.3.", k): v for k, v in found.items()
+        }
     return found
 
 

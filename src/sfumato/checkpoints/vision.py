@@ -48,7 +48,9 @@ def read_vision(path: Path) -> VisionFile:
     tensors, settings = read_weights(path), _settings(path)
     if CLASS not in {name.removeprefix("vision_model.") for name in tensors}:
         what = nature.of_names(tensors)
-        raise CheckpointError(f"`{path}` must hold an encoder of pictures (CLIP vision), not {what}")
+        raise CheckpointError(
+            f"`{path}` must hold an encoder of pictures (CLIP vision), not {what}"
+        )
     tensors = rename(tensors, lambda name: name.removeprefix("vision_model."))
     config = vision_config(shapes_of(tensors), settings)
     tensors |= {f"{CLASS}.weight": tensors.pop(CLASS).reshape(1, -1)}

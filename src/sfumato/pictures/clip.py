@@ -27,5 +27,7 @@ def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:
 
 def middle(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """The middle of a picture (H, W, C), of up to this size."""
-    top, left = (max(0, n - most) // 2 for n, most in zip(pixels.shape, (height, width), strict=False))
+    top, left = (
+        max(0, n - most) // 2 for n, most in zip(pixels.shape, (height, width), strict=False)
+    )
     return pixels[top : top + height, left : left + width]

@@ -184,7 +184,7 @@ def _completed(prompt: ImagePrompt, named: Mapping[str, str]) -> ImagePrompt:
         must = "be files of IP-Adapters, or names in `control_folder`"
         raise RequestError("image_prompts", must, prompt.file)
     if prompt.image is None:
-        raise RequestError("image_prompts", "have a picture each", repr(prompt))
+        raise RequestError("image_prompts", "have a picture each", plain_name(prompt.file))
     encoder = None if prompt.encoder is None else expanded(prompt.encoder)
     if encoder is not None and not encoder.exists():
         raise RequestError("encoder", "be a file or a folder", str(encoder))

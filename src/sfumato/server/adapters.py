@@ -6,7 +6,7 @@ of others shall not pass on a choice of files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +59,11 @@ class Adapters:
             changes["loras"] = tuple(
                 (found("loras", name, files), weight) for name, weight in request.loras
             )
-        for field in ("controls", "image_prompts"):
-            if shown := getattr(request, field):
-                files = self._controls()
-                changes[field] = tuple(
-                    replace(each, file=found(field, each.file, files)) for each in shown
-                )
+        if request.controls:
+            changes["controls"] = named("controls", request.controls, self._controls())
+        if request.image_prompts:
+            files = {n: file for n, file in self._controls().items() if Path(file).is_file()}
+            changes["image_prompts"] = named("image_prompts", request.image_prompts, files)
         return request.changed(**changes) if changes else request
 
     def _files(self) -> dict[str, str]:
@@ -73,6 +72,11 @@ class Adapters:
     def _controls(self) -> dict[str, str]:
         folder = self.control_folder
         return controlled.files_in(str(folder)) if folder and Path(folder).is_dir() else {}
+
+
+def named(field: str, shown: Sequence[Any], files: Mapping[str, str]) -> tuple[Any, ...]:
+    """ControlNets or IP-Adapters with their files in place of names."""
+    return tuple(replace(each, file=found(field, each.file, files)) for each in shown)
 
 
 def found(field: str, name: str, files: Mapping[str, str]) -> str:
