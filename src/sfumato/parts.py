@@ -98,8 +98,7 @@ class Parts:
     """
 
     def __init__(self, model: Model, jit_compile: bool = True, dtype: Any = None) -> None:
-        self.model = model
-        self.jit_compile = jit_compile
+        self.model, self.jit_compile = model, jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         self.lock = threading.RLock()
         self.loras = LorasInUse(self)

@@ -50,6 +50,13 @@ def save(groups: Groups, file: Path) -> Path:
     return file
 
 
+def loaded(file: Path) -> IPAdapter:
+    config, tensors = read_ip_adapter(file, base())
+    network = IPAdapter(config)
+    fill(network, tensors)
+    return network
+
+
 def test_the_numbers_of_published_files() -> None:
     """1.x and XL, as their authors counted: down, up, then the middle; odd ones."""
     of_1x = [number for number, *_ in _numbered(UNetConfig()).values()]
@@ -156,9 +163,9 @@ def no_adapter(groups: Groups) -> None:
 def test_what_cannot_be(change: Callable[[Groups], None], words: str, tmp_path: Path) -> None:
     groups = small_ip_adapters.adapter(unet(), "plus")
     change(groups)
+    file = save(groups, tmp_path / "ip.safetensors")
     with pytest.raises(CheckpointError, match=words):
-        config, tensors = read_ip_adapter(save(groups, tmp_path / "ip.safetensors"), base())
-        fill(IPAdapter(config), tensors)
+        loaded(file)
 
 
 def test_damaged_and_dangerous_files(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_what_cannot_be(model: StableDiffusion, files: dict[str, str], tmp_path:
 def test_with_a_controlnet(files: dict[str, str], tmp_path: Path) -> None:
     """As diffusers has both: the ControlNet attends to the words alone."""
     net = small_controlnets.controlnet("1.x")
-    made = small_controlnets.pipeline("1.x", [net])
+    made = small_controlnets.pipeline("1.x", net)
     made.scheduler = diffusers.EulerDiscreteScheduler(
         **small_pipelines.NOISE, timestep_spacing="linspace"
     )

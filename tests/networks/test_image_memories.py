@@ -46,7 +46,7 @@ def predict(network: Any, *args: Any) -> Any:
 
 
 def test_a_guided_answer(tmp_path: Path) -> None:
-    """To a picture as two IP-Adapters remember it, and to no picture where the prompt is negative."""
+    """To a picture as two IP-Adapters remember it; the negative prompt remembers none."""
     theirs = small_ip_adapters.unet()
     tensors = {name: t.numpy() for name, t in theirs.state_dict().items()}
     base = unet_config(shapes_of(tensors), dict(theirs.config))

@@ -1,4 +1,4 @@
-"""IP-Adapters: pictures as prompts, which cross-attention remembers (Ye et al., arXiv 2308.06721)."""
+"""IP-Adapters: pictures as prompts, for cross-attention (Ye et al. 2023, arXiv 2308.06721)."""
 
 from __future__ import annotations
 
