@@ -69,6 +69,7 @@ class Remembered:
         silent = conditioning.batch - asked
         layers = [[*layer] for layer in conditioning.memories]
         for net, prompt in zip(self.loaded, self.prompts, strict=True):
+            assert prompt.image is not None
             features = [net.features(prompt.image), *([net.nothing()] if silent else [])]
             given = np.concatenate(features), np.float32(prompt.weight)
             found = net.remember(*given, asked=asked, silent=silent)

@@ -181,9 +181,9 @@ def _joined(tensors: Tensors) -> Tensors:
     """The tensors as our layers have them: keys and values in one, latents without a batch."""
     found = {**tensors}
     for name in [name for name in found if name.endswith(".attn.to_k.weight")]:  # diffusers'
-        both = [found.get(name), found.get(name.replace("to_k", "to_v"))]
-        if all(x is not None and x.ndim == 2 for x in both):
-            del found[name], found[name.replace("to_k", "to_v")]
+        value = name.replace("to_k", "to_v")
+        if value in found and found[name].shape == found[value].shape:
+            both = found.pop(name), found.pop(value)
             found[name.replace("to_k", "to_kv")] = np.concatenate(both)
     latents = f"{PROJECTION}latent_embedding.weight"
     if latents in found and found[latents].shape[:1] == (1,):
