@@ -78,7 +78,8 @@ class ImagePrompt(Record):
         path, name = Path(self.file), plain_name(self.file)
         model = f"{name} [{loras.hash_of(path)}]" if path.is_file() else name
         image = [] if self.image is None else [f"Image: {digest(self.image)}"]
-        return ", ".join([f"Model: {model}", *image, f"Weight: {self.weight:g}"])
+        weight = specs(ImagePrompt)["weight"].kind.write(self.weight)
+        return ", ".join([f"Model: {model}", *image, f"Weight: {weight}"])
 
 
 class ImagePrompts(Controls):
