@@ -12,6 +12,7 @@ from sfumato import programs, runtime
 from sfumato.adapters.ip_adapter import encoder_places, find_encoder, read_ip_adapter
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.tensors import CheckpointError
+from sfumato.checkpoints.vision import VisionFile
 from sfumato.finite import NotFiniteError, unsound_weight
 from sfumato.networks.configs import UNetConfig
 from sfumato.networks.denoiser import Conditioning
@@ -23,39 +24,52 @@ from sfumato.pictures.pixels import digest
 from sfumato.request import Request, RequestError
 from sfumato.request.image_prompts import ImagePrompt
 
+States = tuple[tuple[str, int, int], ...]
+"""Files with their times and sizes."""
+
+KEPT = 32
+"""Pictures whose features are kept, of about a megabyte each."""
+
+
+class Seeing(NamedTuple):
+    """An encoder of pictures, and what it has seen."""
+
+    states: States
+    """Of its files."""
+    size: int
+    """Of the pictures that it sees, in pixels along one side."""
+    look: runtime.Program
+    seen: dict[tuple[str, bool], np.ndarray]
+    """The features of pictures by digest, and whether they are those of patches."""
+
+    def __call__(self, pixels: np.ndarray | None, patches: bool) -> np.ndarray:
+        """The features (1, T, P) of a picture, uint8 (H, W, 3); None: of a grey one."""
+        key = "" if pixels is None else digest(pixels), patches
+        found = self.seen.get(key)
+        if found is None:
+            size = self.size
+            x = np.zeros((1, size, size, 3), "float32") if pixels is None else as_seen(pixels, size)
+            found = ops.convert_to_numpy(self.look(x, patches=patches))
+            if not np.isfinite(found).all():
+                raise NotFiniteError("The encoder of pictures gives numbers that are not finite.")
+            if len(self.seen) >= KEPT:
+                self.seen.clear()
+            self.seen[key] = found
+        return found
+
 
 class Loaded(NamedTuple):
-    """The programs of an IP-Adapter and its encoder, and what they have seen."""
+    """An IP-Adapter, and what sees for it."""
 
     config: IPAdapterConfig
-    size: int
-    """Of the pictures that the encoder sees, in pixels along one side."""
-    look: runtime.Program
+    see: Seeing
     remember: runtime.Program
-    seen: dict[str, np.ndarray]
-    """The features (1, T, P) of each picture by its digest, "" of no picture."""
 
-    def features(self, pixels: np.ndarray) -> np.ndarray:
-        """The features of a picture, uint8 (H, W, 3)."""
-        key = digest(pixels)
-        if key not in self.seen:
-            self.seen[key] = self.of(as_seen(pixels, self.size))
-        return self.seen[key]
-
-    def nothing(self) -> np.ndarray:
-        """The features of no picture: zeros, or those of a grey one where patches are read."""
-        if "" not in self.seen:
-            if self.config.kind == "base":
-                self.seen[""] = np.zeros((1, 1, self.config.features), "float32")
-            else:
-                self.seen[""] = self.of(np.zeros((1, self.size, self.size, 3), "float32"))
-        return self.seen[""]
-
-    def of(self, pixels: np.ndarray) -> np.ndarray:
-        found = ops.convert_to_numpy(self.look(pixels, patches=self.config.kind != "base"))
-        if not np.isfinite(found).all():
-            raise NotFiniteError("The encoder of pictures gives numbers that are not finite.")
-        return found
+    def features(self, pixels: np.ndarray | None) -> np.ndarray:
+        """What the adapter reads of a picture; None: of no picture."""
+        if pixels is None and self.config.kind == "base":
+            return np.zeros((1, 1, self.config.features), "float32")
+        return self.see(pixels, self.config.kind != "base")
 
 
 class Remembered:
@@ -70,8 +84,9 @@ class Remembered:
         layers = [[*layer] for layer in conditioning.memories]
         for net, prompt in zip(self.loaded, self.prompts, strict=True):
             assert prompt.image is not None
-            features = [net.features(prompt.image), *([net.nothing()] if silent else [])]
-            given = np.concatenate(features), np.float32(prompt.weight)
+            shown = [prompt.image, *([None] if silent else [])]
+            features = np.concatenate([net.features(pixels) for pixels in shown])
+            given = features, np.float32(prompt.weight)
             found = net.remember(*given, asked=asked, silent=silent)
             for layer, memory in zip(layers, found, strict=True):
                 layer.append(memory)
@@ -101,13 +116,15 @@ def load_image_prompts(parts: Parts, request: Request) -> Remembered | None:
 
 def _key(parts: Parts, prompt: ImagePrompt) -> tuple[Any, ...]:
     """The files, and all that makes other networks or other programs of them."""
-    files = [Path(prompt.file), *encoder_places(prompt.file, prompt.encoder)]
-    files = [
-        each for file in files for each in (sorted(file.iterdir()) if file.is_dir() else [file])
-    ]
-    states = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-    base = getattr(parts.diffusion_model, "config", None)
-    return states, base, parts.jit_compile
+    states = _states(Path(prompt.file), *encoder_places(prompt.file, prompt.encoder))
+    return states, getattr(parts.diffusion_model, "config", None), parts.jit_compile
+
+
+def _states(*paths: Path) -> States:
+    """The files of these paths, each with its time and size."""
+    files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in paths]
+    found = ((str(file), file.stat()) for each in files for file in each)
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in found)
 
 
 def _load(parts: Parts, prompt: ImagePrompt) -> Loaded:
@@ -116,20 +133,27 @@ def _load(parts: Parts, prompt: ImagePrompt) -> Loaded:
         must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
         raise RequestError("image_prompts", must, type(parts.diffusion_model).__name__)
     config, tensors = read_ip_adapter(prompt.file, base)
-    seen_by = find_encoder(prompt.file, config, prompt.encoder)
+    place, file = find_encoder(prompt.file, config, prompt.encoder)
     adapter = IPAdapter(config, parts.dtype_policy)
-    encoder = VisionEncoder(seen_by.config, parts.dtype_policy)
     try:
         fill(adapter, tensors)
-        fill(encoder, seen_by.tensors)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"`{prompt.file}` is no IP-Adapter for this model. {error}"
-        ) from error
+        what = f"`{prompt.file}` is no IP-Adapter for this model"
+        raise CheckpointError(f"{what}. {error}") from error
     if weight := unsound_weight(adapter):
         raise CheckpointError(f"The weight `{weight[0]}` of `{prompt.file}` is {weight[1]}.")
-    look, remember = (
-        parts.compile(function, network)
-        for function, network in ((programs.look, encoder), (programs.remember, adapter))
-    )
-    return Loaded(config, seen_by.config.size, look, remember, {})
+    return Loaded(config, _see(parts, place, file), parts.compile(programs.remember, adapter))
+
+
+def _see(parts: Parts, place: Path, file: VisionFile) -> Seeing:
+    """The encoder of a file or folder, which several adapters may share."""
+    states = _states(place)
+    for each in parts.image_prompts.values():
+        if each.see.states == states:
+            return each.see
+    encoder = VisionEncoder(file.config, parts.dtype_policy)
+    try:
+        fill(encoder, file.tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"`{place}` is no encoder of pictures. {error}") from error
+    return Seeing(states, file.config.size, parts.compile(programs.look, encoder), {})

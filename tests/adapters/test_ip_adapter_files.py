@@ -197,7 +197,7 @@ def test_the_encoder_near_the_file_that_fits(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"of width 40. Received: `.*` with 56"):
         find_encoder(file, config)
     small_ip_adapters.encoder().save_pretrained(tmp_path / "models/image_encoder")
-    assert find_encoder(file, config).config.width == 40
+    assert find_encoder(file, config)[1].config.width == 40
     with pytest.raises(CheckpointError, match=r"`encoder` must be the encoder.*width 40"):
         find_encoder(file, config, str(file.parent / "image_encoder"))
 

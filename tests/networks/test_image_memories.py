@@ -59,7 +59,7 @@ def test_a_guided_answer(tmp_path: Path) -> None:
     for kind, weight in WEIGHTS.items():
         file = small_ip_adapters.save(theirs, kind, tmp_path)
         config, weights = read_ip_adapter(file, base)
-        seen_by = find_encoder(file, config)
+        _, seen_by = find_encoder(file, config)
         adapter, encoder = IPAdapter(config), VisionEncoder(seen_by.config)
         fill(adapter, weights)
         fill(encoder, seen_by.tensors)

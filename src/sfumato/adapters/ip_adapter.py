@@ -93,17 +93,17 @@ def read_ip_adapter(
 
 def find_encoder(
     path: str | os.PathLike[str], config: IPAdapterConfig, given: str | None = None
-) -> VisionFile:
-    """The encoder of pictures for an IP-Adapter: the one given, or the one near its file that fits.
+) -> tuple[Path, VisionFile]:
+    """The encoder of pictures for an IP-Adapter, and its place: the one given, or one that fits.
 
     Raises:
         CheckpointError: none is there, or none fits.
     """
     places = encoder_places(path, given)
     files = [read_vision(place) for place in places]
-    for file in files:
+    for place, file in zip(places, files, strict=True):
         if config.features == _width(config, file):
-            return file
+            return place, file
     is_base = config.kind == "base"
     name = SEEN_BY.get(("base" if is_base else "plus", config.features), "an encoder")
     wanted = "`encoder`" if given else f"`{Path(path).parent / ENCODERS[0]}`"
