@@ -21,10 +21,15 @@ class FakeSettings:
     autoencoder_config: Any = field(default_factory=lambda: SimpleNamespace(downsampling=8))
     decoder_name: str | None = None
     embeds_guidance: bool = False
-    family: Any = field(default_factory=lambda: SimpleNamespace(reads_any_layer=True))
+    family: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            reads_any_layer=True, freeu=(0.9, 0.2, 1.5, 1.6), apg=(0.0, -0.75, 7.5)
+        )
+    )
     checkpoint: Any = field(
         default_factory=lambda: SimpleNamespace(
-            text_encoder_config=lambda part: SimpleNamespace(layers=12)
+            text_encoder_config=lambda part: SimpleNamespace(layers=12),
+            unet_config=lambda: SimpleNamespace(mid=(True,)),
         )
     )
 

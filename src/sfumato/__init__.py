@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sfumato import models, visualization
     from sfumato.comparison import compare
     from sfumato.request import Request
+    from sfumato.safety import classify
     from sfumato.stable_diffusion import Picture, StableDiffusion, StableDiffusionV2, Step, load
     from sfumato.upscaling import upscale
 
@@ -32,6 +33,7 @@ __all__ = [
     "StableDiffusionV2",
     "Step",
     "__version__",
+    "classify",
     "compare",
     "load",
     "models",
@@ -46,6 +48,7 @@ _HOMES = {
     "StableDiffusion": "stable_diffusion",
     "StableDiffusionV2": "stable_diffusion",
     "Step": "stable_diffusion",
+    "classify": "safety",
     "compare": "comparison",
     "load": "stable_diffusion",
     "models": "",

@@ -60,7 +60,8 @@ class Step:
     def preview(self) -> np.ndarray | None:
         """Small pictures of the latents, uint8 (B, h, w, 3); None without known colours.
 
-        Those of a tiny autoencoder are as large as the pictures that come out.
+        Those of a tiny autoencoder are as large as the pictures that come out. There are none of
+        pictures that may come out blurred.
         """
         if self.decode is not None:
             return np.stack([self.decode(x) for x in self.latents()])
@@ -124,7 +125,7 @@ def stream(
             latents = yield from denoise(parts, again._replace(before=loop.plan.steps))
         for single, note, x in zip(group, notes, latents, strict=True):
             pixels = covered(single, decode(parts, x, single.seamless))
-            yield Picture(pixels, note, flags_of(note, parts.model.preset))
+            yield checked(Picture(pixels, note, flags_of(note, parts.model.preset)))
 
 
 def begin(
@@ -229,6 +230,9 @@ def report(
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:
+        if loop.request.safety == "blur":  # previews would show what is blurred
+            yield Step(step, steps, denoised)
+            return
         is_tiny = isinstance(parts.model.autoencoder_config, TinyAutoencoderConfig)
         quick = partial(decode, parts) if is_tiny else None
         yield Step(step, steps, denoised, parts.model.preview_factors, quick)
@@ -237,3 +241,12 @@ def report(
 def covered(request: Request, pixels: np.ndarray) -> np.ndarray:
     """What was painted on the given picture, which stays as it was where no mask covers it."""
     return canvas_of(request).finished(pixels) if request.paints_part else pixels
+
+
+def checked(picture: Picture) -> Picture:
+    """The picture, with a flag and blurred if it is unsafe and its request asks for that."""
+    if picture.request.safety == "off":
+        return picture
+    from sfumato.safety import flagged  # loads a network of its own
+
+    return flagged(picture)

@@ -394,7 +394,7 @@ class TestFilm:
         options = ("-n", "2", "--preview", "now.png", "--gif", "a.gif", "-o", "a.png")
         done = sfumato("generate", "a", *options)
         assert (done.code, done.files) == (0, ["a-2.png", "a.png"])
-        assert done.err == "sfumato: warning: there are no previews of this model's pictures\n"
+        assert done.err == "sfumato: warning: these pictures have no previews\n"
 
 
 class TestInterruption:

@@ -136,6 +136,7 @@ VALUES = {
     "upscale_steps": st.integers(1, 10**6),
     "upscale_strength": st.floats(0, 1, exclude_min=True),
     "upscaler": st.sampled_from(["latent", "latent_nearest_exact", "esrgan", "lanczos"]),
+    "safety": st.sampled_from(["flag", "blur"]),
     "image_name": TEXTS.filter(bool),
 }
 CONTROL = "edges:canny,weight=0.8"
@@ -189,6 +190,7 @@ SAMPLES = {
     "upscale_steps": (7, "7"),
     "upscale_strength": (0.45, "0.45"),
     "upscaler": ("latent_bicubic", "Latent (bicubic)"),
+    "safety": ("blur", "blur"),
 }
 # By the request itself
 NOTED = {"template": "a {b|c}", "negative_template": "{d}", "image_name": "apple.png"}

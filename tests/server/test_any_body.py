@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from PIL import Image
 
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
-from sfumato.server import sdapi_lists, sdapi_order, wire
+from sfumato.server import sdapi_extras, sdapi_lists, sdapi_order, wire
 from sfumato.server.errors import ApiError
+from sfumato.server.mcp import Tools
 from sfumato.server.openai_order import SPELLINGS, Order
 from sfumato.server.service import Service
 
@@ -97,4 +99,21 @@ def test_sdapi(service: Service, body: dict[str, Any], begins: bool):
         return sdapi_order.request_of(given, service, begins)
 
     answered(make, service)
-    answered(lambda: sdapi_lists.enlarged(SMALL, given, service), service)
+    answered(lambda: sdapi_extras.larger(SMALL, given, service), service)
+
+
+@QUICK
+@given(
+    tool=st.sampled_from(["generate_image", "edit_image", "get_status", "cancel"]),
+    body=bodies([*OURS, "job", "wait"]),
+)
+def test_mcp(service: Service, tool: str, body: dict[str, Any]):
+    given = {"prompt": "x", "steps": 1, "image": SMALL} | body | {"wait": False}
+
+    class Context:
+        request = None
+
+    result = asyncio.run(Tools(service).call(Context(), tool, given))
+    assert not result.content[0].text.startswith("internal")
+    result.model_dump_json()
+    service.queue.clear("interrupted")

@@ -273,3 +273,11 @@ def test_text_of_any_kind_goes_through(live: Live):
         assert job["state"] == "done"
         assert job["request"]["prompt"] == prompt
         assert live.client.get("/v1/jobs").json()["jobs"][0]["request"]["prompt"] == prompt
+
+
+def test_a_server_has_its_way_with_unsafe_pictures(open_live: Callable[..., Live]):
+    for own, wanted in (("off", ("off", "flag", "blur")), ("flag", ("flag", "flag", "blur"))):
+        live = open_live(safety=own)
+        for asked, safety in zip(("off", "flag", "blur"), wanted, strict=True):
+            (picture,) = done(live, ask(live, safety=asked))["pictures"]
+            assert picture["request"].get("safety", "off") == safety

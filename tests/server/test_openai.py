@@ -8,6 +8,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -77,6 +78,7 @@ def test_the_client_gets_what_a_request_says(live: Live, client: openai.OpenAI):
         ("scheduler", "karras", "schedule"),
         ("clip_skip", 2, "clip_skip"),
         ("token_merging", 0.5, "token_merging"),
+        ("safety", "blur", "safety"),
     ],
 )
 def test_every_field_may_stand_next_to_theirs(
@@ -275,10 +277,10 @@ def test_a_stream_tells_of_a_failure(live: Live, client: openai.OpenAI):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_who_goes_away_cancels(live: Live, stream: bool):
-    live.studio.painter.pace = 0.02
+    live.studio.painter.pace = 0.05
     body = {"prompt": "x", "steps": 150, "stream": stream, "partial_images": 3}
-    with pytest.raises(httpx.ReadTimeout):
-        live.client.post("/v1/images/generations", json=body, timeout=0.3)
+    with pytest.raises(httpx.ReadTimeout):  # a second, as the machine may be busy
+        live.client.post("/v1/images/generations", json=body, timeout=1)
     until = time.monotonic() + 5
     while (job := live.client.get("/v1/jobs").json()["jobs"][0])["state"] == "running":
         assert time.monotonic() < until
@@ -410,6 +412,22 @@ def test_variations_begin_from_the_picture_without_words(live: Live, client: ope
     assert len(answer.data) == 2
     assert asked(live)["prompt"] == ""
     assert asked(live)["image"].startswith("upload:")
+
+
+def test_sd_cpps_fields_may_stand_in_the_prompt(live: Live, client: openai.OpenAI):
+    block = {"seed": 9, "sample_params": {"sample_steps": 6, "guidance": {"txt_cfg": 3.5}}}
+    block |= {"lora": [{"path": "x.safetensors"}], "width": -1, "batch_count": 2}
+    prompt = f"a cat <sd_cpp_extra_args>{json.dumps(block)}</sd_cpp_extra_args>"
+    for ask in (client.images.generate, partial(client.images.edit, image=png(PICTURE))):
+        answer = ask(prompt=prompt, size="24x16")
+        assert [picture(each.b64_json).size for each in answer.data or ()] == [(24, 16)] * 2
+        found = asked(live)
+        assert (found["prompt"], found["seed"], found["steps"]) == ("a cat", 9, 6)
+        assert found["guidance"] == 3.5
+        assert "loras" not in found
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(prompt="x <sd_cpp_extra_args>no JSON</sd_cpp_extra_args>")
+    assert caught.value.param == "prompt"
 
 
 def test_the_words_of_a_form_stay_text(live: Live, client: openai.OpenAI):

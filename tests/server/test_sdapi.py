@@ -16,6 +16,7 @@ import webuiapi
 from fake_painters import Live, pixels_of
 from PIL import Image
 
+from sfumato import upscale
 from sfumato.pictures import load_recipe
 from sfumato.request import Request
 
@@ -105,9 +106,12 @@ def test_the_client_reads_its_lists(live: Live, api: webuiapi.WebUIApi):
     assert {"automatic", "karras"} <= set(api.util_get_scheduler_names())
     assert api.util_get_model_names() == ["fake"]
     assert api.util_get_current_model() == "fake"
-    assert [each["name"] for each in api.get_upscalers()] == ["None", "Lanczos", "Nearest"]
+    upscalers = [each["name"] for each in api.get_upscalers()]
+    assert {"None", "Lanczos", "Nearest", "ESRGAN"} <= set(upscalers)
+    modes = [each["name"] for each in api.get_latent_upscale_modes()]
+    assert {"Latent", "Latent (nearest-exact)"} <= set(modes)
     assert api.get_sd_vae()[0]["model_name"]
-    assert api.get_loras() == api.get_latent_upscale_modes() == api.get_prompt_styles() == []
+    assert api.get_loras() == api.get_prompt_styles() == []
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_memory()["ram"]["total"] > 0
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
@@ -121,6 +125,62 @@ def test_every_name_that_is_listed_can_be_asked_for(live: Live):
         for row in live.client.get(f"{URL}/{kind}").json():
             for name in {row["name"], row.get("label", row["name"]), *row["aliases"]}:
                 post(live, {"prompt": "x", "steps": 3, "width": 16, "height": 16, field: name})
+
+
+def test_every_upscaler_that_is_listed_can_be_asked_for(live: Live):
+    rows = [
+        *live.client.get(f"{URL}/upscalers").json(),
+        *live.client.get(f"{URL}/latent-upscale-modes").json(),
+    ]
+    body = {"prompt": "x", "steps": 3, "width": 16, "height": 16, "enable_hr": True}
+    for row in rows:
+        post(live, body | {"hr_upscaler": row["name"]})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("options", "progress", "samplers", "schedulers", "sd-models", "loras", "embeddings"),
+        *("upscalers", "latent-upscale-modes", "sd-vae", "sd-modules", "memory", "scripts"),
+        *("prompt-styles", "hypernetworks", "face-restorers", "cmd-flags"),
+    ],
+)
+def test_paths_that_clients_ask_before_they_paint(live: Live, name: str):
+    answer = live.client.get(f"{URL}/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_pictures_are_enlarged_by_a_network(live: Live):
+    """ESRGAN's own result at twice the size, by the worker, and its middle for another shape."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3), "uint8")
+    given = {"image": b64(pixels), "upscaler_1": "ESRGAN", "upscaling_resize": 2}
+    larger = np.array(opened(post(live, given, "extra-single-image")["image"]))
+    assert np.array_equal(larger, upscale(pixels, 2, "esrgan"))
+    assert not np.array_equal(larger, upscale(pixels, 2, "lanczos"))
+    sides = {"resize_mode": 1, "upscaling_resize_w": 24, "upscaling_resize_h": 24}
+    middle = np.array(opened(post(live, given | sides, "extra-single-image")["image"]))
+    assert np.array_equal(middle, larger[:, 8:32])
+    whole = post(live, given | sides | {"upscaling_crop": False}, "extra-single-image")
+    assert opened(whole["image"]).size == (24, 24)
+    batch = {"imageList": [{"data": b64(pixels), "name": "x.png"}] * 2, "upscaler_1": "ESRGAN"}
+    images = post(live, batch, "extra-batch-images")["images"]
+    assert [np.array_equal(np.array(opened(each)), larger) for each in images] == [True, True]
+    assert live.client.get("/v1/jobs").json()["jobs"] == []  # nothing is kept
+
+
+def test_enlarging_takes_its_turn_and_fails_alone(live: Live, monkeypatch: pytest.MonkeyPatch):
+    threads: list[str] = []
+
+    def fail(*given: Any) -> None:
+        threads.append(threading.current_thread().name)
+        raise MemoryError
+
+    monkeypatch.setattr("sfumato.upscaling.enlarged", fail)
+    answer = live.client.post(f"{URL}/extra-single-image", json={"image": b64(np.zeros((9, 9, 3)))})
+    assert (answer.status_code, answer.json()["error"]) == (507, "out_of_memory")
+    assert threads == ["sfumato-worker"]
+    post(live, {"prompt": "x", "steps": 1, "width": 16, "height": 16})
 
 
 def test_the_client_reads_and_enlarges_pictures(api: webuiapi.WebUIApi):
@@ -182,6 +242,38 @@ def test_what_is_done_is_given_to_who_interrupts(open_live: Callable[..., Live])
     live.client.post(f"{URL}/interrupt")
     painting.join(10)
     assert 1 <= len(answers[0].json()["images"]) < 4
+
+
+def test_skipping_leaves_out_a_picture_and_goes_on_with_the_next(open_live: Callable[..., Live]):
+    live = open_live(batch=1)
+    painter = live.studio.painter
+    painter.pace = 0.02
+    body = {"prompt": "x", "steps": 100, "n_iter": 2, "seed": 5, "width": 16, "height": 16}
+    for count, expected in ((3, [6, 7]), (1, None)):
+        before = len(painter.batches)
+        answers: list[Any] = []
+        given = body | {"n_iter": count}
+        painting = threading.Thread(
+            target=lambda given=given, answers=answers: answers.append(
+                live.client.post(f"{URL}/txt2img", json=given)
+            )
+        )
+        painting.start()
+        until = time.monotonic() + 10
+        while live.client.get(f"{URL}/progress").json()["state"]["sampling_step"] < 1:
+            assert time.monotonic() < until
+        assert live.client.post(f"{URL}/skip").json() == {}
+        painter.pace = 0.001
+        painting.join(30)
+        painter.pace = 0.02
+        assert len(painter.batches) - before == count
+        if expected is None:  # nothing is left
+            assert (answers[0].status_code, answers[0].json()["error"]) == (499, "cancelled")
+            continue
+        found = answers[0].json()
+        assert json.loads(found["info"])["all_seeds"] == expected
+        assert len(found["images"]) == 2
+    assert live.client.post(f"{URL}/skip").json() == {}  # nothing is painted
 
 
 def test_the_model_is_chosen_by_options_or_in_the_request(open_live: Callable[..., Live]):
@@ -323,9 +415,40 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "upscale_strength": 0.6,
         },
     ),
+    "a second pass without an upscaler": (
+        {"prompt": "x", "steps": 8, "enable_hr": True, "hr_upscaler": "None"},
+        {"upscaler": "lanczos"},
+    ),
     "a second pass of few words": (
         {"prompt": "x", "steps": 8, "enable_hr": True, "hr_second_pass_steps": 0},
         {"upscale": 2.0, "upscaler": "latent", "upscale_steps": 8, "upscale_strength": 0.75},
+    ),
+    "a second pass to a size": (
+        {"prompt": "x", "steps": 3, "width": 16, "height": 32}
+        | {"enable_hr": True, "hr_resize_x": 24, "hr_resize_y": 48, "hr_upscaler": "ESRGAN"},
+        {"upscale": 1.5, "upscaler": "esrgan"},
+    ),
+    "a second pass in sd.cpp's words": (
+        {"prompt": "x", "steps": 3, "width": 16, "height": 16}
+        | {"enable_hr": True, "hr_resize_x": 40, "hr_steps": 2, "hr_upscaler": "Nearest"},
+        {"upscale": 2.5, "upscale_steps": 2, "upscaler": "nearest"},
+    ),
+    "sd.cpp's sampler with a schedule in its name": (
+        {"prompt": "x", "sampler_name": "ddim_trailing", "scheduler": "discrete"},
+        {"sampler": "ddim", "schedule": "trailing"},
+    ),
+    "sd.cpp's words in the prompt": (
+        {
+            "prompt": "x <sd_cpp_extra_args>"
+            '{"seed": 9, "batch_count": 2, "clip_skip": -1, "lora": [{"path": "/etc/passwd"}], '
+            '"sample_params": {"sample_steps": 6, "sample_method": "dpm++2m", '
+            '"scheduler": "karras", "guidance": {"txt_cfg": 3.5}}, '
+            '"hires": {"enabled": true, "scale": 2, "steps": 0, "upscaler": "Latent"}}'
+            "</sd_cpp_extra_args>",
+            "steps": 20,
+        },
+        {"prompt": "x", "seed": 9, "count": 2, "steps": 6, "sampler": "dpmpp_2m"}
+        | {"schedule": "karras", "guidance": 3.5, "upscale": 2.0, "upscaler": "latent"},
     ),
     "all that A1111 has": (
         {
@@ -418,6 +541,14 @@ def test_masks_of_another_size_or_inverted(live: Live):
         ("txt2img", {"prompt": "x", "batch_size": 1000}),
         ("txt2img", {"prompt": "x", "override_settings": {"sd_model_checkpoint": 5}}),
         ("txt2img", {"prompt": "x", "override_settings": {"sd_model_checkpoint": "/etc/passwd"}}),
+        ("txt2img", {"prompt": "x <sd_cpp_extra_args>[1]</sd_cpp_extra_args>"}),
+        ("txt2img", {"prompt": "x <sd_cpp_extra_args>{"}),
+        ("txt2img", {"prompt": "x", "enable_hr": True, "hr_resize_x": 64}),
+        (
+            "txt2img",
+            {"prompt": "x", "width": 16, "height": 16, "enable_hr": True}
+            | {"hr_resize_x": 32, "hr_resize_y": 64},
+        ),
         ("img2img", {"prompt": "x"}),
         ("img2img", {"prompt": "x", "init_images": "x"}),
         ("img2img", {"prompt": "x", "init_images": ["http://169.254.169.254/"]}),
@@ -426,6 +557,7 @@ def test_masks_of_another_size_or_inverted(live: Live):
         ("png-info", {}),
         ("png-info", {"image": "AAAA"}),
         ("extra-single-image", {"image": None}),
+        ("extra-single-image", {"image": b64(np.zeros((8, 8, 3))), "upscaler_1": "/etc/passwd"}),
         ("extra-batch-images", {"imageList": 5}),
         ("options", {"sd_model_checkpoint": ["x"]}),
     ],
@@ -454,3 +586,9 @@ def test_the_picture_carries_its_recipe(live: Live, tmp_path):
 def test_a_path_that_is_not_there(live: Live):
     answer = live.client.get(f"{URL}/nothing-like-it")
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_unsafe_pictures_are_blurred_on_request(live: Live):
+    body = {"prompt": "a red apple", "steps": 1, "safety": "blur"}
+    answer = live.client.post("/sdapi/v1/txt2img", json=body).json()
+    assert "Safety: blur" in json.loads(answer["info"])["infotexts"][0]

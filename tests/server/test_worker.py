@@ -148,6 +148,27 @@ def test_other_models_go_when_there_is_too_little_memory(open_studio: Callable[.
     assert (job.state, studio.models.loaded) == ("done", ["fake"])
 
 
+def test_an_errand_takes_its_turn_and_models_go_if_it_needs_the_memory(studio: Studio):
+    studio.painter.gate.clear()
+    job = studio.service.submit(ask())
+    ends: list[str] = []
+
+    def work() -> str:
+        ends.append(job.state)
+        if studio.models.loaded:
+            raise MemoryError
+        return "done"
+
+    errand = studio.service.run(work)
+    assert not errand.wait(0.05)
+    studio.painter.gate.set()
+    assert errand.wait(10)
+    assert (errand.state, errand.result, studio.models.loaded) == ("done", "done", [])
+    assert len(ends) == 2
+    assert job.wait(10)
+    assert [facts["id"] for facts in studio.history.page(9)[0]] == [job.id]
+
+
 def test_cancelling_leaves_the_loop_within_a_step(studio: Studio):
     studio.painter.gate.clear()
     job = studio.service.submit(ask(steps=50))

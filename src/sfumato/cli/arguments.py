@@ -190,6 +190,12 @@ def _serve() -> Parser:
     return parser()
 
 
+def _mcp() -> Parser:
+    from sfumato.cli.mcp import parser
+
+    return parser()
+
+
 def _upscale() -> Parser:
     parser = Parser(
         "upscale",
@@ -228,6 +234,7 @@ COMMANDS = {
     "gallery": Command("write a contact sheet of a folder", _gallery),
     "upscale": Command("make pictures larger", _upscale),
     "serve": Command("serve pictures over HTTP", _serve),
+    "mcp": Command("make pictures for language models, on stdin and stdout", _mcp),
 }
 
 OVERVIEW = """\

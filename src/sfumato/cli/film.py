@@ -37,7 +37,7 @@ class Film:
             return
         images = step.preview()  # (B, h, w, 3)
         if images is None:
-            warn("there are no previews of this model's pictures")
+            warn("these pictures have no previews")
             self.preview = self.gif = None
             return
 

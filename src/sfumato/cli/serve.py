@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from sfumato._backend import import_keras
 from sfumato.cli import terminal
 from sfumato.cli.help import Parser, UsageError
+
+if TYPE_CHECKING:
+    from sfumato.server.settings import Settings
 
 EXTRA = "the server needs more packages: pip install 'sfumato[server]'"
 
 
 def parser() -> Parser:
     """An option for each setting of the server."""
+    return with_settings(
+        "serve",
+        "Serve pictures over HTTP: an API of its own, OpenAI's, A1111's and MCP.",
+        "sfumato serve",
+        "sfumato serve mini photo=./photo.safetensors --port 8000",
+    )
+
+
+def with_settings(name: str, summary: str, *examples: str, without: Collection[str] = ()) -> Parser:
+    """The parser of a command with the settings of the server, but for these."""
     try:
         from sfumato.server.settings import Settings
     except ImportError as error:
         raise UsageError(EXTRA) from error
 
-    made = Parser(
-        "serve",
-        "Serve pictures over HTTP: an API of its own, OpenAI's and A1111's.",
-        "[NAME=]MODEL... ",
-        "sfumato serve",
-        "sfumato serve mini photo=./photo.safetensors --port 8000",
-    )
-    fields = dict(Settings.model_fields)
+    made = Parser(name, summary, "[NAME=]MODEL... ", *examples)
+    fields = {n: field for n, field in Settings.model_fields.items() if n not in without}
     models = fields.pop("models")
     places = f"{models.description} [mini mini-turbo]"
     made.add("models", "models", metavar="MODEL", nargs="*", help=places)
@@ -56,6 +64,14 @@ def _add(made: Parser, name: str, field: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; the address goes to stdout."""
+    settings = settings_of(options)
+    from sfumato.server.run import serve
+
+    return serve(settings, terminal.write)
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that are given, with Keras ready for their models."""
     given = {name: value for name, value in vars(options).items() if name != "config"}
     if not given["models"]:
         del given["models"]
@@ -69,6 +85,4 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     import_keras(alone=True)
-    from sfumato.server.run import serve
-
-    return serve(settings, terminal.write)
+    return settings

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sfumato.adapters.embedding import Embedding
 
 DTYPES = ("float32", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+SAFETY = ("off", "flag", "blur")
+"""What is done with pictures that look sexual, the weakest first."""
 EMPHASES = ("original", "no_norm", "comfyui", "ignore", "none")
 
 what = partial(declared, group="what to paint")
@@ -42,6 +44,7 @@ less = partial(declared, group="with less work, not quite the same picture")
 begin = partial(declared, group="from a picture")
 lead = partial(declared, group="led by a picture")
 larger = partial(declared, group="larger, by a second pass")
+after = partial(declared, group="what comes out")
 noted = partial(declared, group="")  # no choice of the user, and no option on the command line
 
 
@@ -209,6 +212,11 @@ class Fields(Record):
     upscaler: str | None = larger(
         *(None, Upscaler(), "Hires upscaler"),
         "before it: latent, esrgan, lanczos, ... or a network's FILE [latent]",
+    )
+
+    safety: str = after(
+        *("off", Choice(SAFETY), "Safety"),
+        "what to do with pictures that look sexual: flag them, or blur them, too [off]",
     )
 
     template: str | None = noted(None, Kind(), "Template", "the prompt before it was drawn")

@@ -10,13 +10,13 @@ from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sfumato import __version__
 from sfumato.request import Request, RequestError
-from sfumato.server import native, openai, recipes, sdapi, sdapi_controls, web
+from sfumato.server import mcp, native, openai, recipes, sdapi, sdapi_controls, sdapi_extras, web
 from sfumato.server.door import Door
 from sfumato.server.errors import ApiError, invalid
 from sfumato.server.queue import ClosedError, QueueFullError
@@ -24,6 +24,7 @@ from sfumato.server.service import Service
 from sfumato.server.wire import Json
 
 TITLE = "Sfumato"
+ERRORS = "An error, with its code and words that say what is wrong"
 
 
 def make_app(service: Service) -> ASGIApp:
@@ -39,8 +40,10 @@ def make_app(service: Service) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.service = service
-    for api in (native, recipes, openai, sdapi, sdapi_controls, web):
+    for api in (native, recipes, openai, sdapi, sdapi_controls, sdapi_extras, web):
         app.include_router(api.router)
+    route, app.state.mcp = mcp.over_http(service)
+    app.router.routes.append(route)
     _add_health(app, service)
     for kind in (ApiError, RequestError, QueueFullError, ClosedError):
         app.add_exception_handler(kind, _refuse)
@@ -54,7 +57,8 @@ def make_app(service: Service) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.start()
-    yield
+    async with app.state.mcp.run():
+        yield
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
@@ -74,7 +78,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     if service.settings.metrics:
 
-        @app.get("/metrics", tags=["health"])
+        @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
         def metrics() -> Response:
             """Figures for Prometheus."""
             return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -106,7 +110,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """The description of all APIs; that of a request is made from its declaration."""
     if app.openapi_schema is None:
         schema = get_openapi(title=TITLE, version=__version__, routes=app.routes)
-        parts = schema.setdefault("components", {}).setdefault("schemas", {})
-        parts["Request"] = Request.schema()
+        for operation in [each for path in schema["paths"].values() for each in path.values()]:
+            operation["responses"].pop("422", None)  # FastAPI's own, in place of which we say why
+            operation["responses"]["default"] = {"description": ERRORS}
+        schema["components"] = {"schemas": {"Request": Request.schema()}}
         app.openapi_schema = schema
     return app.openapi_schema

@@ -186,7 +186,7 @@ class Door:
             return {}
         return {
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "X-Request-Id, Location, Retry-After",
+            "Access-Control-Expose-Headers": "X-Request-Id, Location, Retry-After, Mcp-Session-Id",
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Vary": "Origin",
         }

@@ -63,6 +63,8 @@ class Job:
     record: Callable[[dict[str, Any]], None] = lambda facts: None
     """Keeps the facts of the job when it ends."""
     wants_previews: bool = False
+    skipped: set[int] = field(default_factory=set)
+    """The places of pictures that are left out."""
     partials: int = 0
     """Previews on the way that are kept as events of their own."""
 
@@ -88,7 +90,7 @@ class Job:
         """The part that is done, 0 to 1."""
         if self.state == DONE:
             return 1.0
-        made = {picture["place"] for picture in self.pictures}
+        made = {picture["place"] for picture in self.pictures} | self.skipped
         done = float(len(made))
         if step := self.step:
             done += len({*step["pictures"]} - made) * step["step"] / step["steps"]
@@ -122,6 +124,11 @@ class Job:
                 return
             self.pictures.append(picture)
         self.publish("picture", picture)
+
+    def skip(self) -> None:
+        """Leave out the pictures that are painted now, and go on with the next."""
+        if step := self.step:
+            self.skipped.update(step["pictures"])
 
     # The end
 
@@ -182,6 +189,13 @@ class Job:
             stop()
         return self.has_ended
 
+    def finish(self) -> None:
+        """End a job whose work is done: well if there is anything of it."""
+        if self.pictures:
+            self.end(DONE)
+        else:
+            self.cancel()  # all was skipped
+
     def to_json(self) -> dict[str, Any]:
         """The job as the native API tells it."""
         facts: dict[str, Any] = {
@@ -196,3 +210,23 @@ class Job:
             "pictures": [*self.pictures],
         }
         return facts | ({} if self.failure is None else {"error": self.failure.to_json()})
+
+
+@dataclass(eq=False)
+class Errand(Job):
+    """Work of a device that is no painting, such as enlarging; it takes its turn like a job.
+
+    Attributes:
+        work: is called by the worker.
+        result: of that.
+    """
+
+    work: Callable[[], Any] = lambda: None
+    result: Any = None
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        return (self.id,)
+
+    def finish(self) -> None:
+        self.end(DONE)

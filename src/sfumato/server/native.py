@@ -108,7 +108,11 @@ def cancel(name: str, service: Serving, forget: bool = False) -> Response:
     return Json(told(facts, service))
 
 
-@router.get("/jobs/{name}/events", response_class=EventSourceResponse)
+@router.get(
+    "/jobs/{name}/events",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def listen(
     name: str, http: HttpRequest, service: Serving, previews: bool = True
 ) -> EventSourceResponse:

@@ -13,7 +13,7 @@ import numpy as np
 from sfumato.pictures import files
 from sfumato.request import Request, RequestError
 from sfumato.request.fields import specs
-from sfumato.server import wire
+from sfumato.server import sdcpp, wire
 from sfumato.server.jobs import Job
 from sfumato.server.service import Service
 
@@ -32,8 +32,6 @@ SPELLINGS = {
 
 OTHERS = re.compile(r"(dall-e|gpt-image|chatgpt-image).*")
 """Names of models that clients say because they must say one."""
-GRAIN = 8
-"""Pixels of which all sides are multiples."""
 FORMATS = ("png", "jpeg", "webp")
 
 
@@ -101,8 +99,10 @@ class Order:
             if name in known and name not in ("model", "image", "mask"):
                 is_text = known[name].kind.schema().get("type") == "string"
                 values[name] = value if is_text else unquoted(value)
+        values["prompt"], said = sdcpp.said_in(values.get("prompt"))
         pictures = self.pictures() if self.begins else {}
-        return wire.request_of(values | self.size(pictures), self.service, **pictures)
+        sides = self.size(pictures)
+        return wire.request_of(values | sides | said, self.service, **pictures)
 
     def size(self, pictures: dict[str, Any]) -> dict[str, Any]:
         """Width and height: those asked for; or those of a picture, as large as the model paints.
@@ -116,11 +116,8 @@ class Order:
                 raise RequestError.of("size", "be auto or such as 512x768", size)
             sides = {"width": int(found[1]), "height": int(found[2])}
         elif pictures and "width" not in self.given:
-            H, W = pictures["image"].shape[:2]
-            own = self.service.models.facts(self.service.models.find(self.model()))
-            ratio = min(1.0, own.get("size", 512) / (H * W) ** 0.5)
-            lengths = {"width": W, "height": H}
-            sides = {name: max(round(ratio * n / GRAIN), 1) * GRAIN for name, n in lengths.items()}
+            model = self.service.models.find(self.model())
+            sides = wire.sides_like(pictures["image"], self.service, model)
         else:
             sides = {}
         is_cut = pictures and "resize" not in self.given and "inpaint_area" not in self.given

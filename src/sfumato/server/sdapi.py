@@ -7,23 +7,19 @@ painted. A server has many clients, so both are kept for each of them, by its ad
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sfumato import __version__
-from sfumato.pictures import files
 from sfumato.pictures.pixels import DATA_URL
-from sfumato.pictures.recipe import write_text
-from sfumato.request import RequestError
-from sfumato.server import sdapi_lists, wire
+from sfumato.server import sdapi_lists, sdapi_order, wire
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import RUNNING, Job
 from sfumato.server.native import Client, Serving, Values
@@ -35,7 +31,11 @@ router = APIRouter(prefix="/sdapi/v1", tags=["A1111"])
 
 CLIENTS = 1000
 """Clients whose model is remembered."""
-ASKED = wire.body_of({"type": "object", "additionalProperties": True})
+FIELDS = wire.body_of(sdapi_order.schema(sdapi_lists.DEFAULTS))
+BEGUN = wire.body_of(sdapi_order.schema((*sdapi_lists.DEFAULTS, "init_images", "mask")))
+OPTIONS = wire.body_of(
+    {"type": "object", "properties": {"sd_model_checkpoint": {"type": "string"}}}
+)
 PICTURES = {"init_images", "mask", "image", "latent_mask", "alwayson_scripts"}
 """Fields that are not told back."""
 
@@ -51,13 +51,13 @@ def chosen(http: HttpRequest) -> OrderedDict[str, str]:
 # Pictures
 
 
-@router.post("/txt2img", openapi_extra=ASKED, response_class=Json)
+@router.post("/txt2img", openapi_extra=FIELDS, response_class=Json)
 async def txt2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Make pictures of a prompt."""
     return await paint(http, values, service, client, begins=False)
 
 
-@router.post("/img2img", openapi_extra=ASKED, response_class=Json)
+@router.post("/img2img", openapi_extra=BEGUN, response_class=Json)
 async def img2img(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Paint a picture again: all of it, or where the mask is white."""
     return await paint(http, values, service, client, begins=True)
@@ -141,14 +141,14 @@ def progress(service: Serving, client: Client, skip_current_image: bool = False)
     """How far the client's own request is."""
     jobs = [job for job in service.live() if job.client == client]
     job = next((job for job in jobs if job.state == RUNNING), None)
-    step: dict[str, Any] = {"step": 0, "steps": 0, "previews": []}
+    step: dict[str, Any] = {"step": 0, "steps": 0, "pictures": [], "previews": []}
     part = left = 0.0
     if job is not None:
         job.wants_previews = job.wants_previews or not skip_current_image
         step, part = job.step or step, job.progress
         left = (time.time() - (job.started or 0)) * (1 / part - 1) if part else 0.0
     state = {
-        "skipped": False,
+        "skipped": bool(job and job.skipped.intersection(step["pictures"])),
         "interrupted": False,
         "stopping_generation": False,
         "job": job.id if job else "",
@@ -170,12 +170,20 @@ def progress(service: Serving, client: Client, skip_current_image: bool = False)
     )
 
 
-@router.post("/interrupt", response_class=Json)
 @router.post("/skip", response_class=Json)
+def skip(service: Serving, client: Client) -> Response:
+    """Leave out the pictures that are painted for this client now, and go on with the next."""
+    for job in service.running():
+        if job.client == client:
+            job.skip()
+    return Json({})
+
+
+@router.post("/interrupt", response_class=Json)
 def interrupt(service: Serving, client: Client) -> Response:
     """Stop what is painted for this client; what waits goes on."""
-    for job in service.live():
-        if job.client == client and job.state == RUNNING:
+    for job in service.running():
+        if job.client == client:
             service.cancel(job)
     return Json({})
 
@@ -187,7 +195,7 @@ def options(http: HttpRequest, service: Serving, client: Client) -> Response:
     return Json(sdapi_lists.OPTIONS | {"sd_model_checkpoint": model})
 
 
-@router.post("/options", openapi_extra=ASKED, response_class=Json)
+@router.post("/options", openapi_extra=OPTIONS, response_class=Json)
 def set_options(http: HttpRequest, values: Values, service: Serving, client: Client) -> Response:
     """Choose the model for this client; other settings are let pass."""
     if values.get("sd_model_checkpoint") is not None:
@@ -205,68 +213,26 @@ def refresh() -> Response:
     return Json({})
 
 
-# Pictures that are there
-
-
-@router.post("/png-info", openapi_extra=ASKED, response_class=Json)
-def png_info(values: Values, service: Serving) -> Response:
-    """The recipe that a picture carries."""
-    text = values.get("image")
-    if not isinstance(text, str):
-        raise RequestError("image", "be a picture in base64", type(text).__name__)
-    content = wire.from_base64("image", text)
-    wire.decoded("image", content, service)
-    try:
-        recipe = files.load_recipe(io.BytesIO(content))
-    except ValueError:  # another program's, which is not read
-        recipe = None
-    if recipe is None:
-        return Json({"info": "", "items": {}, "parameters": {}})
-    written = write_text(recipe)
-    parameters = {
-        "Prompt": recipe.prompt,
-        "Negative prompt": recipe.negative_prompt,
-        **recipe.items,
-    }
-    return Json({"info": written, "items": {"parameters": written}, "parameters": parameters})
-
-
-@router.post("/extra-single-image", openapi_extra=ASKED, response_class=Json)
-def extra_single_image(values: Values, service: Serving) -> Response:
-    """A picture made larger."""
-    image = sdapi_lists.enlarged(values.get("image"), values, service)
-    return Json({"html_info": "", "image": image})
-
-
-@router.post("/extra-batch-images", openapi_extra=ASKED, response_class=Json)
-def extra_batch_images(values: Values, service: Serving) -> Response:
-    """Pictures made larger."""
-    listed = values.get("imageList")
-    if not isinstance(listed, list) or len(listed) > service.settings.max_count:
-        must = f"be a list of at most {service.settings.max_count} pictures"
-        raise RequestError("imageList", must, type(listed).__name__)
-    sent = [each.get("data") if isinstance(each, dict) else None for each in listed]
-    return Json(
-        {"html_info": "", "images": [sdapi_lists.enlarged(s, values, service) for s in sent]}
-    )
-
-
 # Lists
+
+Named: Any = Path(json_schema_extra={"enum": [*sdapi_lists.OWN, *sdapi_lists.LISTS]})
 
 
 @router.get("/sd-models", response_class=Json)
 def models(service: Serving) -> Response:
+    """The models by the titles that options and requests may say."""
     return Json([sdapi_lists.model(name) for name in service.settings.models])
 
 
 @router.get("/memory", response_class=Json)
 def memory() -> Response:
+    """The memory of the process and of the machine, in bytes."""
     return Json(sdapi_lists.memory())
 
 
 @router.get("/{name}", response_class=Json)
-def lists(name: str, service: Serving) -> Response:
-    """What there is of a kind: samplers, schedulers, upscalers, and much that is empty here."""
+def lists(name: Annotated[str, Named], service: Serving) -> Response:
+    """What there is of a kind; much that others have is empty here."""
     if own := sdapi_lists.OWN.get(name):
         return Json(own(service.adapters))
     found = sdapi_lists.LISTS.get(name)

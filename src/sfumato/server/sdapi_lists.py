@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import psutil
-from PIL import Image
 
 from sfumato import diffusion
-from sfumato._numbers import as_number
-from sfumato.request import RequestError
-from sfumato.server import wire
+from sfumato.presets import upscalers
 from sfumato.server.adapters import Adapters
-from sfumato.server.limits import check_pixels
-from sfumato.server.service import Service
+from sfumato.server.sdapi_order import NO_UPSCALER
 
 OPTIONS: dict[str, Any] = {
     "samples_format": "png",
@@ -38,14 +32,9 @@ DEFAULTS = (
     *("cfg_scale", "width", "height", "tiling", "eta", "denoising_strength", "clip_skip"),
     *("mask_blur", "inpaint_full_res", "inpaint_full_res_padding", "inpainting_mask_invert"),
     *("resize_mode", "enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps"),
+    *("hr_resize_x", "hr_resize_y"),
 )
 """The fields that an answer tells back."""
-
-UPSCALERS = {
-    "None": Image.Resampling.BICUBIC,
-    "Lanczos": Image.Resampling.LANCZOS,
-    "Nearest": Image.Resampling.NEAREST,
-}
 
 
 def label_of(sampler: Any) -> str:
@@ -85,7 +74,12 @@ def _schedulers() -> list[dict[str, Any]]:
 
 def _upscalers() -> list[dict[str, Any]]:
     nothing = dict.fromkeys(("model_name", "model_path", "model_url"))
-    return [{"name": name, **nothing, "scale": 4} for name in UPSCALERS]
+    names = [NO_UPSCALER, *map(upscalers.label, upscalers.PICTURES)]
+    return [{"name": name, **nothing, "scale": 4} for name in names]
+
+
+def _latent_modes() -> list[dict[str, str]]:
+    return [{"name": upscalers.label(name)} for name in upscalers.LATENTS]
 
 
 def memory() -> dict[str, Any]:
@@ -113,44 +107,16 @@ LISTS: dict[str, Callable[[], Any]] = {
     "samplers": _samplers,
     "schedulers": _schedulers,
     "upscalers": _upscalers,
+    "latent-upscale-modes": _latent_modes,
     "sd-vae": lambda: [{"model_name": "Automatic", "filename": ""}],
     "scripts": lambda: {"txt2img": [], "img2img": []},
     "cmd-flags": dict,
     **dict.fromkeys(
         (
-            *("latent-upscale-modes", "sd-modules", "hypernetworks", "prompt-styles"),
+            *("sd-modules", "hypernetworks", "prompt-styles"),
             *("face-restorers", "realesrgan-models", "script-info", "extensions"),
         ),
         list,
     ),
 }
 """The lists by their path; clients take an empty one, and not an error."""
-
-
-def enlarged(text: Any, values: Mapping[str, Any], service: Service) -> str:
-    """A picture made larger by a factor, or to a size; base64 in and out."""
-    pixels = wire.picture_of("image", text, service)
-    name = values.get("upscaler_1", "None")
-    if not isinstance(name, str) or name not in UPSCALERS:
-        raise RequestError("upscaler_1", f"be one of {', '.join(UPSCALERS)}", repr(name)[:100])
-    W, H = size = _size(pixels.shape, values)
-    if min(size) < 1:
-        raise RequestError("upscaling_resize", "leave a picture", f"{W}x{H}")
-    check_pixels("upscaling_resize", W, H, service.settings)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize(size, UPSCALERS[name]).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _size(shape: tuple[int, ...], values: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of a picture that is made larger."""
-    try:
-        if values.get("resize_mode", 0) == 1:
-            names = ("upscaling_resize_w", "upscaling_resize_h")
-            width, height = (as_number(values.get(side)) for side in names)
-        else:
-            factor = as_number(values.get("upscaling_resize", 2))
-            width, height = factor * shape[1], factor * shape[0]
-        return round(width), round(height)
-    except (ValueError, OverflowError) as error:
-        raise RequestError("upscaling_resize", "be a number", "other") from error

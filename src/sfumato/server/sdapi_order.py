@@ -6,22 +6,25 @@ Names that say nothing to us are let pass: clients send dozens of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from sfumato._numbers import as_number
 from sfumato.diffusion import SAMPLERS, split_label
 from sfumato.request import Request, RequestError
 from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.fields import specs
-from sfumato.server import wire
+from sfumato.server import sdcpp, wire
 from sfumato.server.sdapi_controls import controls_of
 from sfumato.server.service import Service
 
 STEPS = 50
 """Of a request that does not say: A1111's, which its clients count on."""
+NO_UPSCALER, PLAIN = "None", "lanczos"
+"""A1111's word for none, and what it does then."""
 STRENGTH, MASK_BLUR = 0.75, 4
 """The same of a request with a picture."""
 
@@ -42,6 +45,14 @@ OF_PICTURES = {"mask_blur", "strength", "padding", "inpaint_area", "resize", "ex
 RESIZES = {0: "stretch", 1: "crop", 2: "fill", 3: "stretch"}
 OPEN = {"", "automatic", "default", "none"}
 """Names of samplers and schedules that leave the choice open."""
+
+
+def schema(names: Iterable[str]) -> dict[str, Any]:
+    """The JSON schema of a body with these fields; others are let pass."""
+    known = specs(Request)
+    ours = {name: known.get(SPELLINGS.get(name, name)) for name in names}
+    fields = {name: {} if spec is None else spec.kind.schema() for name, spec in ours.items()}
+    return {"type": "object", "properties": fields, "additionalProperties": True}
 
 
 def model_of(given: Mapping[str, Any], service: Service, current: str | None) -> str:
@@ -82,6 +93,8 @@ def request_of(given: Mapping[str, Any], service: Service, begins: bool = False)
     if begins:
         values |= _place(given, values, pictures)
     values.setdefault("steps", STEPS)
+    values["prompt"], said = sdcpp.said_in(values.get("prompt"))
+    values = sdcpp.with_sampler(values) | said
     return wire.request_of(_without_open(values), service, **pictures)
 
 
@@ -141,13 +154,33 @@ def _larger(given: Mapping[str, Any]) -> dict[str, Any]:
     if not given.get("enable_hr"):
         return {}
     upscaler = given.get("hr_upscaler")
-    is_open = isinstance(upscaler, str) and upscaler.casefold() in OPEN
+    if upscaler == NO_UPSCALER:
+        upscaler = PLAIN
+    elif isinstance(upscaler, str) and upscaler.casefold() in OPEN:
+        upscaler = None
     return {
-        "upscale": given.get("hr_scale") or 2,
-        "upscale_steps": given.get("hr_second_pass_steps") or None,
+        "upscale": _factor(given),
+        "upscale_steps": given.get("hr_second_pass_steps") or given.get("hr_steps") or None,
         "upscale_strength": given.get("denoising_strength", STRENGTH),
-        "upscaler": None if is_open else upscaler,
+        "upscaler": upscaler,
     }
+
+
+def _factor(given: Mapping[str, Any]) -> Any:
+    """How many times larger the second pass is, which may be said by the size to reach."""
+    names = {"hr_resize_x": "width", "hr_resize_y": "height"}
+    sides = {name: given.get(name) or 0 for name in names}
+    try:
+        factors = [
+            as_number(side) / as_number(given.get(names[name]))
+            for name, side in sides.items()
+            if side
+        ]
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise RequestError("hr_resize_x", "be a number, as `width`", repr(sides)[:100]) from error
+    if len(factors) == 2 and abs(factors[0] / factors[1] - 1) > 0.02:
+        raise RequestError("hr_resize_x", "keep the shape with `hr_resize_y`", repr(sides)[:100])
+    return max(factors) if factors else given.get("hr_scale") or 2
 
 
 def _pictures(given: Mapping[str, Any], service: Service) -> dict[str, Any]:

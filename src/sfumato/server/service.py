@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from sfumato.request import Request
+from sfumato.request.declaration import SAFETY
 from sfumato.server.adapters import Adapters
 from sfumato.server.history import History
-from sfumato.server.jobs import RUNNING, Job
+from sfumato.server.jobs import RUNNING, Errand, Job
 from sfumato.server.limits import check_limits
 from sfumato.server.metrics import Metrics
 from sfumato.server.models import Models, devices
@@ -90,7 +91,8 @@ class Service:
         self.check_room()
         check_limits(request, self.settings)
         name = self.models.find(model or request.model)
-        plain = self.adapters.given(request).changed(model=None)
+        safety = max(request.safety, self.settings.safety, key=SAFETY.index)
+        plain = self.adapters.given(request).changed(model=None, safety=safety)
         completed = self.models.open(name).completed(plain)
         check_limits(completed, self.settings)
 
@@ -98,19 +100,37 @@ class Service:
         job = Job(completed, name, client, deadline, self._asked(request, completed, name))
         job.record = self._record
         prepare(job)
+        try:
+            self.history.add(job)
+            self._put(job)
+        except BaseException:
+            self.history.delete(job.id)
+            raise
+        self._log_words(job)
+        return job
+
+    def run(self, work: Callable[[], Any], client: str = "") -> Errand:
+        """Let work for a device wait for its turn, of which nothing is kept.
+
+        Raises:
+            QueueFullError, ClosedError: not now.
+        """
+        self.check_room()
+        deadline = time.time() + self.settings.deadline
+        errand = Errand(Request(prompt=""), "", client, deadline, work=work)
+        self._put(errand)
+        return errand
+
+    def _put(self, job: Job) -> None:
         with self._lock:
             self._jobs[job.id] = job
         try:
-            self.history.add(job)
             job.listen(lambda: self._ended(job))
             self.queue.put(job)
         except BaseException:
             with self._lock:
                 self._jobs.pop(job.id, None)
-            self.history.delete(job.id)
             raise
-        self._log_words(job)
-        return job
 
     def check_room(self) -> None:
         """Refuse early what would find no room, before its pictures are decoded.

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
     controls: Path | None = setting(None, "folder of ControlNets, IP-Adapters of requests", MODELS)
     embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
+    pictures: Path | None = setting(
+        None, "folder of pictures that MCP's clients may begin from", MODELS
+    )
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
     queue: int = setting(64, "requests that may wait", WORK, ge=1)
@@ -82,6 +85,10 @@ class Settings(BaseSettings):
     batch_wait: float = setting(0.01, "seconds to wait for requests of one batch", WORK, ge=0, le=5)
     deadline: float = setting(600, "seconds that a request may take", WORK, gt=0)
     drain: float = setting(30, "seconds to finish the work when asked to stop", WORK, ge=0)
+
+    safety: Literal["off", "flag", "blur"] = setting(
+        "off", "flag or blur what looks sexual, whether requests ask for that or not", WORK
+    )
 
     max_side: int = setting(2048, "pixels of a side", LIMITS, ge=8)
     max_pixels: int = setting(2**22, "pixels of a picture", LIMITS, ge=64)

@@ -40,6 +40,8 @@ SHOWN: dict[str, type[Control] | type[ImagePrompt]] = {
 }
 """The fields of networks that are shown pictures."""
 
+GRAIN = 8
+"""Pixels of which all sides are multiples."""
 DECODING = threading.BoundedSemaphore(4)
 """Pictures of clients that are decoded at once: each may take hundreds of megabytes."""
 
@@ -162,6 +164,15 @@ def decoded(name: str, content: bytes, service: Service, is_mask: bool = False) 
         raise RequestError(name, must, "other content") from error
     pixels.flags.writeable = False
     return pixels
+
+
+def sides_like(image: np.ndarray, service: Service, model: str) -> dict[str, int]:
+    """Width and height as large as a model paints, in the shape of a picture."""
+    H, W = image.shape[:2]
+    ratio = min(1.0, service.models.facts(model).get("size", 512) / (H * W) ** 0.5)
+    return {
+        name: max(round(ratio * n / GRAIN), 1) * GRAIN for name, n in (("width", W), ("height", H))
+    }
 
 
 # Waiting

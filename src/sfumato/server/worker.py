@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sfumato.picture import Picture
 from sfumato.pictures.pixels import to_data_url
 from sfumato.request import Request
-from sfumato.server.failures import Trouble
-from sfumato.server.jobs import DONE, FAILED, Job
+from sfumato.server.failures import Trouble, is_out_of_memory
+from sfumato.server.jobs import FAILED, Errand, Job
 from sfumato.server.models import Models
 from sfumato.server.queue import Queue
 
@@ -60,7 +60,7 @@ class Unit:
 
     @property
     def is_wanted(self) -> bool:
-        return not (self.is_made or self.job.has_ended)
+        return not (self.is_made or self.job.has_ended or self.place in self.job.skipped)
 
 
 class Worker(threading.Thread):
@@ -96,6 +96,9 @@ class Worker(threading.Thread):
         try:
             for job in jobs:
                 job.start()
+            if isinstance(jobs[0], Errand):
+                self._run(jobs[0])
+                return
             units = [Unit(job, i, one) for job in jobs for i, one in enumerate(singles(job))]
             for part in parts_of(units, self.most):
                 self._attempt(part)
@@ -103,6 +106,16 @@ class Worker(threading.Thread):
             for job in jobs:
                 self._fail(job, Trouble.of(error))
         self._keeping.submit(self._end, jobs)
+
+    def _run(self, errand: Errand) -> None:
+        """Do an errand; once more without any model if there was too little memory."""
+        try:
+            errand.result = errand.work()
+        except Exception as error:
+            if not (is_out_of_memory(error) and self.models.unload_others("")):
+                raise
+            errand.result = errand.work()
+        errand.finish()
 
     def _attempt(self, units: Sequence[Unit]) -> None:
         """Paint pictures together, or in halves if that fails."""
@@ -169,7 +182,7 @@ class Worker(threading.Thread):
     def _end(self, jobs: Sequence[Job]) -> None:
         """End jobs whose pictures are all kept, unless they have failed."""
         for job in jobs:
-            job.end(DONE)
+            job.finish()
 
     def _report(self, units: Sequence[Unit], event: Step) -> None:
         """Tell the jobs of a step, with previews where somebody looks at them."""

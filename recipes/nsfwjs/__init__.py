@@ -1,0 +1,3 @@
+"""The bundled safety classifier."""
+
+from __future__ import annotations
