@@ -160,7 +160,7 @@ def write(model: ModelShape, folder: Path) -> None:
     from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
     from sfumato.networks.text_encoder import TextEncoder
     from sfumato.networks.unet import UNet
-    from sfumato.presets.table import WEIGHTS
+    from sfumato.presets.preset import WEIGHTS
 
     parts: dict[str, list[Any]] = {
         "unet": [UNet(model.unet, "float16")],

@@ -18,6 +18,7 @@ class FakeSettings:
     default_size: int = 16
     noise: dict[str, Any] = field(default_factory=dict)
     sees_masks: bool = False
+    edits_pictures: bool = False
     autoencoder_config: Any = field(default_factory=lambda: SimpleNamespace(downsampling=8))
     decoder_name: str | None = None
     embeds_guidance: bool = False
@@ -32,6 +33,10 @@ class FakeSettings:
             unet_config=lambda: SimpleNamespace(mid=(True,)),
         )
     )
+
+    @property
+    def use(self) -> Any:
+        return SimpleNamespace(options=(), timesteps=())
 
     def schedule_for(self, sampler: str | None) -> str | None:
         return "sgm_uniform" if sampler is None else None

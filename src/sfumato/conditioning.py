@@ -38,7 +38,7 @@ class Told:
     ) -> None:
         self.parts, self.singles, self.encoded, self.also = parts, singles, encoded, also
         self.words = [words_of(single, steps) for single in singles]
-        count = extent(parts, singles[0])[1] if encoded is None else 1
+        count = extent(parts, singles[0], steps)[1] if encoded is None else 1
         self.encode = own or Encoder(parts, Reading.of(singles[0], parts), count)
         self.known: dict[tuple[Any, bool], Conditioning] = {}
         self.own_prepare: Callable[..., Conditioning] | None = None
@@ -75,31 +75,32 @@ class Told:
         count = len(words[0].prompts)
         texts = [each.prompts[k][0] for k in range(count) for each in words]
         context, pooled = self.checked(self.encoded or self.encode(texts))
-        asked = len(texts) * (2 if first.pag_scale else 1)
         if first.pag_scale:
             context = np.concatenate([context] * 2)
             pooled = None if pooled is None else np.concatenate([pooled] * 2)
-        takes_sizes = parts.diffusion_model.takes_sizes
+        prompts, takes_sizes = len(context), parts.diffusion_model.takes_sizes
 
         if first.is_guided:
             negatives = self.checked(self.encode([each.negative for each in words]))
             # XL was trained with zeros where there is no negative prompt.
             zeros = [parts.model.zero_negative and s.negative_prompt is None for s in self.singles]
             keep = 1 - np.array(zeros, "float32")[:, None]  # (B, 1)
-            context = np.concatenate([context, keep[..., None] * negatives.context])
+            times = 1 if first.image_guidance is None else 2  # with the picture and without
+            context = np.concatenate([context, *times * [keep[..., None] * negatives.context]])
             if takes_sizes and pooled is not None:
-                pooled = np.concatenate([pooled, keep * negatives.pooled])
+                pooled = np.concatenate([pooled, *times * [keep * negatives.pooled]])
 
         sizes = None
         if takes_sizes:
-            size = (first.height, first.width)
-            sizes = np.array([[*size, 0, 0, *size]] * len(context), "float32")
+            size = (first.height or 0, first.width or 0)
+            rows = [parts.model.sizes(*size, negative=i >= prompts) for i in range(len(context))]
+            sizes = np.array(rows, "float32")
         given = (context, pooled if takes_sizes else None, sizes)
         if self.own_prepare:
             return self.own_prepare(*given)
         with parts.loras.of(first.loras):
             found = parts.prepare(*given)
-        return self.also(found, asked) if self.also else found
+        return self.also(found, prompts) if self.also else found
 
     def checked(self, encoded: Encoded) -> Encoded:
         """Encodings that the denoiser reads; only the model's own have several chunks."""

@@ -182,14 +182,16 @@ def words_of(request: Request, steps: int) -> list[Wording]:
     return wordings(request.prompt, negative, steps, request.prompt_syntax)
 
 
-def extent(parts: Parts, request: Request) -> tuple[int, int]:
+def extent(parts: Parts, request: Request, steps: int | None = None) -> tuple[int, int]:
     """The number of prompts that AND joins in a picture's words, and of chunks of the longest.
+
+    ``steps`` are the sampler's; default: those of the request's plan.
 
     Pictures of one extent go through one loop.
     """
     if request.prompt_syntax == "plain":
         return 1, 1
-    words = words_of(request, request.plan(parts.model).steps)
+    words = words_of(request, steps or request.plan(parts.model).steps)
     length, reading = parts.text_encoder.config.length, Reading.of(request, parts)
     read = {text for each in words for text in each.read(request.is_guided)}
     chunks = [reading.chunks(text, t, length) for text in read for t in tokenizers(parts)]

@@ -28,9 +28,10 @@ from sfumato.parts import Parts
 from sfumato.picture import Picture, flags_of
 from sfumato.pictures.preview import latents_to_rgb
 from sfumato.programs import Inpainting, State
-from sfumato.request import Request, RequestError
+from sfumato.refining import refiner_of
+from sfumato.request import Request, RequestError, refining
 from sfumato.request.pictured import canvas_of
-from sfumato.starting import Draw, drawing, enlarge, start
+from sfumato.starting import Draw, drawing, enlarge, shown_to, start
 
 if TYPE_CHECKING:
     from sfumato.controlling import Controls
@@ -80,7 +81,11 @@ class Loop(NamedTuple):
     inpainting: Inpainting | None
     controls: Controls | None
     before: int = 0
-    """Steps of an earlier pass, which count."""
+    """Steps that were done before, which count."""
+    after: int = 0
+    """Steps that will follow, which count, too."""
+    spoken: int = 0
+    """Steps of the words that have passed."""
 
 
 def stream(
@@ -118,7 +123,10 @@ def stream(
         own = None if noise is None else noise[rows]
         notes = [named(parts, single) for single in group]
         loop = begin(parts, group, given, own, encoder)
-        latents = yield from denoise(parts, loop)
+        if name := group[0].refiner:
+            latents = yield from refined(parts, refiner_of(parts, name), group, loop)
+        else:
+            latents = yield from denoise(parts, loop)
         if group[0].upscale is not None:
             larger, x = enlarge(parts, group, latents)
             again = begin(parts, larger, given, None, encoder, x)
@@ -156,11 +164,14 @@ def begin(
         also = load_image_prompts(parts, first)
     draw = drawing(parts, singles, noise)
     conditioning = Told(parts, singles, plan.steps, encoded, encoder, also)
-    conditioning(0, first.is_guided)
+    told = conditioning(0, first.is_guided)
     if latents is None:
         x, aids, inpainting = start(parts, singles, plan, draw)
     else:
         x, aids, inpainting = latents + draw(0) * plan.sigma[0], Aids(), None
+    if first.image_guidance is not None and aids.channels is not None:
+        shown = shown_to(told.batch, np.asarray(aids.channels), first.is_guided)
+        aids = aids._replace(channels=shown)
     apg = numbers(first.apg)
     projection = None if apg is None else Projection(apg, np.zeros(x.shape, "float32"))
     aids = aids._replace(freeu=numbers(first.freeu), projection=projection)
@@ -177,11 +188,12 @@ def numbers(rule: Mapping[str, float] | None) -> np.ndarray | None:
 
 def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     """Denoise and return the latents (B, h, w, C); waits for the device only to report."""
-    request, plan, x, draw, conditioning, aids, inpainting, controls, _ = loop
+    request, plan, x, draw, conditioning, aids, inpainting, controls, *_ = loop
     state = first_state(plan, x)
     table = ops.convert_to_tensor(plan.table(parts.model.prediction))
+    edits = request.image_guidance is not None
     scales = (request.guidance, request.guidance_rescale, request.pag_scale)
-    guidance = np.array(scales, "float32")
+    guidance = np.array((*scales, request.image_guidance) if edits else scales, "float32")
     silence = ops.convert_to_tensor(np.zeros(x.shape, "float32"))
 
     reuse, merging = request.feature_reuse, request.token_merging
@@ -190,9 +202,11 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     projection = aids.projection
     waiting: deque[tuple[int, Any, Any]] = deque()
     for j, (k, way) in enumerate(zip(plan.draw.tolist(), ways, strict=True)):
-        told = conditioning(int(plan.step[j]), way.guided)
+        told = conditioning(loop.spoken + int(plan.step[j]), way.guided)
         noise = draw(k) if k else silence
         given = aids._replace(deep=deep if way.shallow else None, projection=projection)
+        if edits and given.channels is not None:
+            given = given._replace(channels=given.channels[: told.batch])
         if controls:
             given = given._replace(**controls(j, way, told.batch, state, table))
         settings: dict[str, Any] = {"token_merging": merging} if merging else {}
@@ -213,6 +227,31 @@ def denoise(parts: Parts, loop: Loop) -> Generator[Step, None, np.ndarray]:
     return ops.convert_to_numpy(state.registers)[0]
 
 
+def refined(
+    parts: Parts, other: Parts, singles: Sequence[Request], loop: Loop
+) -> Generator[Step, None, np.ndarray]:
+    """As ``denoise``, of which another model does the last steps, from where the first one ends."""
+    done = refining.steps_before(singles[0], loop.plan, parts.model)
+    rest = loop.plan.steps - done
+    begun = loop._replace(plan=loop.plan.until(done), after=rest)
+    x = yield from denoise(parts, begun)
+
+    requests = [refining.second(single, rest) for single in singles]
+    drawn = int(begun.plan.draw.max())
+    again = loop._replace(
+        request=requests[0],
+        plan=requests[0].plan(other.model),
+        x=x,
+        draw=lambda k: loop.draw(k + drawn),
+        conditioning=Told(other, requests, done + rest),
+        aids=loop.aids._replace(channels=None, guidance=None),
+        controls=None,
+        before=done,
+        spoken=done,
+    )
+    return (yield from denoise(other, again))
+
+
 def first_state(plan: Plan, x: np.ndarray) -> State:
     """The state of the loop before the first evaluation, x (B, h, w, C) in its first register."""
     K = plan.matrix.shape[1]
@@ -226,7 +265,7 @@ def report(
     """Wait for an evaluation, check it, and yield the step that it ends, if it ends one."""
     plan = loop.plan
     step = loop.before + int(plan.step[evaluation]) + 1
-    steps = loop.before + plan.steps + (loop.request.upscale_steps or 0)
+    steps = loop.before + plan.steps + loop.after + (loop.request.upscale_steps or 0)
     what = f"The latents of step {step} of {steps} are"
     check_finite(parts, is_finite, what, "diffusion_model")
     if plan.ends_step[evaluation]:

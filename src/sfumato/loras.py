@@ -51,8 +51,13 @@ class LorasInUse:
         turns, and by several threads.
         """
         with self.lock:
-            self.use(loras)
+            self.use(self.own() + loras)
             yield
+
+    def own(self) -> Loras:
+        """The LoRA that is part of the model."""
+        path = self.parts.model.lora
+        return ((str(path), 1.0),) if path else ()
 
     def use(self, loras: Loras) -> None:
         """Merge these LoRAs in place of those that are there; none: the weights are as they were.

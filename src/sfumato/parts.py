@@ -15,7 +15,7 @@ from sfumato import programs, runtime
 from sfumato.checkpoints import Model
 from sfumato.checkpoints.filling import holds
 from sfumato.loras import NETWORKS, LorasInUse
-from sfumato.networks.configs import SIZES, UNetConfig
+from sfumato.networks.configs import UNetConfig
 from sfumato.networks.denoiser import Denoiser
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import TextEncoder
@@ -100,8 +100,8 @@ class Parts:
     def __init__(self, model: Model, jit_compile: bool = True, dtype: Any = None) -> None:
         self.model, self.jit_compile = model, jit_compile
         self.dtype_policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        self.lock = threading.RLock()
-        self.loras = LorasInUse(self)
+        self.lock, self.loras = threading.RLock(), LorasInUse(self)
+        self.refiner: tuple[str, Parts] | None = None
         self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
         self.image_prompts: dict[Any, Any] = {}  # loaded IP-Adapters; see ``remembering``
         self._programs: dict[Callable[..., Any], Made] = {}
@@ -109,7 +109,7 @@ class Parts:
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         self.loras.use(())
-        state = {**vars(self), "controls": {}, "image_prompts": {}}
+        state = {**vars(self), "controls": {}, "image_prompts": {}, "refiner": None}
         del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))
@@ -246,7 +246,7 @@ class Parts:
             "encoded_text": (context, (self.text_encoder.config.length, c.context_width))
         }
         if c.added_width:
-            wanted["pooled_text"] = (pooled, (c.added_width - SIZES * c.size_embedding,))
+            wanted["pooled_text"] = (pooled, (c.added_width - c.sizes * c.size_embedding,))
         for name, (given, shape) in wanted.items():
             if given is None:
                 must = "be given for a model of the XL family"

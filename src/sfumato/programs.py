@@ -74,9 +74,10 @@ def evaluate(
         table: of ``Plan.table``, (R, 4 + K (K + 2)).
         noise: (B, h, w, C) standard normal; zeros where the sampler wants none.
         guidance: (3,) the scale and the rescale, unread without negative prompts, and the scale of
-            perturbed attention.
+            perturbed attention. (4,) with the scale of the picture, for a model that edits one.
         conditioning: of ``Denoiser.prepare``, for B prompts, or n B that are composed, maybe the
-            same for perturbed attention, and maybe for B negative ones.
+            same for perturbed attention, and maybe for B negative ones, for a model that edits
+            pictures twice: the second ones are shown none.
         aids: what helps the network.
         inpainting: what is known of the picture, or None.
         seamless: the axes along which the picture repeats: "x", "y" or "both".
@@ -124,11 +125,18 @@ def combine(
         perturbed = y[asked : 2 * asked]
         y = ops.concatenate([y[:asked], y[2 * asked :]], axis=0)
     negative = y[asked:] if y.shape[0] > asked else None
+    pictured = None
+    if negative is not None and negative.shape[0] > B:  # Brooks et al. 2022, arXiv 2211.09800
+        negative, nothing = negative[:B], negative[B:]
+        pictured = (guidance[3] - 1.0) * (negative - nothing)
+        y = y[: asked + B]
     if shares is not None:
         perturbed = None if perturbed is None else compose(perturbed, negative, shares)
         y = compose(y[:asked], negative, shares)
     cond = y if negative is None else y[:B]
     push = None if perturbed is None else guidance[2] * (cond - perturbed)
+    if pictured is not None:
+        push = pictured if push is None else push + pictured
 
     if negative is None:
         return cond if push is None else cond + push, projection

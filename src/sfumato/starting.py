@@ -58,9 +58,13 @@ def start(
     edges = first.seamless
     encoded = {key: encode_picture(parts, pixels, edges) for key, (pixels, _) in shown.items()}
     latents = np.stack([encoded[key] for key in givens])
-    x = latents + draw(0) * plan.sigma[0]
+    x, aids = latents + draw(0) * plan.sigma[0], Aids()
+    if parts.model.edits_pictures:
+        aids = Aids(channels=latents / np.float32(parts.model.shown_scale))
+        if first.strength == 1:
+            x = draw(0) * np.float32(plan.start_scale)
     if not first.paints_part:
-        return x, Aids(), None
+        return x, aids, None
 
     covers = [cover for _, cover in (shown[key] for key in givens) if cover is not None]
     masks = np.stack(covers).astype("float32") / np.float32(255)
@@ -73,13 +77,21 @@ def start(
     if first.strength == 1:  # nothing of the old picture is below the new one
         x = draw(0) * np.float32(plan.start_scale)
     if not parts.model.sees_masks:
-        return x, Aids(), Inpainting(mask, latents)
+        return x, aids, Inpainting(mask, latents)
 
     # The network has learned to keep what it is shown: nothing is put back between the steps.
     pixels = np.stack([shown[key][0] for key in givens])
     hidden = np.where(masks[..., None] > 0, np.float32(127.5), pixels)
     known = np.stack([encode_picture(parts, picture, edges) for picture in hidden])
     return x, Aids(channels=np.concatenate([mask, known], axis=-1)), None
+
+
+def shown_to(rows: int, pictures: np.ndarray, guided: bool) -> np.ndarray:
+    """Latents of pictures (B, h, w, C) for all rows of a model that edits; of guidance the last
+    ones are shown none: -> (rows, h, w, C)."""
+    times = rows // len(pictures)
+    none = [np.zeros_like(pictures)] if guided else []
+    return np.concatenate([pictures] * (times - len(none)) + none)
 
 
 def enlarge(

@@ -72,6 +72,48 @@ UNETS = {
         },
         replace(XL, down=((0, 0), (2, 2), (4, 4)), mid=(0,), up=((4, 4, 10), (2, 1, 1), (0, 0, 0))),
     ),
+    "vega": (
+        {
+            **THREE,
+            "transformer_layers_per_block": (1, 1, 2),
+            "mid_block_type": "UNetMidBlock2D",
+        },
+        replace(XL, down=((0, 0), (1, 1), (2, 2)), mid=(0,), up=((2,) * 3, (1,) * 3, (0,) * 3)),
+    ),
+    "koala-700m": (
+        {
+            **THREE,
+            "layers_per_block": 1,
+            "transformer_layers_per_block": (1, 2, 5),
+            "mid_block_type": None,
+        },
+        replace(XL, down=((0,), (2,), (5,)), mid=(), up=((5, 5), (2, 2), (0, 0))),
+    ),
+    "koala-1b": (
+        {**THREE, "layers_per_block": 1, "transformer_layers_per_block": (1, 2, 6)},
+        replace(XL, down=((0,), (2,), (6,)), mid=(6, 0), up=((6, 6), (2, 2), (0, 0))),
+    ),
+    "xl inpainting": (
+        {**THREE, "in_channels": 9, "transformer_layers_per_block": (1, 2, 10)},
+        replace(XL, in_channels=9),
+    ),
+    "sdxs-512-dreamshaper": (
+        {
+            **FOUR,
+            "block_out_channels": (320, 640, 1280),
+            "down_block_types": (D, DT, DT),
+            "up_block_types": (UT, UT, U),
+            "layers_per_block": 1,
+            "mid_block_type": None,
+        },
+        UNetConfig(
+            channels=(320, 640, 1280),
+            down=((0,), (1,), (1,)),
+            mid=(),
+            up=((1, 1), (1, 1), (0, 0)),
+            heads=(8, 8, 8),
+        ),
+    ),
     "bk-sdm-tiny": (
         {
             **FOUR,

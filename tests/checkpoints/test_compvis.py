@@ -9,7 +9,7 @@ import torch
 from diffusers.loaders import single_file_utils as judge
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from sfumato.checkpoints import CheckpointError, open_checkpoint
+from sfumato.checkpoints import CheckpointError, open_checkpoint, open_model
 from sfumato.checkpoints.compvis import from_compvis
 from sfumato.checkpoints.folders import native
 from sfumato.checkpoints.safetensors import write_safetensors
@@ -192,7 +192,31 @@ def test_noise_where_the_file_tells(tmp_path):
     assert checkpoint.settings["scheduler"]["rescale_betas_zero_snr"]
 
 
-def test_the_noise_levels_of_edm_are_refused_by_name():
-    file = tiny_models.to_compvis("xl") | {"edm_vpred.sigma_max": np.float32(120).reshape(())}
-    with pytest.raises(CheckpointError, match=r"CosXL.*Received: edm_vpred\.sigma_max"):
-        from_compvis(file)
+def test_cosxl_by_its_marks(tmp_path):
+    marks = {"edm_vpred.sigma_max": np.float32(90).reshape(())}
+    model = single(tmp_path, marks)
+    noise = {"sigma_min": 0.002, "sigma_max": 90.0, "sigma_data": 1.0}
+    assert (model.prediction, model.noise) == ("v_prediction", noise)
+    assert model.schedule_for("euler") == "exponential"
+    assert model.autoencoder_config.scaling_factor == 0.13025
+    wrong = {"edm_vpred.sigma_min": np.zeros(3, "float32")}
+    with pytest.raises(CheckpointError, match=r"`edm_vpred.sigma_min` must be one number above 0"):
+        single(tmp_path, wrong)
+
+
+def test_playground_by_its_marks(tmp_path):
+    marks = {name: np.ones(4, "float32") for name in ("edm_mean", "edm_std")}
+    model = single(tmp_path, marks)
+    noise = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
+    assert (model.prediction, model.noise, model.guidance) == ("edm", noise, 3.0)
+    assert model.schedule_for("euler") == "karras"
+    config = model.autoencoder_config
+    assert (config.scaling_factor, config.latents_std[0]) == (0.5, 8.4927)
+    assert config.latents_mean == (-1.6574, 1.886, -1.383, 2.5155)
+    assert model.preview_factors is None
+
+
+def single(folder, marks):
+    file = folder / "model.safetensors"
+    write_safetensors(file, tiny_models.to_compvis("xl") | marks)
+    return open_model(file)

@@ -160,3 +160,15 @@ def test_the_width_of_the_size_embedding(tmp_path):
     settings.write_text(json.dumps(changed))
     with pytest.raises(CheckpointError, match=r"must take 80 numbers.*each as 8.*It takes 128"):
         open_model(tmp_path).unet()
+
+
+def test_a_file_by_the_name_of_a_preset_is_used_as_it_says(tmp_path) -> None:
+    """One step of Lightning predicts the picture, of which the file says nothing."""
+    file = tmp_path / "sdxl_lightning_1step_x0.safetensors"
+    write_safetensors(file, tiny_models.to_compvis("xl"))
+    model = open_model(file)
+    assert (model.steps, model.sampler, model.guidance) == (1, "euler", 1.0)
+    assert (model.prediction, model.schedule_for(None)) == ("sample", "trailing")
+    assert model.name == file.name
+    other = open_model(file.rename(tmp_path / "other.safetensors"))
+    assert (other.steps, other.prediction) == (25, "epsilon")

@@ -27,6 +27,7 @@ def opened(path, family="xl", marks=(), header=None, yaml=None):
         ("xl", {"modelspec.prediction_type": "v_prediction"}, V),
         ("1.x", {"modelspec.prediction_type": "V"}, V),
         ("2.x", {"modelspec.prediction_type": "epsilon"}, "epsilon"),
+        ("xl", {"modelspec.predict_key": "v"}, V),
         ("2.x", {"modelspec.architecture": "stable-diffusion-v2-768-v"}, V),
         ("2.x", {"modelspec.architecture": "stable-diffusion-v2-512"}, "epsilon"),
         ("2.x", {"modelspec.architecture": "stable-diffusion-v2-768-v/sd-scripts"}, V),
@@ -94,3 +95,12 @@ def test_marks_come_before_the_header_and_the_header_before_the_yaml(tmp_path):
     yaml = "  parameterization: v\n"
     assert opened(tmp_path, header=header, yaml=yaml).prediction == "epsilon"
     assert opened(tmp_path, marks=["v_pred"], header=header).prediction == V
+
+
+def test_an_xl_model_whose_marks_are_lost_has_them_from_the_yaml(tmp_path):
+    yaml = "  parameterization: v\n  rescale_betas_zero_snr: true\n"
+    checkpoint = opened(tmp_path, yaml=yaml)
+    marked = opened(tmp_path, marks=["v_pred", "ztsnr"], yaml="nothing: true")
+    assert checkpoint.prediction == marked.prediction == V
+    assert checkpoint.settings["scheduler"] == marked.settings["scheduler"]
+    assert opened(tmp_path, yaml="rescale_betas_zero_snr: false").prediction == "epsilon"

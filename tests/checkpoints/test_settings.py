@@ -28,7 +28,8 @@ SHAPES = "in_channels out_channels cross_attention_dim use_linear_projection lat
 SHAPES += "projection_class_embeddings_input_dim time_embedding_dim vocab_size hidden_size "
 SHAPES += "intermediate_size projection_dim max_position_embeddings"
 READ = "sample_size addition_time_embed_dim reverse_transformer_layers_per_block scaling_factor "
-READ += "num_train_timesteps beta_start beta_end rescale_betas_zero_snr"
+READ += "num_train_timesteps beta_start beta_end rescale_betas_zero_snr latents_mean latents_std "
+READ += "sigma_data"
 NO_EFFECT = "dropout upcast_attention addition_embed_type_num_heads force_upcast attention_dropout "
 NO_EFFECT += "initializer_range initializer_factor pad_token_id bos_token_id eos_token_id"
 SAMPLING = (  # the request says these, whatever the scheduler's file
@@ -38,7 +39,7 @@ SAMPLING = (  # the request says these, whatever the scheduler's file
     "set_alpha_to_one shift_terminal sigma_max sigma_min skip_prk_steps solver_order solver_p "
     "solver_type steps_offset time_shift_type timestep_scaling timestep_spacing "
     "use_beta_sigmas use_exponential_sigmas use_karras_sigmas use_lu_lambdas "
-    "corrector_order predictor_order tau_func shift"
+    "corrector_order predictor_order tau_func shift rho"
 )
 FREE = set(f"{SHAPES} {READ} {NO_EFFECT} {SAMPLING}".split())
 
@@ -202,7 +203,7 @@ def test_the_noise_of_a_scheduler_that_leaves_its_betas_out(folder, name):
         np.testing.assert_allclose(ours, np.sqrt((1 - abar) / abar), rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"])
+@pytest.mark.parametrize("name", ["KarrasVeScheduler", "FlowMatchEulerDiscreteScheduler"])
 def test_noise_of_another_kind_is_refused_wherever_it_is_named(folder, name):
     edit(folder, "scheduler", _class_name=name)
     edit(folder, "index", scheduler=...)

@@ -72,8 +72,18 @@ def test_ls_tells_what_there_is_and_what_is_here(sfumato, cache):
     _, *rows = done.lines
     assert [row.split()[0] for row in rows] == list(presets.PRESETS)
     assert all(preset.license in done.out for preset in presets.PRESETS.values())
-    (here,) = (row for row in rows if row.startswith("sd1.5"))
+    (here,) = (row for row in rows if row.startswith("sd1.5 "))
     assert "28 KB" in here
+
+
+def test_a_preset_that_is_a_lora_is_fetched_with_its_model(sfumato, cache):
+    preset = presets.PRESETS["lcm-sd1.5"]
+    store(cache, preset.repository, preset.revision, {preset.file: WEIGHTS})
+    done = sfumato("models", "pull", preset.name)
+    assert (done.code, "stable-diffusion-v1-5" in done.err) == (1, True)
+    add(cache, "sd1.5")
+    assert sfumato("models", "pull", preset.name).code == 0
+    assert "intact" in sfumato("models", "verify", preset.name).out
 
 
 def test_ls_as_json(sfumato, cache):

@@ -21,6 +21,7 @@ def predicted(prediction: str, x0: np.ndarray, noise: np.ndarray, sigma: np.ndar
         "epsilon": noise,
         "v_prediction": alpha * noise - sigma * alpha * x0,
         "sample": x0,
+        "edm": sigma * alpha * x0 - alpha * noise,
     }[prediction]
 
 

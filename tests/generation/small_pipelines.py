@@ -49,6 +49,9 @@ KINDS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": TEXT_WIDTH + 6 * 256,
     },
 }
+KINDS["xl inpainting"] = KINDS["xl"] | {"in_channels": 9}
+KINDS["editing"] = KINDS["1.x"] | {"in_channels": 8}
+KINDS["xl editing"] = KINDS["xl"] | {"in_channels": 8}
 
 
 def tokenizer(pad: str) -> CLIPTokenizer:
@@ -87,7 +90,7 @@ def pipeline(kind: str) -> Any:
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        scaling_factor=0.13025 if kind == "xl" else 0.18215,
+        scaling_factor=0.13025 if kind.startswith("xl") else 0.18215,
     )
     parts: dict[str, Any] = {
         "vae": vae,
@@ -100,7 +103,7 @@ def pipeline(kind: str) -> Any:
         ),
         "tokenizer": tokenizer("!" if kind == "2.x" else "<|endoftext|>"),
     }
-    if kind == "xl":
+    if kind.startswith("xl"):
         encoders = text_encoder("quick_gelu", False), text_encoder("gelu", True)
         parts |= {"text_encoder": encoders[0], "text_encoder_2": encoders[1]}
         made = StableDiffusionXLPipeline(**parts, tokenizer_2=tokenizer("!"), add_watermarker=False)

@@ -164,7 +164,7 @@ def test_a_picture_is_made_again_from_its_recipe(model: StableDiffusion, tmp_pat
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])
-@pytest.mark.parametrize("kind", ["1.x", "inpainting"])
+@pytest.mark.parametrize("kind", ["1.x", "inpainting", "xl inpainting"])
 def test_inpainting_is_that_of_diffusers(
     kind: str, strength: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,8 +176,11 @@ def test_inpainting_is_that_of_diffusers(
     mask = box(GIVEN.shape, 16, 48, 8, 32)
     options = {"timestep_spacing": "linspace", "steps_offset": 1}  # an offset it asks for
     scheduler = diffusers.EulerDiscreteScheduler(**small_pipelines.NOISE, **options)
-    parts = {**theirs.components, "scheduler": scheduler, "requires_safety_checker": False}
-    inpaint = diffusers.StableDiffusionInpaintPipeline(**parts)
+    parts = {**theirs.components, "scheduler": scheduler}
+    if kind.startswith("xl"):
+        inpaint = diffusers.StableDiffusionXLInpaintPipeline(**parts)
+    else:
+        inpaint = diffusers.StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
     inpaint.set_progress_bar_config(disable=True)
 
     def draw(shape: Any, **_: Any) -> torch.Tensor:

@@ -14,7 +14,7 @@ NAMES = [family.name for family in FAMILIES]
 
 
 def test_every_family_is_found_by_its_own_row():
-    assert NAMES == ["1.x", "2.x", "XL"]
+    assert NAMES == ["1.x", "2.x", "XL", "XL refiner"]
     for family in FAMILIES:
         assert find_family(family.context_width, family.size_embedding > 0) is family
 
@@ -27,16 +27,20 @@ def test_other_widths_belong_to_the_first_of_their_kind(width, sizes, name):
 def test_only_the_first_family_may_read_any_layer():
     # A1111 ignores clip skip for the others, whose layer is part of the model.
     assert [family.name for family in FAMILIES if family.reads_any_layer] == ["1.x"]
-    assert [family.freeu[2:] for family in FAMILIES] == [(1.5, 1.6), (1.4, 1.6), (1.3, 1.4)]
+    assert [family.freeu[2:] for family in FAMILIES] == [
+        *((1.5, 1.6), (1.4, 1.6), (1.3, 1.4), (1.3, 1.4))
+    ]
 
 
 def test_heads_as_published():
-    one, two, xl = FAMILIES
+    one, two, xl, refiner = FAMILIES
     channels = UNetConfig().channels
     assert one.heads(channels) == (8, 8, 8, 8)
     assert two.heads(channels) == (5, 10, 20, 20)
     assert xl.heads(channels[:3]) == (5, 10, 20)
     assert xl.heads((32,)) == (1,)
+    assert refiner.heads((384, 768, 1536, 1536)) == (6, 12, 24, 24)
+    assert find_family(0, True, refines=True) is refiner
 
 
 @pytest.mark.parametrize("row", FAMILIES, ids=NAMES)

@@ -12,13 +12,18 @@ from sfumato.checkpoints import open_model
 from sfumato.diffusion import find_sampler, find_schedule
 from sfumato.presets import PRESETS, find
 
+LIGHTNING = ("sdxl-lightning", *(f"sdxl-lightning-{n}step" for n in (1, 2, 8)))
 NAMES = (
-    *("mini", "mini-turbo", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sd-turbo"),
-    *("sdxl-base", "sdxl-turbo", "sdxl-lightning", "ssd-1b", "bk-sdm-tiny"),
+    *("mini", "mini-turbo", "sd1.4", "sd1.5", "sd2.1-base", "sd2.1", "sdxl-base", "ssd-1b"),
+    *("vega", "bk-sdm-tiny", "sd1.5-inpainting", "sdxl-inpainting", "sdxl-refiner"),
+    *("instruct-pix2pix", "sd-turbo", "sdxl-turbo", *LIGHTNING, "hyper-sdxl", "hyper-sdxl-1step"),
+    *("hyper-sd1.5", "hyper-sd1.5-1step", "lcm-sdxl", "lcm-sd1.5", "lcm-dreamshaper"),
+    *("tcd-sdxl", "sdxs"),
 )
-
-
-UNPINNED = ("bk-sdm-tiny", "sdxl-lightning")
+UNPINNED = (
+    *("vega", "bk-sdm-tiny", "sd1.5-inpainting", "sdxl-inpainting", "sdxl-refiner"),
+    *("instruct-pix2pix", "lcm-dreamshaper", *LIGHTNING),
+)
 
 
 def test_every_model_that_is_promised_is_there():
@@ -50,15 +55,13 @@ def test_the_distilled_model_shares_all_but_its_denoiser():
 
 
 def test_names_aliases_and_repositories_lead_to_one_model():
-    words = [
-        word.lower()
-        for preset in PRESETS.values()
-        for word in (preset.name, *preset.aliases, preset.repository)
-        if word
-    ]
+    names = [n.lower() for preset in PRESETS.values() for n in (preset.name, *preset.aliases)]
+    places = {p.repository.lower() for p in PRESETS.values() if p.repository}  # some have several
+    words = [*names, *places]
     assert len(words) == len(set(words))
     for word in words:
         assert find(word.upper()) is find(word)
+    assert find("ByteDance/SDXL-Lightning") is PRESETS["sdxl-lightning"]
     assert find("SDXL") is PRESETS["sdxl-base"]
     assert find("nothing") is None
     assert find("") is None

@@ -107,11 +107,15 @@ VALUES = {
     "loras": st.lists(LORAS, max_size=3),
     "lora_folder": st.just("."),
     "decoder": st.just("tiny"),
+    "refiner": st.sampled_from(["sdxl-base", "sdxl-refiner"]),
+    "refiner_switch": st.floats(0, 1, exclude_min=True),
     "steps": st.integers(1, 10**9),
     "guidance": st.floats(0, 1e300),
     "distilled_guidance": st.floats(0, 1e300),
+    "image_guidance": st.floats(0, 1e300),
     "sampler": st.sampled_from([*SAMPLERS]),
     "schedule": st.sampled_from([*SCHEDULES]),
+    "timesteps": st.sets(st.integers(0, 10**9), min_size=1, max_size=5).map(tuple),
     "sampler_options": OPTIONS,
     "guidance_rescale": UNIT,
     "pag_scale": st.floats(0, 1e300),
@@ -161,11 +165,15 @@ SAMPLES = {
     "loras": ((("film", (("text", 0.5), ("unet", 0.8))),), "film:unet=0.8,text=0.5"),
     "lora_folder": (".", "."),
     "decoder": ("tiny", "tiny"),
+    "refiner": ("sdxl-base", "sdxl-base"),
+    "refiner_switch": (0.6, "0.6"),
     "steps": (20, "20"),
     "guidance": (7.5, "7.5"),
     "distilled_guidance": (8.5, "8.5"),
+    "image_guidance": (1.5, "1.5"),
     "sampler": ("euler_a", "k_euler_ancestral"),
     "schedule": ("kl_optimal", "KL Optimal"),
+    "timesteps": ((999, 499), "499, 999"),
     "sampler_options": ({"rho": 5, "eta": 0.5}, "eta=0.5,rho=5"),
     "guidance_rescale": (0.7, "0.7"),
     "pag_scale": (3.0, "3"),
@@ -207,6 +215,7 @@ def requests(draw):
     # One item of a recipe stands for the strength of one pass or of the second.
     names -= {"strength"} if "upscale" in names else {"upscale_strength", "upscaler"}
     names -= set() if "upscale" in names else {"upscale_steps"}
+    names -= set() if "refiner" in names else {"refiner_switch"}
     return Request(**{name: draw(VALUES[name]) for name in names | {"prompt"}})
 
 
@@ -251,6 +260,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     assert Request.from_json(json.loads(json.dumps(asked.to_json()))) == same
     if name in ("upscale_steps", "upscale_strength", "upscaler"):
         asked = replace(asked, upscale=2)
+    if name == "refiner_switch":
+        asked = replace(asked, refiner="sdxl-base")
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
         stated = replace(asked, **BARE) if name in BARE else asked
         assert Request.from_recipe(read_text(write_text(asked.recipe()))) == stated
@@ -299,6 +310,15 @@ def test_requests_that_differ_in_a_field_are_not_equal(request, name):
     same = all(np.array_equal(getattr(changed, n), getattr(request, n)) for n in VALUES)
     assert (changed == request) == same
     assert (changed.to_json() == request.to_json()) == (same or name in FOLDERS)
+
+
+def test_a_refiner_that_is_not_here_is_left_open(tmp_path):
+    items = {"Refiner": "sd_xl_refiner_1.0 [7440042bbd]", "Refiner switch at": "0.6"}
+    recipe = Recipe("a", "", items)
+    assert Request.from_recipe(recipe) == Request(prompt="a")
+    assert Request.unread(recipe).keys() >= {"Refiner"}
+    known = Request.from_recipe(Recipe("a", "", items | {"Refiner": "sdxl-refiner"}))
+    assert (known.refiner, known.refiner_switch) == ("sdxl-refiner", 0.6)
 
 
 def test_a_request_can_be_hashed_pickled_and_read():
@@ -444,6 +464,7 @@ NAN = float("nan")
         ("guidance", [-0.1, NAN, float("inf"), 10**400, "7", True, np.array([1.0, 2.0]), 1j]),
         ("sampler", ["magic", 5, SCHEDULES["karras"]]),
         ("schedule", ["magic", 5, find_sampler("euler")]),
+        ("timesteps", [5, "5", (), (1, 1), (-1,), (1.5,), ("1",), [True], {5: 4}]),
         ("sampler_options", [None, 5, "eta=1", {1: 2}, {"a b": 1}, {"eta": None}, {"eta": True}]),
         ("sampler_options", [{"eta": np.array([1, 2])}, {"eta": []}, {"": 1}, {"eta": ""}]),
         ("sampler_options", [{"eta": NAN}, {"eta": "a,b"}, {"eta": "nan"}, [("eta", 1)]]),

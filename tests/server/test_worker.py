@@ -259,6 +259,7 @@ def test_limits_are_checked_before_anything_is_computed(open_studio: Callable[..
         "seed": 2**64 - 1,
         "model": "/etc/passwd",
         "upscale": 8,
+        "refiner": "/etc/passwd",
         "seed_resize": (40_000, 40_000),
         "extend": {"left": 5_000_000},
         "upscale_steps": 1000,

@@ -14,12 +14,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sfumato.checkpoints.checkpoint import Checkpoint, Prediction, open_checkpoint
+from sfumato.checkpoints.checkpoint import Checkpoint, Prediction
+from sfumato.checkpoints.opening import open_checkpoint
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 
 if TYPE_CHECKING:
+    from sfumato.checkpoints.by_name import open_model
     from sfumato.checkpoints.filling import fill
-    from sfumato.checkpoints.model import Model, open_model
+    from sfumato.checkpoints.model import Model
     from sfumato.checkpoints.save import save_diffusers
 
 __all__ = [
@@ -34,7 +36,7 @@ __all__ = [
     "save_diffusers",
 ]
 
-_HOMES = {"fill": "filling", "Model": "model", "open_model": "model", "save_diffusers": "save"}
+_HOMES = {"fill": "filling", "Model": "model", "open_model": "by_name", "save_diffusers": "save"}
 
 
 def __getattr__(name: str) -> object:

@@ -17,6 +17,7 @@ from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.networks.configs import (
     CLIP_L,
     END_OF_TEXT,
+    SIZES,
     AutoencoderConfig,
     TextEncoderConfig,
     TinyAutoencoderConfig,
@@ -32,8 +33,10 @@ def shapes_of(tensors: Tensors) -> Shapes:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
+def unet_config(shapes: Shapes, settings: Settings | None = None, sizes: int = SIZES) -> UNetConfig:
     """The U-Net with tensors of these shapes: 1.x, 2.x, XL, inpainting models and pruned kin.
+
+    ``sizes`` is the number of those that XL takes.
 
     Raises:
         CheckpointError: a tensor that every U-Net has is missing, or the levels do not fit
@@ -61,6 +64,7 @@ def unet_config(shapes: Shapes, settings: Settings | None = None) -> UNetConfig:
         or replace(family, head_width=head_width).heads(channels),
         context_width=context_width,
         added_width=added_width,
+        sizes=sizes,
         size_embedding=int(size_embedding or UNetConfig.size_embedding),
         guidance_embedding=shapes.get("time_embedding.cond_proj.weight", (0,))[-1],
         groups=int(settings.get("norm_num_groups") or 32),
@@ -189,6 +193,7 @@ def autoencoder_config(
         latent_channels=latent_channels,
         groups=int(settings.get("norm_num_groups") or 32),
         scaling_factor=float(settings.get("scaling_factor") or AutoencoderConfig.scaling_factor),
+        **_statistics(settings, latent_channels),
     )
     blocks = {
         "block_out_channels": list(config.channels),
@@ -198,6 +203,25 @@ def autoencoder_config(
     }
     check_blocks("autoencoder", settings, blocks)
     return config
+
+
+def _statistics(settings: Settings, channels: int) -> dict[str, tuple[float, ...]]:
+    """The mean and deviation of each channel of the latents, if they are stated."""
+    found: dict[str, tuple[float, ...]] = {}
+    for key in ("latents_mean", "latents_std"):
+        said = settings.get(key)
+        found[key] = tuple(map(float, said)) if isinstance(said, (list, tuple)) else ()
+        if said is not None and len(found[key]) != channels:
+            raise CheckpointError(
+                f"`{key}` must be {channels} numbers, one for each channel of the latents. "
+                f"Received: {key}={said!r}"
+            )
+    if bool(found["latents_mean"]) != bool(found["latents_std"]) or 0 in found["latents_std"]:
+        raise CheckpointError(
+            "`latents_mean` and `latents_std` must be given together, and no deviation be 0. "
+            f"Received: {found}"
+        )
+    return found
 
 
 def is_tiny(names: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sfumato.checkpoints import folders
 from sfumato.checkpoints.architecture import Shapes, build_unet_config, shape_of, shapes_of
-from sfumato.checkpoints.tensors import CheckpointError, Tensors, listing, rename
+from sfumato.checkpoints.tensors import Tensors, listing, rename
 from sfumato.networks.configs import OPENCLIP_H, UNetConfig
 
 UNET = "model.diffusion_model."
@@ -31,7 +31,7 @@ XL_OPENCLIP = "conditioner.embedders.1.model."
 IGNORED = re.compile(
     r"(alphas_|sqrt_|log_one_minus_|posterior_|lvlb_|betas$|logvar$|sigmas$|global_step$)"
     r"|(model_ema|denoiser|(first_stage_model\.)?loss)\."
-    r"|(v_pred|ztsnr)$"
+    r"|(v_pred|ztsnr|edm_mean|edm_std)$|edm_vpred\."
     r"|.*(position_ids|logit_scale|attn_mask)$"
     # Of an encoder of 1.x, or of XL's first one, which give no pooled text
     r"|(cond_stage_model|conditioner\.embedders\.0)\.(transformer\.)?text_projection(\.weight)?$"
@@ -88,23 +88,19 @@ def from_compvis(tensors: Tensors) -> dict[str, Tensors]:
 
     Tensors outside of the networks' names are not used: a warning lists them (UserWarning). A name
     within that no network has stays as it is, and the network's check refuses it.
-
-    Raises:
-        CheckpointError: the file has the noise levels of EDM.
     """
-    if edm := [name for name in tensors if re.match(r"edm_(vpred\.|mean$|std$)", name)]:
-        raise CheckpointError(
-            "Models of EDM's noise levels, such as CosXL and Playground 2.5, cannot be used. "
-            f"Received: {listing(edm)}"
-        )
     rest = dict(tensors)
     unet = _take(rest, UNET)
     text = _take(rest, CLIP) or _take(rest, XL_CLIP)
     openclip = _take(rest, OPENCLIP) or _take(rest, SGM_OPENCLIP)
+    if any(name.startswith("label_emb.") for name in unet):  # of XL, whose refiner has it alone
+        text_encoder = folders.native("text_encoder", text) or _openclip(openclip)
+    else:
+        text_encoder = folders.native("text_encoder", text) or _openclip_2(openclip)
     parts = {
         "unet": _native_unet(unet),
         "vae": folders.native("vae", _take(rest, VAE)),
-        "text_encoder": used_layers(folders.native("text_encoder", text) or _openclip_2(openclip)),
+        "text_encoder": used_layers(text_encoder),
         "text_encoder_2": _openclip(_take(rest, XL_OPENCLIP)),
     }
     if unknown := [name for name in rest if not IGNORED.match(name)]:

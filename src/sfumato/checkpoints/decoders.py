@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sfumato._files import expanded
-from sfumato.checkpoints.checkpoint import Checkpoint, open_files, open_folder
+from sfumato.checkpoints.checkpoint import Checkpoint
 from sfumato.checkpoints.hub import Address, cache_folder, download, find_address
+from sfumato.checkpoints.opening import open_files, open_folder
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
 from sfumato.presets.families import Family
@@ -49,7 +51,7 @@ def with_decoder(checkpoint: Checkpoint, name: str, offline: bool | None = None)
     if not halves:
         raise CheckpointError(f"`{given.path}` holds no autoencoder. It holds: {[*given.parts]}.")
 
-    said = given.settings.get("vae", {"scaling_factor": _scaling(checkpoint)})
+    said = given.settings.get("vae", _scaled_as(checkpoint))
     settings = checkpoint.settings | dict.fromkeys(halves, said)
     made = replace(checkpoint, parts=checkpoint.parts | halves, settings=settings)
     for half in halves:
@@ -76,7 +78,14 @@ def _check_latents(made: Checkpoint, half: str, model: Checkpoint) -> None:
             f"as `{model.path}` has them. Received: one for {c.latent_channels} channels of "
             f"{c.downsampling} pixels{f', as for {other}' if other else ''}"
         )
-    scaling = _scaling(model)
+    scaled = _scaled_as(model)
+    scaling, std = scaled["scaling_factor"], scaled.get("latents_std", ())
+    has = c.latents_std if isinstance(c, AutoencoderConfig) else ()
+    if std != has:
+        raise CheckpointError(
+            f"`decoder` must be for latents of deviation {std or 'as they come'}, as "
+            f"`{model.path}` has them. Received: one for {has or 'as they come'}"
+        )
     if isinstance(c, AutoencoderConfig) and c.scaling_factor != scaling:
         raise CheckpointError(
             f"`decoder` must be for latents scaled by {scaling}, as `{model.path}` has "
@@ -84,11 +93,15 @@ def _check_latents(made: Checkpoint, half: str, model: Checkpoint) -> None:
         )
 
 
-def _scaling(model: Checkpoint) -> float:
-    """The factor by which a full autoencoder's latents are scaled for a model."""
+def _scaled_as(model: Checkpoint) -> dict[str, Any]:
+    """How a full autoencoder's latents are scaled for a model, in the words of diffusers."""
     own = model.autoencoder_config()
-    is_full = isinstance(own, AutoencoderConfig)
-    return own.scaling_factor if is_full else model.family.scaling_factor
+    if not isinstance(own, AutoencoderConfig):
+        return {"scaling_factor": model.family.scaling_factor}
+    found: dict[str, Any] = {"scaling_factor": own.scaling_factor}
+    if own.latents_std:
+        found |= {"latents_mean": own.latents_mean, "latents_std": own.latents_std}
+    return found
 
 
 def _find(name: str, family: Family, offline: bool | None) -> Path:

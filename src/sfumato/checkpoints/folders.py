@@ -14,7 +14,7 @@ from sfumato.checkpoints.pickles import read_pickle
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.checkpoints.settings import check_scheduler, checked
 from sfumato.checkpoints.tensors import CheckpointError, Tensors, check_content
-from sfumato.presets.table import WEIGHTS
+from sfumato.presets.preset import WEIGHTS
 
 Value = TypeVar("Value")
 
@@ -64,9 +64,10 @@ def _settings(folder: Path, parts: Sequence[str]) -> dict[str, dict[str, Any]]:
     files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
     files["index"] = folder / "model_index.json"
     said = {part: read_settings(file) for part, file in files.items()}
-    if "unet" not in parts and said["index"].get("transformer"):
-        name = said["index"].get("_class_name")
-        raise CheckpointError(f"`{folder}` is a {name}, not a model of 1.x, 2.x or XL.")
+    name = str(said["index"].get("_class_name", ""))
+    other = nature.foreign_pipeline(name)
+    if other or (name and "unet" not in said["index"] and "unet" not in parts):
+        raise CheckpointError(f"`{folder}` is a {other or name}, not a model of 1.x, 2.x or XL.")
 
     scheduler = said["index"].get("scheduler")
     if isinstance(scheduler, list) and scheduler[-1]:  # comes before the scheduler's own word

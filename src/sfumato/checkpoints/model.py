@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from sfumato.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from sfumato.checkpoints.checkpoint import Checkpoint
 from sfumato.checkpoints.filling import fill
-from sfumato.checkpoints.hub import resolve
-from sfumato.checkpoints.notes import looks_like_velocity
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
 from sfumato.networks.configs import AutoencoderConfig, TinyAutoencoderConfig
@@ -25,6 +22,9 @@ from sfumato.presets import Preset, public_name
 from sfumato.presets.families import Family, Prediction
 
 CUSTOM = Preset("", "A model of no preset", variant="")
+PLAYGROUND = replace(CUSTOM, guidance=3.0)
+"""How Playground 2.5 is used, by its card; no other model has its deviation of the data."""
+EDM_NOISE = ("sigma_min", "sigma_max", "sigma_data")
 CONSISTENT = replace(CUSTOM, steps=4, guidance=8.0, sampler="lcm")
 """How a latent consistency model of no preset is used (Luo et al. 2023, arXiv 2310.04378)."""
 
@@ -41,12 +41,8 @@ class Model:
     says who made a picture."""
     given_decoder: str | None = None
     """The autoencoder in place of its own: "tiny", a path or a repository."""
-
-    def __reduce__(self) -> Any:
-        """Copied and pickled by its path, not with the weights of its files."""
-        path = self.checkpoint.path.absolute()
-        given = (self.given_prediction, self.name, self.given_decoder)
-        return open_path, (path, self.preset, *given)
+    lora: Path | None = None
+    """The file of a LoRA that is part of the model, as of a preset with a base."""
 
     @property
     def family(self) -> Family:
@@ -56,7 +52,11 @@ class Model:
     @cached_property
     def use(self) -> Preset:
         """How the model is used: as its preset says, or as its network shows."""
-        return CONSISTENT if self.embeds_guidance and self.preset == CUSTOM else self.preset
+        if self.preset != CUSTOM:
+            return self.preset
+        if self.noise.get("sigma_data") == 0.5:
+            return PLAYGROUND
+        return CONSISTENT if self.embeds_guidance else self.preset
 
     @cached_property
     def embeds_guidance(self) -> bool:
@@ -81,16 +81,20 @@ class Model:
 
         The preset's is for the preset's sampler. A model trained down to zero signal has one sigma
         far above all others, so levels even in sigma would spend their steps where there is nothing
-        to see: it takes steps that are even in time, whatever the sampler.
+        to see: it takes steps that are even in time, whatever the sampler. One of EDM takes the
+        levels that its files name.
         """
         if sampler is None and self.preset.schedule:
             return self.preset.schedule
+        if "sigma_data" in self.noise:
+            return self.checkpoint.settings["scheduler"]["sigma_schedule"]
         return "trailing" if self.noise.get("zero_terminal_snr") else None
 
     @property
     def prediction(self) -> Prediction:
-        """The kind of the U-Net's answer: the user's word, the files', the preset's, or epsilon."""
-        return self.given_prediction or self.checkpoint.prediction or self.preset.prediction
+        """The kind of the U-Net's answer: the user's word, the preset's, the files', or epsilon."""
+        known = self.given_prediction or self.preset.prediction or self.checkpoint.prediction
+        return known or "epsilon"
 
     @property
     def default_size(self) -> int:
@@ -104,7 +108,10 @@ class Model:
 
     @property
     def noise(self) -> dict[str, Any]:
-        """The training noise: the arguments of ``diffusion.schedules.training_sigmas``."""
+        """The training noise: the arguments of ``diffusion.schedules.training_sigmas``.
+
+        Of a model of EDM those of ``edm_sigmas``, and ``sigma_data``.
+        """
         names = {
             "beta_start": "beta_start",
             "beta_end": "beta_end",
@@ -113,6 +120,8 @@ class Model:
             "rescale_betas_zero_snr": "zero_terminal_snr",
         }
         settings = self.checkpoint.settings.get("scheduler", {})
+        if "sigma_data" in settings:
+            return {name: float(settings[name]) for name in EDM_NOISE}
         return {ours: settings[name] for name, ours in names.items() if name in settings}
 
     @property
@@ -170,6 +179,25 @@ class Model:
         latent_channels = self.autoencoder_config.latent_channels
         return self.checkpoint.unet_config().in_channels == 2 * latent_channels + 1
 
+    @cached_property
+    def edits_pictures(self) -> bool:
+        """Whether the U-Net is shown a picture, to change it as the words say (InstructPix2Pix)."""
+        latent_channels = self.autoencoder_config.latent_channels
+        return self.checkpoint.unet_config().in_channels == 2 * latent_channels
+
+    @property
+    def shown_scale(self) -> float:
+        """What latents are divided by for a U-Net that is shown them; CosXL's sees them as is."""
+        c = self.autoencoder_config
+        if "sigma_data" in self.noise:
+            return 1.0
+        return c.scaling_factor if isinstance(c, AutoencoderConfig) else self.family.scaling_factor
+
+    def sizes(self, height: int, width: int, negative: bool = False) -> tuple[float, ...]:
+        """What XL's U-Net is told of a picture: its size, twice, or a score of beauty."""
+        scores = self.family.scores
+        return (height, width, 0, 0, *((height, width) if scores is None else (scores[negative],)))
+
     def unet(self, dtype: Any = None) -> UNet:
         network = UNet(self.checkpoint.unet_config(), dtype)
         fill(network, self.checkpoint.parts["unet"])
@@ -205,69 +233,3 @@ class Model:
         network = kind(config, dtype, half)
         fill(network, self.checkpoint.parts[half])
         return network
-
-
-def open_model(
-    name: str | os.PathLike[str],
-    *,
-    prediction: Prediction | None = None,
-    offline: bool | None = None,
-    decoder: str | os.PathLike[str] | None = None,
-) -> Model:
-    """A model by preset, folder, file or Hub repository; its networks are made when asked for.
-
-    Args:
-        name: see ``checkpoints.hub.resolve``.
-        prediction: what the U-Net predicts, where the files do not say or are wrong. Where nobody
-            says it, which happens with 2.x in a single file, its weights are looked at, and a
-            warning says so.
-        offline: never touch the network; default: as ``HF_HUB_OFFLINE`` says.
-        decoder: the autoencoder in place of its own; see ``checkpoints.decoders.with_decoder``.
-    """
-    kinds = get_args(Prediction)
-    if prediction not in (None, *kinds):
-        must = f"`prediction` must be one of {', '.join(kinds)}"
-        raise ValueError(f"{must}. Received: prediction={prediction!r}")
-    path, preset, known_as = resolve(name, offline)
-    return open_path(path, preset or CUSTOM, prediction, known_as, decoder, offline)
-
-
-def open_path(
-    path: Path,
-    preset: Preset,
-    prediction: Prediction | None,
-    name: str,
-    decoder: str | os.PathLike[str] | None = None,
-    offline: bool | None = None,
-) -> Model:
-    """The model at a path that is known; the arguments are ``Model``'s."""
-    checkpoint = open_checkpoint(path, preset.variant or None)
-    is_known = preset != CUSTOM or prediction or checkpoint.prediction
-    if not is_known and "unet" in checkpoint.parts:
-        prediction = _likely_prediction(checkpoint)
-    if preset.shares:
-        base = open_model(preset.shares).checkpoint
-        checkpoint = replace(
-            checkpoint,
-            parts=base.parts | checkpoint.parts,
-            settings=base.settings | checkpoint.settings,
-        )
-    if decoder is not None:
-        from sfumato.checkpoints.decoders import located, with_decoder
-
-        decoder = located(decoder)
-        checkpoint = with_decoder(checkpoint, decoder, offline)
-    return Model(checkpoint, preset, prediction, name, decoder)
-
-
-def _likely_prediction(checkpoint: Checkpoint) -> Prediction:
-    """What a U-Net predicts where nobody says it; warns, as a wrong guess is another picture."""
-    is_velocity = looks_like_velocity(checkpoint.parts["unet"])
-    found: Prediction = "v_prediction" if is_velocity else "epsilon"
-    warnings.warn(
-        f"`{checkpoint.path}` does not say what its U-Net predicts. By its weights it is {found}. "
-        "If the picture is wrong, use prediction='epsilon' or 'v_prediction' (`--prediction` on "
-        "the command line)",
-        stacklevel=4,
-    )
-    return found

@@ -55,15 +55,54 @@ NAMES: tuple[tuple[str, str], ...] = (
         "an upscaler",
     ),
     (
-        r"(model\.diffusion_model\.)?((joint|double|single|(single_)?transformer)_blocks|blocks)\.",
-        "a diffusion transformer (Stable Diffusion 3, Flux or kin), not a model of 1.x, 2.x or XL",
-    ),
-    (
         r"(input_blocks|middle_block|output_blocks)\.",
         "a U-Net by itself, without autoencoder and text encoder",
     ),
 )
 """Names of tensors, and what holds them."""
+
+
+MODELS: tuple[tuple[str, str], ...] = (
+    (
+        r"(model\.diffusion_model\.)?(joint|double|single|(single_)?transformer)_blocks\.",
+        "a diffusion transformer (Stable Diffusion 3, Flux or kin)",
+    ),
+    (r"(model\.diffusion_model\.)?blocks\.\d", "a diffusion transformer (PixArt, Wan or kin)"),
+    (r"(model\.diffusion_model\.)?(clip(_txt)?|effnet)_mapper\.", "Stable Cascade"),
+    (r"embedder\.model\.", "Stable unCLIP, which paints from embeddings of pictures"),
+    (r"depth_model\.", "a model for pictures with a depth map (depth2img)"),
+    (r"model\.diffusion_model\..*\.time_(stack|mixer)", "Stable Video Diffusion"),
+    (r"model\.diffusion_model\.label_emb\.weight$", "an upscaler by a factor of 4"),
+    (r"model\.diffusion_model\..*(motion_module|temporal_trans)", "AnimateDiff"),
+)
+"""Names of tensors in whole models of other make, and what these are."""
+
+PIPELINES: tuple[tuple[str, str], ...] = (
+    (r".*UnCLIP", "Stable unCLIP, which paints from embeddings of pictures"),
+    (r"StableDiffusion(Latent)?Upscale", "an upscaler"),
+    (r"StableDiffusionDepth2Img", "a model for pictures with a depth map (depth2img)"),
+    (r"StableDiffusionImageVariation", "it varies pictures, without words"),
+    (r"StableDiffusion(GLIGEN|LDM3D)|PaintByExample|Marigold|Kolors|Kandinsky|IF|AltDiff", ""),
+    (r"StableVideo|I2VGen|TextToVideo|VideoToVideo|AnimateDiff|PIA", "for films"),
+    (r"AudioLDM|MusicLDM", "for sounds"),
+)
+"""Pipelines of diffusers whose U-Nets look like ours, and what they are, besides their names."""
+
+
+def foreign_model(names: Collection[str]) -> str | None:
+    """What a whole model with tensors of these names is, if it is none of 1.x, 2.x or XL."""
+    for pattern, what in MODELS:
+        if any(re.match(pattern, name) for name in names):
+            return what
+    return None
+
+
+def foreign_pipeline(name: str) -> str | None:
+    """What a pipeline of diffusers is, by its class, if it is none of ours."""
+    for pattern, what in PIPELINES:
+        if re.match(pattern, name):
+            return f"{name} ({what})" if what else name
+    return None
 
 
 def of_content(head: bytes, ending: str) -> str | None:
@@ -82,6 +121,8 @@ def of_names(names: Collection[str]) -> str:
     """What a file with tensors of these names holds, where it is no network of ours."""
     if not names:
         return "no tensors at all"
+    if other := foreign_model(names):
+        return other
     for pattern, what in NAMES:
         if any(re.match(pattern, name) for name in names):
             return what

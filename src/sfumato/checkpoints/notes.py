@@ -7,12 +7,13 @@ It has no place of its own. Trainers leave empty tensors as marks, write Stabili
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sfumato.checkpoints.settings import EDM
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.presets.families import Prediction
 
@@ -28,15 +29,28 @@ WORDS: dict[str, Prediction] = {
 MAX_YAML = 2**16
 """Bytes of a YAML file that are read. Stability's have 2 KB."""
 YAML = re.compile(
-    r"^[ \t]*(parameterization|linear_start|linear_end|timesteps|scale_factor)[ \t]*:[ \t]*"
-    r"[\"']?([\w.+-]+)",
+    r"^[ \t]*(parameterization|linear_start|linear_end|timesteps|scale_factor"
+    r"|rescale_betas_zero_snr)[ \t]*:[ \t]*[\"']?([\w.+-]+)",
     re.MULTILINE,
 )
 SCALINGS = {"EpsScaling": "epsilon", "VScaling": "v_prediction"}
 """Classes of generative-models -> what the denoiser predicts."""
 
 
-def read_notes(file: Path, names: Collection[str], header: Mapping[str, str]) -> Notes:
+PLAYGROUND: Notes = {
+    "scheduler": {"prediction_type": "edm", **EDM},
+    "vae": {
+        "scaling_factor": 0.5,
+        "latents_mean": [-1.6574, 1.886, -1.383, 2.5155],
+        "latents_std": [8.4927, 5.9022, 6.5498, 5.2299],
+    },
+}
+"""What Playground 2.5 publishes of itself, the one model whose files have `edm_mean`."""
+COSXL = {"sigma_min": 0.002, "sigma_max": 120.0}
+"""The noise of CosXL, which its files have as `edm_vpred.sigma_min` and `edm_vpred.sigma_max`."""
+
+
+def read_notes(file: Path, tensors: Tensors, header: Mapping[str, str]) -> Notes:
     """The settings of "scheduler" and "vae" as marks, header and YAML have them, in this order."""
     scheduler: dict[str, Any] = {}
     vae: dict[str, Any] = {}
@@ -44,11 +58,26 @@ def read_notes(file: Path, names: Collection[str], header: Mapping[str, str]) ->
         if (notes := file.with_suffix(suffix)).is_file():
             _read_yaml(notes, scheduler, vae)
     scheduler |= _read_header(file, header)
-    if "v_pred" in names:
+    if "v_pred" in tensors:
         scheduler["prediction_type"] = "v_prediction"
-    if "ztsnr" in names:
+    if "ztsnr" in tensors:
         scheduler["rescale_betas_zero_snr"] = True
+    if "edm_mean" in tensors:
+        scheduler |= PLAYGROUND["scheduler"]
+        vae |= PLAYGROUND["vae"]
+    if any(name.startswith("edm_vpred.") for name in tensors):
+        scheduler |= {"prediction_type": "v_prediction", "sigma_data": 1.0}
+        scheduler |= {"sigma_schedule": "exponential"}
+        scheduler |= {k: _number(f"edm_vpred.{k}", tensors, level) for k, level in COSXL.items()}
     return {part: said for part, said in (("scheduler", scheduler), ("vae", vae)) if said}
+
+
+def _number(name: str, tensors: Tensors, default: float) -> float:
+    """The one number of a tensor, above 0; the default if there is none of that name."""
+    values = np.ravel(tensors.get(name, default)).astype("float64")
+    if values.size != 1 or not 0 < values[0] < np.inf:
+        raise CheckpointError(f"`{name}` must be one number above 0. Received: {values[:4]}")
+    return float(values[0])
 
 
 def _prediction(key: str, word: str, file: Path) -> Prediction:
@@ -61,9 +90,9 @@ def _prediction(key: str, word: str, file: Path) -> Prediction:
 
 def _read_header(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
     """What ModelSpec says in the header of a safetensors file."""
-    key = "modelspec.prediction_type"
-    if word := header.get(key):
-        return {"prediction_type": _prediction(key, str(word), file)}
+    for key in ("modelspec.prediction_type", "modelspec.predict_key"):  # trainers', ComfyUI's
+        if word := header.get(key):
+            return {"prediction_type": _prediction(key, str(word), file)}
     architecture = str(header.get("modelspec.architecture", "")).partition("/")[0]
     if architecture.endswith("-v"):  # stable-diffusion-v2-768-v
         return {"prediction_type": "v_prediction"}
@@ -91,6 +120,8 @@ def _read_yaml(file: Path, scheduler: dict[str, Any], vae: dict[str, Any]) -> No
         for theirs, ours in (("linear_start", "beta_start"), ("linear_end", "beta_end")):
             if theirs in said:
                 scheduler[ours] = float(said[theirs])
+        if said.get("rescale_betas_zero_snr", "").lower() == "true":
+            scheduler["rescale_betas_zero_snr"] = True
         if "timesteps" in said:
             scheduler["num_train_timesteps"] = int(said["timesteps"])
         if "scale_factor" in said:

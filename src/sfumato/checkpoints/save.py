@@ -28,7 +28,7 @@ from sfumato.networks.configs import (
 from sfumato.networks.network import Block, Network, keys
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
-from sfumato.presets.table import WEIGHTS
+from sfumato.presets.preset import WEIGHTS
 
 Settings = dict[str, Any]
 
@@ -184,7 +184,8 @@ def _unet_settings(c: UNetConfig) -> Settings:
 
 def _autoencoder_settings(c: AutoencoderConfig) -> Settings:
     count = len(c.channels)
-    return {
+    statistics = {"latents_mean": [*c.latents_mean], "latents_std": [*c.latents_std]}
+    return (statistics if c.latents_std else {}) | {
         "_class_name": "AutoencoderKL",
         "in_channels": 3,
         "out_channels": 3,

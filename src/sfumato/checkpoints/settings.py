@@ -50,8 +50,6 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "_class_name": ("AutoencoderKL",),  # or that of "tiny"
         "act_fn": ("silu", "swish"),
         "in_channels": (3,),
-        "latents_mean": (None, 0),
-        "latents_std": (None, 1),
         "mid_block_add_attention": (True,),
         "out_channels": (3,),
         "quantization_config": (None,),
@@ -86,7 +84,8 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "scheduler": {
         "beta_schedule": ("scaled_linear", "linear", "squaredcos_cap_v2"),
-        "prediction_type": ("epsilon", "v_prediction", "sample"),
+        "prediction_type": ("epsilon", "v_prediction", "sample", "edm"),
+        "sigma_schedule": (None, "karras", "exponential"),
         "thresholding": (False,),
         "timestep_type": ("discrete",),
         "trained_betas": (None,),
@@ -103,9 +102,7 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
             ),  # of tokenizer.json, whose form counts
         ),
     },
-    "index": {
-        "requires_aesthetics_score": (None, False),
-    },
+    "index": {},
 }
 COMPUTED["controlnet"] = COMPUTED["unet"] | {
     "_class_name": ("ControlNetModel", "ControlNetUnionModel", "ControlNetModel_Union"),
@@ -144,6 +141,9 @@ _LINEAR = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}
 _LATENT = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear"}
 _SCALED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
+EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "sigma_schedule": "karras"}
+"""The noise of EDM (Karras et al. 2022, arXiv 2206.00364), which diffusers' classes default to."""
+
 SCHEDULERS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
@@ -163,8 +163,9 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
         _LATENT,
     ),
     **dict.fromkeys(("LCMScheduler", "TCDScheduler"), _SCALED),
+    **dict.fromkeys(("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"), EDM),
 }
-"""The classes whose training noise is ours, and the betas that each takes where none are stated.
+"""The classes whose training noise is ours, and the noise that each takes where none is stated.
 
 How a class samples is another matter: the request says that.
 """
@@ -195,14 +196,17 @@ def checked(part: str, settings: Settings, file: Path) -> dict[str, Any]:
     if kind == "scheduler":
         name = settings.get("_class_name", "DDIMScheduler")
         check_scheduler("_class_name", name, file)
-        return {"prediction_type": "epsilon"} | SCHEDULERS[name] | stated
+        found = {"prediction_type": "epsilon"} | SCHEDULERS[name] | stated
+        if name.startswith("EDM") and found["prediction_type"] == "epsilon":
+            found["prediction_type"] = "edm"
+        return found
     return DEFAULTS.get(kind, {}) | stated
 
 
 def check_scheduler(key: str, name: Any, file: Path) -> None:
     """Refuse the class of a scheduler whose training noise is not ours."""
     if str(name) not in SCHEDULERS:
-        must = "a scheduler of discrete noise levels; those of EDM and flow matching are not used"
+        must = "a scheduler of discrete noise levels or EDM's; those of flow matching are not used"
         raise refusal(key, must, name, file)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfumato.checkpoints import hub
-from sfumato.checkpoints.checkpoint import open_checkpoint
+from sfumato.checkpoints.opening import open_checkpoint
 from sfumato.checkpoints.tensors import CheckpointError
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ def damaged(entry: Entry) -> list[str]:
                 blobs[name] = file.blob_path
     if blobs:
         return [name for name, blob in sorted(blobs.items()) if not _is_intact(blob)]
-    return [] if entry.path is None else _damaged_frame(entry.path)
+    preset = entry.address.preset
+    if entry.path is None or (preset and preset.base):  # a LoRA by itself is no model
+        return []
+    return _damaged_frame(entry.path)
 
 
 def _damaged_frame(folder: Path) -> list[str]:

@@ -42,7 +42,7 @@ def _generate() -> Parser:
     for name in fields:
         _add_field(parser, name)
 
-    predictions = ("epsilon", "v_prediction", "sample")
+    predictions = ("epsilon", "v_prediction", "sample", "edm")
     prediction_help = "what MODEL's network predicts, where its files do not say it"
     add("which model", "--prediction", choices=predictions, metavar="KIND", help=prediction_help)
 

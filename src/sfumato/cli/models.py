@@ -111,7 +111,10 @@ def _pull(entry: Entry) -> tuple[bool, str]:
     from sfumato.checkpoints import CheckpointError, hub
 
     try:
-        return True, str(hub.download(entry.address))
+        path = hub.download(entry.address)
+        if (preset := entry.address.preset) and preset.base:
+            hub.resolve(preset.base)
+        return True, str(path)
     except (FileNotFoundError, CheckpointError) as error:
         return False, terminal.in_one_line(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sfumato.diffusion.denoisers import PREDICTIONS, guide, scalings
 from sfumato.diffusion.noise import latent_noise, normal, philox
-from sfumato.diffusion.plan import REGISTERS, Plan, make_plan, plan, run, sample
+from sfumato.diffusion.plan import REGISTERS, Plan, as_edm, make_plan, plan, run, sample
 from sfumato.diffusion.samplers import (
     DEFAULT_SAMPLER,
     SAMPLERS,
@@ -17,7 +17,9 @@ from sfumato.diffusion.samplers import (
 from sfumato.diffusion.schedules import (
     SCHEDULES,
     Schedule,
+    edm_sigmas,
     find_schedule,
+    given_timesteps,
     sigma_to_timestep,
     timestep_to_sigma,
     training_sigmas,
@@ -34,8 +36,11 @@ __all__ = [
     "Sampler",
     "Schedule",
     "Step",
+    "as_edm",
+    "edm_sigmas",
     "find_sampler",
     "find_schedule",
+    "given_timesteps",
     "guide",
     "latent_noise",
     "make_plan",

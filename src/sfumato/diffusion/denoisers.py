@@ -12,26 +12,29 @@ from __future__ import annotations
 
 from typing import Any
 
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
+PREDICTIONS = ("epsilon", "v_prediction", "sample", "edm")
 
 
-def scalings(prediction: str, sigma: Any) -> tuple[Any, Any, Any]:
+def scalings(prediction: str, sigma: Any, sigma_data: float = 1.0) -> tuple[Any, Any, Any]:
     """The factors (c_skip, c_out, c_in) of a prediction type.
 
     Args:
         prediction: "epsilon" (the noise), "v_prediction" (Salimans and Ho 2022, arXiv 2202.00512:
-            `alpha * noise - sigma * x0` in variance-preserving terms) or "sample" (x0 itself).
+            `alpha * noise - sigma * x0` in variance-preserving terms), "sample" (x0 itself) or
+            "edm" (the velocity with the other sign: Karras et al. 2022, table 1).
         sigma: noise level, a float or an array of any kind; the factors are of the same kind.
+        sigma_data: standard deviation of the data, as EDM's networks have it.
 
     Example:
         >>> scalings("epsilon", 0.0)
         (1.0, -0.0, 1.0)
     """
-    c_in = (sigma * sigma + 1.0) ** -0.5
+    c_in = (sigma * sigma + sigma_data * sigma_data) ** -0.5
     if prediction == "epsilon":
         return 0.0 * sigma + 1.0, -sigma, c_in
-    if prediction == "v_prediction":
-        return c_in * c_in, -sigma * c_in, c_in
+    if prediction in ("v_prediction", "edm"):
+        sign = -1.0 if prediction == "v_prediction" else 1.0
+        return (sigma_data * c_in) * (sigma_data * c_in), sign * sigma * sigma_data * c_in, c_in
     if prediction == "sample":
         return 0.0 * sigma, 0.0 * sigma + 1.0, c_in
     raise ValueError(

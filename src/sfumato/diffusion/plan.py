@@ -14,7 +14,7 @@ enough to be applied in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Plan:
         step: int64 (E,), the step that each evaluation belongs to.
         sigmas: float64 (steps + 1,), the noise levels of the steps.
         start_scale: what unit noise is multiplied by to begin from noise alone.
+        sigma_data: standard deviation of the data, see `scalings`.
     """
 
     sigma: np.ndarray
@@ -53,6 +54,7 @@ class Plan:
     step: np.ndarray
     sigmas: np.ndarray
     start_scale: float
+    sigma_data: float = 1.0
 
     @property
     def steps(self) -> int:
@@ -64,6 +66,12 @@ class Plan:
         """bool (E,): whether register 0 is the result of a step after this evaluation."""
         return np.append(self.step[1:] != self.step[:-1], True)
 
+    def until(self, steps: int) -> Plan:
+        """The first steps of the plan alone, which end where it goes on."""
+        columns = ("sigma", "timestep", "matrix", "needs_noise", "draw", "step")
+        kept: Any = {name: getattr(self, name)[self.step < steps] for name in columns}
+        return replace(self, **kept, sigmas=self.sigmas[: steps + 1])
+
     def table(self, prediction: str) -> np.ndarray:
         """All that compiled code reads, float32 (L, 4 + K (K + 2)); K is REGISTERS.
 
@@ -72,7 +80,8 @@ class Plan:
         every run has the same shape, so that one executable serves them all.
         """
         E = len(self.sigma)
-        scales = np.stack([*scalings(prediction, self.sigma), self.timestep], axis=1)
+        factors = scalings(prediction, self.sigma, self.sigma_data)
+        scales = np.stack([*factors, self.timestep], axis=1)
         table = np.concatenate([scales, self.matrix.reshape(E, -1)], axis=1)
         return np.pad(table, ((0, -E % TABLE_LENGTH), (0, 0))).astype("float32")
 
@@ -129,6 +138,11 @@ def make_plan(
         sigmas, timesteps = np.delete(sigmas, -2), timesteps[:-1]
     unit = row.unit_variance or levels.name == "leading"
     return plan(row, sigmas[start:], timesteps[start:], training, unit_variance=unit, **options)
+
+
+def as_edm(plan: Plan, sigma_data: float) -> Plan:
+    """The plan for a network of EDM, which sees ln(sigma) / 4: Karras et al. 2022, table 1."""
+    return replace(plan, timestep=np.log(plan.sigma) / 4, sigma_data=sigma_data)
 
 
 def plan(

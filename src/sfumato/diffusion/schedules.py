@@ -7,7 +7,7 @@ sqrt((1 - abar) / abar)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,19 @@ def training_sigmas(
         # Below its predecessor in any case: very small betas come near 2**-24 before the end.
         abar[-1] = min(2.0**-24, abar[-2] / 2.0)
     return np.sqrt((1.0 - abar) / abar)
+
+
+def edm_sigmas(sigma_min: float, sigma_max: float, count: int = 1000) -> np.ndarray:
+    """The noise levels of a network that was trained on all of them, even in log sigma, rising.
+
+    Schedules that choose timesteps choose among these.
+    """
+    if not 0.0 < sigma_min < sigma_max:
+        raise ValueError(
+            "`sigma_min` and `sigma_max` must satisfy 0 < sigma_min < sigma_max. "
+            f"Received: sigma_min={sigma_min}, sigma_max={sigma_max}"
+        )
+    return np.geomspace(sigma_min, sigma_max, count)
 
 
 def _betas(start: float, end: float, schedule: str, timesteps: int) -> np.ndarray:
@@ -260,6 +273,17 @@ _TABLE = (
     Schedule("kl_optimal", "KL Optimal", kl_optimal),
 )
 SCHEDULES: dict[str, Schedule] = {row.name: row for row in _TABLE}
+
+
+def given_timesteps(timesteps: Sequence[int]) -> Schedule:
+    """The schedule of just these timesteps, which fall; it has as many steps as they are.
+
+    Example:
+        >>> given_timesteps([999, 499])(training_sigmas(), 2).round(3)
+        array([14.615,  1.612,  0.   ])
+    """
+    steps = np.array(timesteps, np.float64)
+    return Schedule("timesteps", "Timesteps", lambda T, n: steps, chooses_timesteps=True)
 
 
 def find_schedule(name: str | Schedule) -> Schedule:

@@ -114,6 +114,22 @@ class Decoder(Block):
         return self.conv_out(activate(self.conv_norm_out, x))
 
 
+def scaled(x: Tensor, c: AutoencoderConfig) -> Tensor:
+    """Latents of the autoencoder (B, h, w, C) as the denoiser has them."""
+    if not c.latents_std:
+        return x * c.scaling_factor
+    mean, std = (ops.convert_to_tensor(each, x.dtype) for each in (c.latents_mean, c.latents_std))
+    return (x - mean) * (c.scaling_factor / std)
+
+
+def unscaled(x: Tensor, c: AutoencoderConfig) -> Tensor:
+    """The inverse of ``scaled``."""
+    if not c.latents_std:
+        return x / c.scaling_factor
+    mean, std = (ops.convert_to_tensor(each, x.dtype) for each in (c.latents_mean, c.latents_std))
+    return x * (std / c.scaling_factor) + mean
+
+
 @keras.saving.register_keras_serializable("sfumato")
 class ImageEncoder(Network):
     """picture (B, H, W, 3) in -1..1 -> latents (B, h, w, C): the mean, scaled for the denoiser."""
@@ -130,7 +146,7 @@ class ImageEncoder(Network):
         return mean, ops.clip(log_variance, -30.0, 20.0)
 
     def call(self, x: Tensor) -> Tensor:
-        return self.moments(x)[0] * self.config.scaling_factor
+        return scaled(self.moments(x)[0], self.config)
 
 
 @keras.saving.register_keras_serializable("sfumato")
@@ -144,4 +160,4 @@ class ImageDecoder(Network):
         self.decoder = Decoder(config)
 
     def call(self, x: Tensor) -> Tensor:
-        return self.decoder(self.post_quant_conv(x / self.config.scaling_factor))
+        return self.decoder(self.post_quant_conv(unscaled(x, self.config)))

@@ -13,6 +13,8 @@ START_OF_TEXT, END_OF_TEXT = 49406, 49407
 
 SIZES = 6
 """Numbers that XL takes: height and width of the original, the crop's place, and its size."""
+REFINER_SIZES = 5
+"""Numbers that XL's refiner takes: the same, with a score of beauty in place of the last two."""
 
 RESNET = ("norm1", "conv1", "time_emb_proj", "norm2", "conv2")
 TRANSFORMER_BLOCK = (
@@ -78,8 +80,10 @@ class UNetConfig:
     context_width: int = 768
     added_width: int = 0
     """Width of the added conditioning of XL (pooled text, sizes and crop); 0: none."""
+    sizes: int = SIZES
+    """The numbers in the added conditioning, next to the pooled text."""
     size_embedding: int = 256
-    """Width of the sinusoids for each of the ``SIZES`` in the added conditioning."""
+    """Width of the sinusoids for each of them."""
     guidance_embedding: int = 0
     """Width of the sinusoids of the guidance as an input of the network; 0: it takes none."""
     groups: int = 32
@@ -99,9 +103,9 @@ class UNetConfig:
                 f"block for each skip connection. Received: channels={self.channels}, "
                 f"heads={self.heads}, down={self.down}, up={self.up}"
             )
-        if self.added_width and self.added_width <= SIZES * self.size_embedding:
+        if self.added_width and self.added_width <= self.sizes * self.size_embedding:
             raise ValueError(
-                f"`added_width` must be larger than {SIZES} times `size_embedding`. Received: "
+                f"`added_width` must be larger than {self.sizes} times `size_embedding`. Received: "
                 f"added_width={self.added_width}, size_embedding={self.size_embedding}"
             )
 
@@ -213,6 +217,9 @@ class AutoencoderConfig:
     latent_channels: int = 4
     groups: int = 32
     scaling_factor: float = 0.18215
+    latents_mean: tuple[float, ...] = ()
+    """Of each channel of the unscaled latents, where the denoiser has them without it."""
+    latents_std: tuple[float, ...] = ()
 
     @property
     def downsampling(self) -> int:

@@ -60,7 +60,7 @@ class Aids(NamedTuple):
     """The arrays that help at one evaluation; None is an aid that is absent."""
 
     deep: Tensor | None = None  # (B, h, w, C): the deep part's features of an earlier evaluation
-    channels: Tensor | None = None  # (B, h, w, 1 + C): mask and known latents, for inpainting
+    channels: Tensor | None = None  # (B or n B, h, w, D): what the network sees besides latents
     guidance: Tensor | None = None  # (), less 1, for networks that take it as an input
     residuals: Residuals | None = None  # of ControlNets
     features: list[Tensor] | None = None  # (1, B or n B, h, w, C), of T2I-Adapters

@@ -61,9 +61,10 @@ class UNet(Descent):
                 text alone are the conditioning's (n B, ...): they are one until they meet it.
             timestep: () of the training, or its sinusoids (B or 1, C).
             conditioning: of ``prepare``.
-            aids: the inputs of an inpainting network, the guidance for one that takes it, the
-                residuals of ControlNets, the factors of FreeU, and the deep features of an earlier
-                evaluation (Ma et al. 2023, arXiv 2312.00858): the deep part is then left out.
+            aids: the inputs of a network for inpainting (mask and known latents) or editing
+                (latents of the picture), the guidance for one that takes it, the residuals of
+                ControlNets, the factors of FreeU, and the deep features of an earlier evaluation
+                (Ma et al. 2023, arXiv 2312.00858): the deep part is then left out.
             keep: give out the deep features.
             token_merging: the part of the tokens that are merged where self-attention has the most.
         """
@@ -73,7 +74,8 @@ class UNet(Descent):
         *_, last = self.up_blocks[-1]
 
         # In
-        x = x if aids.channels is None else ops.concatenate([x, aids.channels], axis=-1)
+        if aids.channels is not None:
+            x = ops.concatenate([repeated(x, aids.channels), aids.channels], axis=-1)
         first = self.conv_in(x)  # (B, h, w, C)
 
         # Down, middle and up, unless that is known

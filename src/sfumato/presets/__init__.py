@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sfumato.presets.table import PRESETS, Preset, find, public_name
+from sfumato.presets.preset import Preset
+from sfumato.presets.table import PRESETS, find, of_file, public_name
 
-__all__ = ["PRESETS", "Preset", "find", "public_name"]
+__all__ = ["PRESETS", "Preset", "find", "of_file", "public_name"]

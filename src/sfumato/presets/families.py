@@ -7,8 +7,8 @@ from typing import Literal
 
 from sfumato.networks.configs import END_OF_TEXT
 
-Prediction = Literal["epsilon", "v_prediction", "sample"]
-"""The answer of a denoiser: the noise, the velocity or the picture."""
+Prediction = Literal["epsilon", "v_prediction", "sample", "edm"]
+"""The answer of a denoiser: the noise, the velocity, the picture, or what EDM's networks say."""
 Factors = tuple[tuple[float, float, float], ...]
 """Latents to colours: a row for each channel and one for the constant; see ``latents_to_rgb``."""
 
@@ -70,6 +70,8 @@ class Family:
     preview_factors: Factors = SD_FACTORS
     freeu: tuple[float, float, float, float] = (0.9, 0.2, 1.5, 1.6)
     """s1, s2, b1 and b2 as FreeU's authors advise."""
+    scores: tuple[float, float] | None = None
+    """The beauty that a prompt and a negative prompt ask for; None: the U-Net takes no scores."""
     apg: tuple[float, float, float] = (0.0, -0.75, 7.5)
     """Eta, momentum and norm threshold as the paper of projected guidance has them for 2.1."""
 
@@ -115,13 +117,33 @@ FAMILIES = (
         freeu=(0.9, 0.2, 1.3, 1.4),
         apg=(0.0, -0.5, 15.0),
     ),
+    Family(
+        "XL refiner",
+        context_width=1280,
+        size_embedding=256,
+        head_width=64,
+        size=1024,
+        v_size=1024,
+        pad_tokens=(EXCLAMATION,),
+        penultimate=True,
+        reads_any_layer=False,
+        scaling_factor=0.13025,
+        tiny_decoder="madebyollin/taesdxl",
+        overflows_in_float16=True,
+        preview_factors=XL_FACTORS,
+        freeu=(0.9, 0.2, 1.3, 1.4),
+        scores=(6.0, 2.5),
+        apg=(0.0, -0.5, 15.0),
+    ),
 )
 
 
-def find_family(context_width: int = 0, sizes: bool = False) -> Family:
+def find_family(context_width: int = 0, sizes: bool = False, refines: bool = False) -> Family:
     """The family of a U-Net, by the width of its text and by whether it takes sizes, as XL's does.
 
     A width of no family counts as that of the first one that takes sizes, or takes none.
     """
     kin = [family for family in FAMILIES if bool(family.size_embedding) == sizes]
+    if refines:
+        return next(family for family in kin if family.scores)
     return next((family for family in kin if family.context_width == context_width), kin[0])

@@ -1,9 +1,8 @@
-"""One table: a model is a repository at a fixed revision and the settings that suit it.
+"""One table: a model is a repository at a revision and the settings that suit it.
 
-Every revision but two is the commit that public projects record for the repository, so that a name
-means the same weights for ever. ``bk-sdm-tiny`` and ``sdxl-lightning`` follow their repository's
-main branch, because no commit is on record; their architecture is checked on loading, as everyone's
-is.
+A fixed revision is the commit that public projects record for the repository, so that a name means
+the same weights for ever. Those without one follow their repository's main branch, because no
+commit is on record; their architecture is checked on loading, as everyone's is.
 
 The two 2.1 models come from the sd2-community organisation, which keeps them since their publisher
 withdrew its own repositories.
@@ -12,104 +11,11 @@ withdrew its own repositories.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from sfumato._files import expanded
-from sfumato.presets.families import Factors, Prediction
-
-TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
-WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-"""A model's parts, and the file of each one's weights without its ending."""
-SD = ("unet", "vae", "text_encoder")
-XL = (*SD, "text_encoder_2")
-
-# Fitted to pictures of mini by `python -m recipes.mini.preview`. The latents are principal
-# components of small patches: most of them say nearly nothing about the mean colour.
-_MINI_FACTORS = (
-    (0.1118, 0.1206, 0.1233),
-    (-0.1004, 0.0008, 0.0895),
-    (-0.0002, -0.0003, 0.0002),
-    (-0.0013, 0.0031, -0.0006),
-    (0.0390, -0.0811, 0.0422),
-    (0.0002, -0.0004, -0.0004),
-    (-0.0031, -0.0013, -0.0018),
-    (0.0013, 0.0025, 0.0007),
-    (-0.0004, -0.0004, -0.0015),
-    (0.0014, 0.0006, 0.0014),
-    (-0.0006, -0.0001, -0.0010),
-    (0.0017, 0.0009, 0.0014),
-    (0.0006, 0.0005, 0.0014),
-    (0.0014, 0.0003, 0.0009),
-    (0.0016, 0.0011, -0.0008),
-    (-0.0010, -0.0006, -0.0007),
-    (0.7095, 0.6507, 0.6215),
-)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A model by name, and how to use it if the user does not say."""
-
-    name: str
-    description: str
-    repository: str = ""
-    """On the Hugging Face Hub; empty: the weights are part of this package."""
-    revision: str = "main"
-    file: str = ""
-    """The one file of the repository that is the model; empty: it is a folder of diffusers."""
-    parts: tuple[str, ...] = SD
-    variant: str = "fp16"
-    size: int = 512
-    steps: int = 25
-    guidance: float = 7.5
-    sampler: str = "dpmpp_2m"
-    schedule: str | None = None
-    """None: the sampler's own."""
-    prediction: Prediction = "epsilon"
-    aliases: tuple[str, ...] = ()
-    license: str = "CreativeML Open RAIL-M"
-    shares: str = ""
-    """The bundled preset whose networks complete this one's."""
-    preview_factors: Factors | None = None
-    """Latents to colours, where the autoencoder is not the family's."""
-    page: str = ""
-    """The page of the documentation that lists what a bundled model draws."""
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of a bundled model; None for a model of the Hub."""
-        return None if self.repository else Path(__file__).parent / self.name
-
-    @cached_property
-    def known_words(self) -> frozenset[str] | None:
-        """All words that a bundled model has learnt, in lower case; None: nobody listed them."""
-        if not self.page or not self.folder:
-            return None
-        file = self.folder.with_name(self.shares or self.name) / "words.txt"
-        return frozenset(file.read_text("utf-8").split())
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files of the repository that make the model, at its preferred variant."""
-        if self.file:
-            return (self.file,)
-        tokenizers = ["tokenizer"] + ["tokenizer_2"] * ("text_encoder_2" in self.parts)
-        ending = f"{self.variant}.safetensors" if self.variant else "safetensors"
-        return (
-            "model_index.json",
-            "scheduler/scheduler_config.json",
-            *(f"{folder}/{file}" for folder in tokenizers for file in TOKENIZER),
-            *(f"{part}/config.json" for part in self.parts),
-            *(f"{part}/{WEIGHTS[part]}.{ending}" for part in self.parts),
-        )
-
+from sfumato.presets.few_steps import FEW_STEPS
+from sfumato.presets.preset import XL, Preset
 
 # By `pictures.fit_factors`, from pictures of its own. Its autoencoder is nearly linear, and most of
 # its channels have nothing to say of a block's mean colour.
@@ -189,17 +95,6 @@ _ROWS = (
         license="CreativeML Open RAIL++-M",
     ),
     Preset(
-        "sd-turbo",
-        "Stable Diffusion 2.1 distilled to one step",
-        "stabilityai/sd-turbo",
-        "b261bac6fd2cf515557d5d0707481eafa0485ec2",
-        steps=1,
-        guidance=1.0,
-        sampler="euler_a",
-        schedule="trailing",
-        license="Stability AI Community",
-    ),
-    Preset(
         "sdxl-base",
         "Stable Diffusion XL 1.0",
         "stabilityai/stable-diffusion-xl-base-1.0",
@@ -208,30 +103,6 @@ _ROWS = (
         size=1024,
         guidance=5.0,
         aliases=("sdxl", "sdxl-1.0", "stable-diffusion-xl-base-1.0"),
-        license="CreativeML Open RAIL++-M",
-    ),
-    Preset(
-        "sdxl-turbo",
-        "Stable Diffusion XL distilled to one to four steps",
-        "stabilityai/sdxl-turbo",
-        "71153311d3dbb46851df1931d3ca6e939de83304",
-        parts=XL,
-        steps=1,
-        guidance=1.0,
-        sampler="euler_a",
-        schedule="trailing",
-        license="Stability AI Community",
-    ),
-    Preset(
-        "sdxl-lightning",
-        "Stable Diffusion XL distilled to four steps by ByteDance",
-        "ByteDance/SDXL-Lightning",
-        file="sdxl_lightning_4step.safetensors",
-        size=1024,
-        steps=4,
-        guidance=1.0,
-        sampler="euler",
-        schedule="trailing",
         license="CreativeML Open RAIL++-M",
     ),
     Preset(
@@ -246,14 +117,55 @@ _ROWS = (
         license="Apache-2.0",
     ),
     Preset(
+        "vega",
+        "Stable Diffusion XL, pruned to a third of its size by Segmind",
+        "segmind/Segmind-Vega",
+        parts=XL,
+        size=1024,
+        guidance=9.0,
+        license="Apache-2.0",
+    ),
+    Preset(
         "bk-sdm-tiny",
         "Stable Diffusion 1.4, pruned to a third of its size by Nota AI",
         "nota-ai/bk-sdm-tiny",
         aliases=("bksdm-tiny",),
     ),
+    Preset(
+        "sd1.5-inpainting",
+        "Stable Diffusion 1.5 for inpainting",
+        "stable-diffusion-v1-5/stable-diffusion-inpainting",
+        aliases=("runwayml/stable-diffusion-inpainting",),
+    ),
+    Preset(
+        "sdxl-inpainting",
+        "Stable Diffusion XL for inpainting",
+        "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        parts=XL,
+        size=1024,
+        guidance=8.0,
+        license="CreativeML Open RAIL++-M",
+    ),
+    Preset(
+        "sdxl-refiner",
+        "The refiner of Stable Diffusion XL, for the last steps of a picture",
+        "stabilityai/stable-diffusion-xl-refiner-1.0",
+        parts=("unet", "vae", "text_encoder_2"),
+        size=1024,
+        guidance=5.0,
+        license="CreativeML Open RAIL++-M",
+    ),
+    Preset(
+        "instruct-pix2pix",
+        "InstructPix2Pix: changes a picture as the words say",
+        "timbrooks/instruct-pix2pix",
+        steps=20,
+        sampler="euler_a",
+        license="MIT",
+    ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_ROWS, *FEW_STEPS)}
 
 
 def find(name: str) -> Preset | None:
@@ -264,6 +176,11 @@ def find(name: str) -> Preset | None:
         if wanted and wanted in map(str.lower, names):
             return preset
     return None
+
+
+def of_file(path: Path) -> Preset | None:
+    """The preset whose one file has this name, wherever it lies; None if there is none."""
+    return next((p for p in PRESETS.values() if p.file == path.name and not p.base), None)
 
 
 def public_name(name: str) -> str:

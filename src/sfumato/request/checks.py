@@ -34,6 +34,8 @@ def check_pictures(request: Request, model: Model) -> None:
     if model.sees_masks and not request.paints_part:
         must = "be given for a model made for inpainting: use `inpaint`"
         raise RequestError("mask", must, "mask=None")
+    if model.edits_pictures and request.image is None:
+        raise RequestError("image", "be given for a model that edits pictures", "image=None")
 
 
 def check_size(request: Request, model: Model) -> None:

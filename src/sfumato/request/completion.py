@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import larger, seeds
+from sfumato.request import larger, refining, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
 from sfumato.request.controlled import with_controls
 from sfumato.request.fields import RequestError, specs
@@ -28,9 +28,13 @@ def completed(asked: Request, model: Model) -> Request:
     asked = with_image_prompts(with_controls(with_files(asked)))
     check_pictures(asked, model)
     height, width = own_size(asked, model)
+    asked = with_own_levels(asked, model)
     sampler = asked.sampler or model.sampler
     schedule = model.schedule_for(asked.sampler) or Name("sampler").row(sampler).schedule
-    strength = None if asked.image is None else 1.0 if asked.paints_part else 0.8
+    if asked.timesteps:
+        schedule = None
+    edits = model.edits_pictures
+    strength = None if asked.image is None else 1.0 if asked.paints_part or edits else 0.8
     request = asked.with_defaults(
         width=width,
         height=height,
@@ -44,6 +48,11 @@ def completed(asked: Request, model: Model) -> Request:
         strength=strength,
         **larger.chosen(asked, model.steps),
     )
+    if edits:
+        request = request.with_defaults(image_guidance=1.5)
+    elif request.image_guidance is not None:
+        must = "not be given for a model that edits no pictures: use `strength`"
+        raise RequestError.of("image_guidance", must, request.image_guidance)
     if model.embeds_guidance:  # which takes the place of asking twice
         request = request.with_defaults(distilled_guidance=request.guidance).changed(guidance=1.0)
     elif request.distilled_guidance is not None:
@@ -55,8 +64,30 @@ def completed(asked: Request, model: Model) -> Request:
     check_words(request, model)
     seeds.check(request, model.autoencoder_config.downsampling)
     plan = request.plan(model)  # whose errors are the request's
+    refining.check(request, model, plan)
     larger.check(request, model)
     return request if request.negative_prompt is None else without_idle_words(request, plan)
+
+
+def with_own_levels(asked: Request, model: Model) -> Request:
+    """The request with the timesteps and the sampler's options that a preset wants.
+
+    They are for its own sampler, schedule and number of steps. Given timesteps are the steps.
+    """
+    use: Any = model.use
+    if asked.sampler is None and not asked.sampler_options:
+        asked = replace(asked, sampler_options=dict(use.options))
+    if not (asked.sampler or asked.schedule or asked.steps or asked.timesteps):
+        asked = replace(asked, timesteps=use.timesteps or None)
+    if asked.timesteps:
+        count = len(asked.timesteps)
+        if asked.schedule is not None:
+            must = "not be given with `timesteps`, which take its place"
+            raise RequestError.of("schedule", must, asked.schedule)
+        if asked.steps not in (None, count):
+            raise RequestError.of("steps", f"be {count}, as many as `timesteps`", asked.steps)
+        asked = replace(asked, steps=count)
+    return asked
 
 
 def tuned(request: Request, name: str, model: Model) -> dict[str, float] | None:

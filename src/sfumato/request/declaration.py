@@ -16,12 +16,23 @@ from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
 from sfumato.request.image_prompts import ImagePrompt, ImagePrompts
-from sfumato.request.kinds import Choice, Interval, Kind, Label, Number, Options, Sides, Whole
+from sfumato.request.kinds import (
+    Choice,
+    Interval,
+    Kind,
+    Label,
+    Number,
+    Options,
+    Sides,
+    Timesteps,
+    Whole,
+)
 from sfumato.request.room_kinds import (
     Autoencoder,
     ModelName,
     Name,
     Pixels,
+    Refiner,
     Upscaler,
     Wildcards,
 )
@@ -106,6 +117,16 @@ class Fields(Record):
     decoder: str | None = which(
         *(None, Autoencoder(), "VAE"),
         "another autoencoder: tiny, a file, folder or Hub repository [the model's]",
+        "--vae",
+    )
+
+    refiner: str | None = which(
+        *(None, Refiner(), "Refiner"),
+        "a model that does the last steps, such as XL's refiner [none]",
+    )
+    refiner_switch: float = which(
+        *(0.8, Number(0, 1, above=True), "Refiner switch at"),
+        "the part of the noise's way after which it takes over, up to 1 [0.8]",
     )
 
     steps: int | None = how(None, Whole(1), "Steps", "denoising steps [the model's, mostly 25]")
@@ -116,11 +137,19 @@ class Fields(Record):
         *(None, Number(0), "Distilled CFG Scale"),
         "guidance as an input of the network, for LCM models [`guidance`]",
     )
+    image_guidance: float | None = how(
+        *(None, Number(0), "Image CFG scale"),
+        "how closely to follow the picture, for models that edit [1.5]",
+    )
     sampler: Any = how(
         None, Name("sampler"), "Sampler", "such as dpmpp_2m, euler_a, ddim [the model's]"
     )
     schedule: Any = how(
         None, Name("schedule"), "Schedule type", "noise levels, such as karras [the model's]"
+    )
+    timesteps: tuple[int, ...] | None = how(
+        *(None, Timesteps(), "Timesteps"),
+        "steps of the training in place of a schedule, such as 999,749,499,249 [the schedule's]",
     )
     sampler_options: Mapping[str, Any] = how(
         {}, Options(), "Sampler options", "of sampler and schedule: eta=0.5,rho=5 [none]"

@@ -12,15 +12,17 @@ from sfumato.request.room_kinds import Autoencoder, Name, Upscaler
 
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 NO_CHOICE = ("-1", "automatic", "default", "none")  # as programs write what was left to them
-LEFT_OPEN = {*product(("Seed", "Sampler", "Schedule type", "Clip skip", "VAE"), NO_CHOICE)}
+LEFT_OPEN = {
+    *product(("Seed", "Sampler", "Schedule type", "Clip skip", "VAE", "Refiner"), NO_CHOICE)
+}
 
 
 def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str]:
     """The texts that items state of the known fields, by name.
 
-    A sampler, a schedule, an upscaler or an autoencoder that is not here is left open. The
-    denoising strength is that of a second pass ("Hires ...") where there is one. A pass to a size
-    ("Hires resize") is not read.
+    A sampler, a schedule, an upscaler, an autoencoder or a refiner that is not here is left open.
+    The denoising strength is that of a second pass ("Hires ...") where there is one. A pass to a
+    size ("Hires resize") is not read.
     """
     said = {key: text for key, text in items.items() if (key, text.casefold()) not in LEFT_OPEN}
     said = {key: text for key, text in said.items() if key not in _unknown(known, items)}
@@ -32,6 +34,8 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
         texts.pop("strength", None)
     if "upscale" not in texts:
         texts = {name: text for name, text in texts.items() if not name.startswith("upscale")}
+    if "refiner" not in texts:
+        texts.pop("refiner_switch", None)
     return texts
 
 

@@ -150,6 +150,38 @@ class Interval(Kind):
         return pair_of(Number(0, 1))
 
 
+class Timesteps(Kind):
+    """Steps of a model's training, written as "999,749"; in any order, kept as they fall."""
+
+    must = "be whole numbers, none of them twice, such as 999,749,499,249"
+    metavar = "N,N,.."
+
+    def check(self, value: Any) -> tuple[int, ...]:
+        if not isinstance(value, (tuple, list)):
+            raise ValueError
+        steps = sorted(map(Whole(0).check, value), reverse=True)
+        if not steps or len(steps) != len(set(steps)):
+            raise ValueError
+        return tuple(steps)
+
+    def read(self, text: str) -> tuple[int, ...]:
+        return self.check([Whole(0).read(step.strip()) for step in text.split(",")])
+
+    def write(self, value: tuple[int, ...]) -> str:
+        return ",".join(map(str, value))
+
+    def to_json(self, value: tuple[int, ...]) -> list[int]:
+        return list(value)
+
+    def from_json(self, value: Any) -> tuple[int, ...]:
+        return self.read(value) if isinstance(value, str) else self.check(value)
+
+    def schema(self) -> dict[str, Any]:
+        items = {"type": "integer", "minimum": 0}
+        lists = {"items": items, "minItems": 1, "uniqueItems": True}
+        return {"type": ["array", "string"], **lists, "pattern": r"^ *\d+ *(, *\d+ *)*$"}
+
+
 class Choice(Kind):
     """One of a few words."""
 

@@ -68,6 +68,7 @@ def second(request: Request, grain: int, image: Any = None) -> Request:
         height=height,
         width=width,
         steps=steps,
+        timesteps=None,  # they are the first pass's
         strength=min((done + 0.5) / steps, 1.0),  # a plan does int(steps * strength)
         **dict.fromkeys(FIELDS),
     )

@@ -10,7 +10,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sfumato.diffusion import Plan, make_plan, split_options, training_sigmas
+from sfumato.diffusion import (
+    Plan,
+    as_edm,
+    edm_sigmas,
+    given_timesteps,
+    make_plan,
+    split_options,
+    training_sigmas,
+)
 from sfumato.diffusion.shortcuts import evaluations
 from sfumato.request.fields import RequestError
 
@@ -29,15 +37,26 @@ def plan_of(
 ) -> Plan:
     """The plan of a sampler and its options on a model's training noise.
 
+    `schedule` may be timesteps.
+
     Raises:
         RequestError: they do not go together; names the field of `Request`.
     """
-    training = training_sigmas(**dict(noise))
+    levels = dict(noise)
+    sigma_data = levels.pop("sigma_data", None)  # of EDM
+    training = edm_sigmas(**levels) if sigma_data else training_sigmas(**levels)
     if steps > len(training):
         raise RequestError.of("steps", f"be from 1 to {len(training)}", steps)
     if int(steps * strength) < 1:
         received = f"steps={steps}, strength={strength}"
         raise RequestError("strength", "leave at least one of the steps", received)
+    if isinstance(schedule, tuple):
+        if sigma_data:
+            must = "not be given for a model of EDM, which has no steps of training"
+            raise RequestError.of("timesteps", must, schedule)
+        if schedule[0] >= len(training):
+            raise RequestError.of("timesteps", f"be below {len(training)}", schedule)
+        schedule = given_timesteps(schedule)
     try:
         own, of_schedule = split_options(sampler, schedule, dict(options))
     except ValueError as error:
@@ -45,10 +64,11 @@ def plan_of(
         raise RequestError("sampler_options", must, received) from error
     kept = {"strength": strength, "schedule_options": of_schedule}
     try:
-        return make_plan(training, steps, sampler, schedule, **kept, **own)
+        made = make_plan(training, steps, sampler, schedule, **kept, **own)
     except ValueError as error:
         must, _ = _parts_of(error, "n")  # as schedules call the number of steps
         raise RequestError.of("steps", must, steps) from error
+    return as_edm(made, sigma_data) if sigma_data else made
 
 
 def without_idle_words(request: Request, plan: Plan) -> Request:

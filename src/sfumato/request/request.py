@@ -88,6 +88,7 @@ class Request(Fields):
             *(self.paints_part, self.feature_reuse > 1, self.token_merging, self.clip_skip),
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
             *(self.upscale, self.decoder, bool(self.embeddings), bool(self.controls)),
+            self.refiner,
             tuple(prompt.file for prompt in self.image_prompts if prompt.weight),
         )
 
@@ -150,7 +151,8 @@ class Request(Fields):
         options = tuple(self.sampler_options.items())
         noise = tuple(sorted(model.noise.items()))
         strength = self.strength or 1.0
-        return plan_of(noise, self.steps, self.sampler, self.schedule, strength, options)
+        levels = self.timesteps or self.schedule
+        return plan_of(noise, self.steps, self.sampler, levels, strength, options)
 
     # The recipe in a picture
 

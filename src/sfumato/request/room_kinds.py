@@ -39,6 +39,16 @@ class Autoencoder(ModelName):
         return False
 
 
+class Refiner(Autoencoder):
+    """A model that goes on where another ends, as ``ModelName`` names it."""
+
+    @staticmethod
+    def knows(text: str) -> bool:
+        from sfumato import presets
+
+        return presets.find(text) is not None or (text != "tiny" and Autoencoder.knows(text))
+
+
 class Name(Kind):
     """The name of a row of a table of `diffusion`: "sampler" or "schedule".
 

@@ -24,6 +24,8 @@ def check_limits(request: Request, settings: Settings) -> None:
             raise RequestError.of(
                 name, f"be at most {limit} on this server", getattr(request, name)
             )
+    if request.refiner is not None:
+        raise RequestError.of("refiner", "be left out on this server", request.refiner[:100])
     check_pixels("width", request.width or 0, request.height or 0, settings)
     if request.upscale is not None:
         _check_larger(request, request.upscale, settings)

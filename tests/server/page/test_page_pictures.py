@@ -121,7 +121,6 @@ def test_the_brush_works_with_the_keyboard(page: Page, server: Live):
     page.get_by_role("button", name="Use this mask").click()
     expect(page.locator("dialog")).to_have_count(0)
     expect(page.get_by_alt_text("The part to paint again")).to_be_visible()
-    page.wait_for_timeout(300)
     assert (pixels_of(server, sent(page)["mask"]) > 0).sum() == 256 - first.sum()
 
 

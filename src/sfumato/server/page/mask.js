@@ -22,10 +22,10 @@ async function loaded(source) {
  *
  * @param {string} image the name of the picture
  * @param {string | undefined} mask that of the mask to go on with
- * @returns {Promise<Blob | null | undefined>} a PNG, white where it was painted; null: nothing is;
- *   undefined: given up
+ * @param {(painted: Blob | null) => Promise<void>} keep gets a PNG, white where it was painted, or
+ *   null if nothing is; the brush stays until it is kept, so that no request goes without it
  */
-export async function paintMask(image, mask) {
+export async function paintMask(image, mask, keep) {
   const picture = await loaded(await sourceOf(image));
   const canvas = h("canvas", {
     width: picture.naturalWidth,
@@ -37,61 +37,61 @@ export async function paintMask(image, mask) {
   const brush = new Brush(canvas);
   if (mask) brush.take(await loaded(await sourceOf(mask)));
 
-  return new Promise((done) => {
-    /** @type {Promise<Blob | null> | undefined} */
-    let result;
-    const made = dialog(
-      "Paint over the part that shall change",
-      (close) => {
-        const size = h("input", {
-          type: "range",
-          min: 1,
-          max: 50,
-          value: 12,
-          "aria-label": "Brush size",
-        });
-        size.addEventListener("input", () => brush.resize(Number(size.value)));
-        brush.resize(12);
-        const erase = h("input", {
-          type: "checkbox",
-          onchange: () => (brush.erases = erase.checked),
-        });
-        brush.toggled = () => (erase.checked = brush.erases);
-        const use = button(
-          "Use this mask",
-          () => {
-            result = brush.blob();
+  dialog(
+    "Paint over the part that shall change",
+    (close) => {
+      const size = h("input", {
+        type: "range",
+        min: 1,
+        max: 50,
+        value: 12,
+        "aria-label": "Brush size",
+      });
+      size.addEventListener("input", () => brush.resize(Number(size.value)));
+      brush.resize(12);
+      const erase = h("input", {
+        type: "checkbox",
+        onchange: () => (brush.erases = erase.checked),
+      });
+      brush.toggled = () => (erase.checked = brush.erases);
+      const use = button(
+        "Use this mask",
+        async () => {
+          use.disabled = true;
+          try {
+            await keep(await brush.blob());
             close();
-          },
-          { class: "main" },
-        );
-        return [
-          h(
-            "div",
-            { class: "easel" },
-            h("img", { src: picture.src, alt: "The picture" }),
-            canvas,
-            brush.ring,
-          ),
-          h(
-            "div",
-            { class: "bar" },
-            h("label", {}, "Brush ", size),
-            h("label", {}, erase, " Erase"),
-            button("Undo", () => brush.undo()),
-            button("Clear", () => brush.clear()),
-            button("Invert", () => brush.invert()),
-            h("span", { class: "gap" }),
-            button("Cancel", close),
-            use,
-          ),
-        ];
-      },
-      "brush",
-    );
-    made.addEventListener("close", () => done(result));
-    canvas.focus();
-  });
+          } finally {
+            use.disabled = false;
+          }
+        },
+        { class: "main" },
+      );
+      return [
+        h(
+          "div",
+          { class: "easel" },
+          h("img", { src: picture.src, alt: "The picture" }),
+          canvas,
+          brush.ring,
+        ),
+        h(
+          "div",
+          { class: "bar" },
+          h("label", {}, "Brush ", size),
+          h("label", {}, erase, " Erase"),
+          button("Undo", () => brush.undo()),
+          button("Clear", () => brush.clear()),
+          button("Invert", () => brush.invert()),
+          h("span", { class: "gap" }),
+          button("Cancel", close),
+          use,
+        ),
+      ];
+    },
+    "brush",
+  );
+  canvas.focus();
 }
 
 class Brush {

@@ -71,10 +71,10 @@ export function followStart(draft, composer) {
  */
 export async function brush(draft) {
   const { image, mask } = draft.values;
-  const painted = await paintMask(image, mask);
-  if (painted === undefined) return;
-  const sent = painted && (await send("v1/uploads?mask=true", painted));
-  draft.change({ mask: sent?.id ?? null });
+  await paintMask(image, mask, async (painted) => {
+    const sent = painted && (await send("v1/uploads?mask=true", painted));
+    draft.change({ mask: sent?.id ?? null });
+  });
 }
 
 /** @param {import("./draft.js").Draft} draft */
