@@ -24,6 +24,7 @@ class Told:
         steps: of the sampler.
         encoded: the prompts, encoded before; default: they are encoded here.
         own: encodes texts in place of the model's encoders.
+        also: adds to a conditioning what else the denoiser attends to, in its first rows.
     """
 
     def __init__(
@@ -33,8 +34,9 @@ class Told:
         steps: int,
         encoded: Encoded | None = None,
         own: Encode | None = None,
+        also: Callable[[Conditioning, int], Conditioning] | None = None,
     ) -> None:
-        self.parts, self.singles, self.encoded = parts, singles, encoded
+        self.parts, self.singles, self.encoded, self.also = parts, singles, encoded, also
         self.words = [words_of(single, steps) for single in singles]
         count = extent(parts, singles[0], steps)[1] if encoded is None else 1
         self.encode = own or Encoder(parts, Reading.of(singles[0], parts), count)
@@ -44,7 +46,7 @@ class Told:
     def of(self, prepare: Callable[..., Conditioning]) -> Told:
         """The same words for another network, which prepares them in its own way."""
         other = copy(self)
-        other.known, other.own_prepare = {}, prepare
+        other.known, other.own_prepare, other.also = {}, prepare, None
         return other
 
     def __call__(self, step: int, guided: bool) -> Conditioning:
@@ -97,7 +99,8 @@ class Told:
         if self.own_prepare:
             return self.own_prepare(*given)
         with parts.loras.of(first.loras):
-            return parts.prepare(*given)
+            found = parts.prepare(*given)
+        return self.also(found, prompts) if self.also else found
 
     def checked(self, encoded: Encoded) -> Encoded:
         """Encodings that the denoiser reads; only the model's own have several chunks."""

@@ -166,8 +166,13 @@ def begin(
         from sfumato.controlling import load_controls
 
         lead = load_controls(parts, singles, plan)
+    also = None
+    if first.image_prompts or parts.image_prompts:
+        from sfumato.remembering import load_image_prompts
+
+        also = load_image_prompts(parts, first)
     draw = drawing(parts, singles, noise)
-    conditioning = Told(parts, singles, plan.steps, encoded, encoder)
+    conditioning = Told(parts, singles, plan.steps, encoded, encoder, also)
     told = conditioning(0, first.is_guided)
     if latents is None:
         x, aids, inpainting = start(parts, singles, plan, draw)

@@ -104,12 +104,13 @@ class Parts:
         self.lock, self.loras = threading.RLock(), LorasInUse(self)
         self.refiner: tuple[str, Parts] | None = None
         self.controls: dict[Any, Any] = {}  # loaded ControlNets; see ``controlling``
+        self.image_prompts: dict[Any, Any] = {}  # loaded IP-Adapters; see ``remembering``
         self._programs: dict[Callable[..., Any], Made] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the programs, and the networks that the model's files have as they are."""
         self.loras.use(())
-        state = {**vars(self), "controls": {}, "refiner": None}
+        state = {**vars(self), "controls": {}, "image_prompts": {}, "refiner": None}
         del state["lock"], state["loras"], state["_programs"]
         for name, tensors in self.model.checkpoint.parts.items():
             network = state.get(NETWORKS.get(name, name))

@@ -12,13 +12,22 @@ from keras import ops
 
 from sfumato.diffusion.denoisers import compose, guide, project
 from sfumato.kernels import Tensor, repeating
-from sfumato.networks.denoiser import Aids, Conditioning, Denoiser, Projection, Residuals
+from sfumato.networks.denoiser import (
+    Aids,
+    Conditioning,
+    Denoiser,
+    Memory,
+    Projection,
+    Residuals,
+)
 from sfumato.networks.network import Network
 from sfumato.networks.text_encoder import LearnedRows, TextEncoder
 
 if TYPE_CHECKING:
     from sfumato.networks.controlnet import ControlNet
+    from sfumato.networks.ip_adapter import IPAdapter
     from sfumato.networks.t2i import T2IAdapter
+    from sfumato.networks.vision import VisionEncoder
 
 
 class State(NamedTuple):
@@ -200,6 +209,34 @@ def encode_text(
     ]
     context = ops.concatenate([ops.cast(c, "float32") for c, _ in outputs], axis=-1)
     return context, ops.cast(outputs[-1][1], "float32")
+
+
+def look(encoder: VisionEncoder, pixels: Tensor, patches: bool) -> Tensor:
+    """A picture, normalised -> what the encoder says of it, float32: see ``VisionEncoder``."""
+    return ops.cast(encoder(pixels, patches=patches), "float32")
+
+
+def remember(
+    adapter: IPAdapter, features: Tensor, weight: Tensor, asked: int, silent: int
+) -> list[Memory]:
+    """The memories of a picture in each cross-attention layer, for a whole conditioning.
+
+    Args:
+        adapter: the IP-Adapter.
+        features: of ``look``, (1, T, P), or (2, T, P) with those of no picture behind them.
+        weight: () of the picture.
+        asked: rows that remember the picture.
+        silent: rows behind them that remember no picture.
+    """
+
+    def rows(x: Tensor) -> Tensor:
+        return ops.concatenate([x[:1]] * asked + [x[1:]] * silent, axis=0)
+
+    found = []
+    for keys, values in adapter.remember(features):
+        # Attention is linear in the values. To weigh its result, OpenVINO 2026.4 crashes.
+        found.append(Memory(rows(keys), rows(values * ops.cast(weight, values.dtype))))
+    return found
 
 
 def prepare(

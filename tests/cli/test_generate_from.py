@@ -247,3 +247,24 @@ class TestFrom:
         (request,) = model.requests
         # The other picture has its own size.
         assert (request.strength, request.width, request.height) == (0.5, 24, 16)
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "option"),
+    [
+        ("ControlNet 0", "Module: canny, Model: edges, Weight: 1", "--control"),
+        ("Image prompt 0", "Model: ip [0123456789ab], Image: 00, Weight: 0.6", "--image-prompt"),
+    ],
+)
+def test_pictures_that_networks_are_shown_are_asked_for(sfumato, model, key, said, option):
+    """A recipe does not hold them; given again, they are taken."""
+    painted("led.png", **{key: said})
+    done = sfumato("generate", "--from", "led.png")
+    assert (done.code, model.requests) == (1, [])
+    assert done.err.strip().endswith(f"its recipe does not hold; name them with {option}")
+    Path("net.safetensors").write_bytes(bytes(16))
+    given = f"{option}=net.safetensors:led.png"
+    assert sfumato("generate", "--from", "led.png", given).code == 0
+    [request] = model.requests
+    [shown] = request.controls or request.image_prompts
+    assert shown.image.shape == (8, 8, 3)

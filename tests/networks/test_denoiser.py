@@ -38,12 +38,12 @@ def test_memories_add_up_by_their_weights(layer: CrossAttention) -> None:
     x = random.standard_normal((1, 5, 8), "float32")
     text, picture = (random.standard_normal((1, T, 6), "float32") for T in (7, 3))
     memories = [Memory(*layer.embed(ops.convert_to_tensor(each))) for each in (text, picture)]
-    memories[1] = memories[1]._replace(weight=ops.convert_to_tensor(0.25))
+    memories[1] = memories[1]._replace(values=0.25 * memories[1].values)
     got = ops.convert_to_numpy(layer(ops.convert_to_tensor(x), memories))
 
     q = ops.convert_to_numpy(layer.to_q(x)).reshape(1, 5, HEADS, 4)
-    parts = [[ops.convert_to_numpy(array) for array in memory[:2]] for memory in memories]
-    attended = softmax_attention(q, *parts[0]) + 0.25 * softmax_attention(q, *parts[1])
+    (k, v), (others, weighed) = ([*map(ops.convert_to_numpy, memory)] for memory in memories)
+    attended = softmax_attention(q, k, v) + 0.25 * softmax_attention(q, others, 4 * weighed)
     expected = ops.convert_to_numpy(layer.to_out[0](attended.reshape(1, 5, 8).astype("float32")))
     np.testing.assert_allclose(got, expected, atol=1e-5)
 

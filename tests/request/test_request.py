@@ -36,6 +36,7 @@ from sfumato.request.checks import RESIZED
 from sfumato.request.control import Control
 from sfumato.request.declaration import EMPHASES
 from sfumato.request.fields import specs
+from sfumato.request.image_prompts import ImagePrompt
 from sfumato.request.seeds import start_noise
 
 MODEL = FakeSettings()
@@ -61,6 +62,9 @@ CONTROLS = st.builds(
     start=UNIT,
     end=UNIT,
     mode=st.sampled_from(["balanced", "prompt", "control", "guess"]),
+)
+PROMPTS = st.builds(
+    ImagePrompt, file=st.from_regex(r"[\w-]{1,9}", fullmatch=True), weight=st.floats(-10, 10)
 )
 WEIGHTS = st.floats(allow_nan=False, allow_infinity=False)
 PAIRS = st.dictionaries(st.sampled_from(["unet", "text", "mid_block.resnets"]), WEIGHTS, min_size=1)
@@ -131,6 +135,7 @@ VALUES = {
     "resize": st.sampled_from(RESIZES),
     "controls": st.lists(CONTROLS, max_size=3).map(tuple),
     "control_folder": st.just("."),
+    "image_prompts": st.lists(PROMPTS, max_size=3).map(tuple),
     "upscale": st.floats(1, 8),
     "upscale_steps": st.integers(1, 10**6),
     "upscale_strength": st.floats(0, 1, exclude_min=True),
@@ -188,6 +193,7 @@ SAMPLES = {
     "resize": ("crop", "crop"),
     "controls": ((Control(file="edges", preprocessor="canny", weight=0.8),), CONTROL),
     "control_folder": (".", "."),
+    "image_prompts": ((ImagePrompt(file="ip", image=IMAGE, weight=0.5),), "ip:image.png:0.5"),
     "upscale": (1.5, "1.5"),
     "upscale_steps": (7, "7"),
     "upscale_strength": (0.45, "0.45"),
@@ -200,6 +206,7 @@ FOLDERS = {"lora_folder": None, "control_folder": None}  # of this machine
 NOT_IN_A_RECIPE = {"count", "image", "mask", "wildcards", "embeddings", *FOLDERS}
 LEFT_OUT = {"count": 1, "image": None, "mask": None, "wildcards": {}, **FOLDERS}
 LEFT_OUT |= {"embeddings": {}}
+BARE = {"image_prompts": (ImagePrompt(file="ip", weight=0.5),)}  # as a recipe has the sample
 
 
 @st.composite
@@ -256,7 +263,8 @@ def test_each_field_is_the_same_from_all_ways(name, files):
     if name == "refiner_switch":
         asked = replace(asked, refiner="sdxl-base")
     if name not in NOT_IN_A_RECIPE | {"width", "height"}:
-        assert Request.from_recipe(read_text(write_text(asked.recipe()))) == asked
+        stated = replace(asked, **BARE) if name in BARE else asked
+        assert Request.from_recipe(read_text(write_text(asked.recipe()))) == stated
 
 
 def test_all_fields_are_the_same_from_all_ways(files):
@@ -269,8 +277,8 @@ def test_all_fields_are_the_same_from_all_ways(files):
 
     # A recipe does not hold how many pictures there were, nor pictures.
     recipe = read_text(write_text(asked.recipe()))
-    others = {name: values[name] for name in NOT_IN_A_RECIPE}
-    assert Request.from_recipe(recipe) == replace(asked, strength=None, **LEFT_OUT)
+    others = {name: values[name] for name in NOT_IN_A_RECIPE | BARE.keys()}
+    assert Request.from_recipe(recipe) == replace(asked, strength=None, **LEFT_OUT | BARE)
     others["strength"] = values["strength"]  # and a picture has no second pass
     one_pass = replace(asked, **dict.fromkeys(larger.FIELDS))
     assert Request.from_recipe(recipe, **others, width=24, height=16) == one_pass

@@ -134,6 +134,44 @@ def test_a_controlnet_is_named_and_shown_a_picture(live: Live, folder: Path) -> 
     assert [*facts["unread"]][-2:] == ["ControlNet 0", "ControlNet 1"]
 
 
+def test_a_picture_as_a_prompt(live: Live, folder: Path) -> None:
+    """With an IP-Adapter of the same folder, by name."""
+    pixels = np.full((16, 24, 3), 7, "uint8")
+    given = {"file": "edges", "image": to_data_url(pixels), "weight": 0.5}
+    [prompt] = painted(live, "/v1/jobs", image_prompts=[given]).image_prompts
+    assert prompt.file == str(folder / "nets" / "edges.safetensors")
+    assert (prompt.weight, prompt.encoder) == (0.5, None)
+    assert np.array_equal(prompt.image, pixels)
+
+    [job] = live.client.get("/v1/jobs").json()["jobs"]
+    [told] = job["request"]["image_prompts"]
+    assert told["image"].startswith("upload:")
+    [picture] = job["pictures"]
+    assert picture["request"]["image_prompts"] == [told]
+    assert str(folder) not in json.dumps(job)
+    facts = live.client.post("/v1/recipes", json={"recipe": picture["recipe"]}).json()
+    assert "image_prompts" not in facts["request"]
+    assert "Image prompt 0" in facts["unread"]
+
+
+def test_pictures_as_prompts_that_cannot_be(live: Live, folder: Path) -> None:
+    good = {"file": "edges", "image": PIXEL}
+    for prompts, words in (
+        ([good | {"file": "other"}], "be names that this server lists"),
+        ([good | {"file": "depth"}], "be names that this server lists"),  # a folder
+        ([good | {"file": "/etc/passwd"}], "file"),
+        ([good | {"encoder": "image_encoder"}], "encoder"),
+        ([good | {"image": "photo.png"}], "picture in base64"),
+        ([{"file": "edges"}], "have a picture each. Received: edges"),
+        ([good] * 3, "at most 2 on this server"),
+        ("edges", "be IP-Adapters"),
+    ):
+        answer = live.client.post("/v1/jobs", json=ASK | {"image_prompts": prompts})
+        assert answer.status_code == 400
+        assert words in answer.json()["error"]["message"]
+        assert str(folder) not in answer.text
+
+
 def test_nothing_else_is_a_controlnet(live: Live, folder: Path) -> None:
     elsewhere = str(folder / "elsewhere.safetensors")
     image = to_data_url(np.zeros((16, 16, 3), "uint8"))

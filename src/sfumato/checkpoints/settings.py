@@ -74,6 +74,14 @@ COMPUTED: dict[str, dict[str, tuple[Any, ...]]] = {
         "model_type": ("clip_text_model",),
         "quantization_config": (None,),
     },
+    "vision": {
+        "architectures": (None, "CLIPVisionModelWithProjection"),
+        "hidden_act": ("quick_gelu", "gelu"),
+        "layer_norm_eps": (1e-5,),
+        "model_type": ("clip_vision_model",),
+        "num_channels": (3,),
+        "quantization_config": (None,),
+    },
     "scheduler": {
         "beta_schedule": ("scaled_linear", "linear", "squaredcos_cap_v2"),
         "prediction_type": ("epsilon", "v_prediction", "sample", "edm"),
@@ -124,6 +132,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "tiny": {"scaling_factor": 1.0},
     "text_encoder": {"hidden_act": "quick_gelu", "num_attention_heads": 8, "num_hidden_layers": 12},
+    "vision": {"hidden_act": "quick_gelu", "num_attention_heads": 12},
 }
 DEFAULTS["controlnet"] = {k: v for k, v in DEFAULTS["unet"].items() if not k.startswith("up_")}
 """What diffusers and transformers take where a ``config.json`` leaves a key out."""

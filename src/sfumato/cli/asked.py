@@ -160,6 +160,9 @@ def _check_stated(request: Request, recipe: Recipe, given: dict[str, Any], sourc
     if request.controls and "controls" not in given:
         message = "was painted with ControlNets, whose pictures its recipe does not hold"
         raise ValueError(f"{source} {message}; name them with --control")
+    if request.image_prompts and "image_prompts" not in given:
+        message = "was painted with pictures as prompts, which its recipe does not hold"
+        raise ValueError(f"{source} {message}; name them with --image-prompt")
     if not request.embeddings and (names := lost({}, recipe.items)):
         named = ", ".join(names)
         warn(f"{source} was made with embeddings: {named}; name their folder with --embeddings")

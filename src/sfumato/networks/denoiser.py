@@ -11,8 +11,7 @@ class Memory(NamedTuple):
     """Something that a cross-attention layer attends to: the text, or a picture."""
 
     keys: Tensor  # (B, T, N, D)
-    values: Tensor  # (B, T, N, D)
-    weight: Tensor | None = None  # () or (B, 1, 1, 1); None: 1
+    values: Tensor  # (B, T, N, D), times the weight of the memory
 
 
 class Conditioning(NamedTuple):
@@ -37,7 +36,7 @@ class Conditioning(NamedTuple):
         """The first ``count`` of the batch: the prompts without the negative prompts."""
 
         def first(memory: Memory) -> Memory:
-            return Memory(memory.keys[:count], memory.values[:count], memory.weight)
+            return Memory(memory.keys[:count], memory.values[:count])
 
         memories = [[first(memory) for memory in layer] for layer in self.memories]
         return Conditioning(memories, None if self.added is None else self.added[:count])

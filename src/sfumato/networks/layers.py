@@ -158,16 +158,10 @@ class CrossAttention(Block):
     def call(self, x: Tensor, memories: list[Memory]) -> Tensor:
         """x (n B, T, C) or, with other texts for the same x, (B, T, C) -> (n B, T, C)."""
         q = split_heads(self.to_q(x), self.heads)  # (n B, T, N, D)
-        y = attended(q, memories[0])
-        for memory in memories[1:]:
-            y = y + attended(q, memory)
-        return self.to_out[0](merge_heads(y))
-
-
-def attended(q: Tensor, memory: Memory) -> Tensor:
-    """Attend to one memory, by its weight: q (B, T, N, D) -> (B, T, N, D)."""
-    y = kernels.attention(q, memory.keys, memory.values)
-    return y if memory.weight is None else y * ops.cast(memory.weight, y.dtype)
+        y = merge_heads(kernels.attention(q, *memories[0]))  # (n B, T, C)
+        for memory in memories[1:]:  # summed with merged heads: else OpenVINO 2026.4 crashes
+            y = y + merge_heads(kernels.attention(q, *memory))
+        return self.to_out[0](y)
 
 
 class GEGLU(Block):

@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 
 from sfumato import kernels
-from sfumato.kernels import Tensor, attention
+from sfumato.kernels import Tensor
+from sfumato.networks.clip import Layers
 from sfumato.networks.configs import TextEncoderConfig
-from sfumato.networks.layers import layer_norm, linear, merge_heads, sized, split_heads
+from sfumato.networks.layers import layer_norm, linear, sized
 from sfumato.networks.network import Block, Network, keys
 
 
@@ -37,51 +38,6 @@ class Embeddings(Block):
         return x + self.position_embedding(ops.arange(T)[None])
 
 
-class CausalAttention(Block):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv_proj = linear(width, 3 * width)
-        self.out_proj = linear(width, width)
-
-    def call(self, x: Tensor) -> Tensor:
-        qkv = split_heads(self.qkv_proj(x), 3 * self.heads)  # (B, T, 3 N, D)
-        q, k, v = ops.split(qkv, 3, axis=2)
-        return self.out_proj(merge_heads(attention(q, k, v, causal=True)))
-
-
-class MLP(Block):
-    def __init__(self, c: TextEncoderConfig) -> None:
-        super().__init__()
-        self.quick = c.activation == "quick_gelu"
-        self.fc1 = linear(c.width, c.mlp_width)
-        self.fc2 = linear(c.mlp_width, c.width)
-
-    def call(self, x: Tensor) -> Tensor:
-        x = self.fc1(x)  # (B, T, 4 C)
-        x = x * ops.sigmoid(1.702 * x) if self.quick else ops.gelu(x, approximate=False)
-        return self.fc2(x)
-
-
-class TextLayer(Block):
-    def __init__(self, c: TextEncoderConfig) -> None:
-        super().__init__()
-        self.layer_norm1 = layer_norm(c.width)
-        self.self_attn = CausalAttention(c.width, c.heads)
-        self.layer_norm2 = layer_norm(c.width)
-        self.mlp = MLP(c)
-
-    def call(self, x: Tensor) -> Tensor:
-        x = x + self.self_attn(self.layer_norm1(x))  # (B, T, C)
-        return x + self.mlp(self.layer_norm2(x))
-
-
-class Layers(Block):
-    def __init__(self, c: TextEncoderConfig) -> None:
-        super().__init__()
-        self.layers = [TextLayer(c) for _ in range(c.layers)]
-
-
 @keras.saving.register_keras_serializable("sfumato")
 class TextEncoder(Network):
     """tokens (B, T) int -> one vector for each, (B, T, C): what the denoiser attends to."""
@@ -90,7 +46,7 @@ class TextEncoder(Network):
 
     def compose(self, config: TextEncoderConfig) -> None:
         self.embeddings = Embeddings(config)
-        self.encoder = Layers(config)
+        self.encoder = Layers(config, causal=True)
         self.final_layer_norm = layer_norm(config.width)
         if config.projection:
             self.text_projection = linear(config.width, config.projection, bias=False)

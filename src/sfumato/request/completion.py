@@ -9,6 +9,7 @@ from sfumato.request import larger, refining, seeds
 from sfumato.request.checks import check_guidance, check_pictures, check_size, check_words
 from sfumato.request.controlled import with_controls
 from sfumato.request.fields import RequestError, specs
+from sfumato.request.image_prompts import with_image_prompts
 from sfumato.request.loras import with_files
 from sfumato.request.pictured import own_size
 from sfumato.request.planning import without_idle_words
@@ -24,7 +25,7 @@ TUNED = ("apg", "freeu")
 
 def completed(asked: Request, model: Model) -> Request:
     """The request of `Request.completed`."""
-    asked = with_controls(with_files(asked))
+    asked = with_image_prompts(with_controls(with_files(asked)))
     check_pictures(asked, model)
     height, width = own_size(asked, model)
     asked = with_own_levels(asked, model)

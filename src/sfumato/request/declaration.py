@@ -15,6 +15,7 @@ from sfumato.request.control import Control, Controls
 from sfumato.request.embeddings import Embeddings
 from sfumato.request.fields import Record, declared
 from sfumato.request.guidance_kinds import Tuned
+from sfumato.request.image_prompts import ImagePrompt, ImagePrompts
 from sfumato.request.kinds import (
     Choice,
     Interval,
@@ -218,7 +219,13 @@ class Fields(Record):
         "--control",
     )
     control_folder: str | None = lead(
-        None, Folder(), "", "folder of ControlNets that are named without their place [none]"
+        *(None, Folder(), ""),
+        "folder of ControlNets and IP-Adapters that are named without their place [none]",
+    )
+    image_prompts: tuple[ImagePrompt, ...] = lead(
+        *((), ImagePrompts(), ""),
+        "an IP-Adapter and a picture as a prompt; may be given several times [none]",
+        "--image-prompt",
     )
 
     upscale: float | None = larger(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from itertools import product
 
-from sfumato.request import control
+from sfumato.request import control, image_prompts
 from sfumato.request.fields import Spec
 from sfumato.request.room_kinds import Autoencoder, Name, Upscaler
 
@@ -29,7 +29,7 @@ def stated(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
     texts = {name: said[spec.key] for name, spec in known.items() if spec.key in said}
     if size := SIZE.fullmatch(items.get("Size", "")):
         texts |= {"width": size[1], "height": size[2]}
-    texts |= control.stated(items)
+    texts |= control.stated(items) | image_prompts.stated(items)
     if any(key.startswith("Hires") for key in items):
         texts.pop("strength", None)
     if "upscale" not in texts:
@@ -43,7 +43,8 @@ def unread(known: Mapping[str, Spec], items: Mapping[str, str]) -> dict[str, str
     """The items that no known field reads, and names that are not known here."""
     keys = {spec.key for spec in known.values()} - _unknown(known, items)
     keys |= {"Size"} if SIZE.fullmatch(items.get("Size", "")) else set()
-    keys |= {key for key in items if control.ITEM.fullmatch(key)}
+    patterns = (control.ITEM, image_prompts.ITEM)
+    keys |= {key for key in items if any(each.fullmatch(key) for each in patterns)}
     return {key: text for key, text in items.items() if key not in keys}
 
 

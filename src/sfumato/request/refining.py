@@ -41,7 +41,7 @@ def check(request: Request, model: Model, plan: Plan) -> None:
 def second(request: Request, rest: int) -> Request:
     """The request for the refiner, which does the last ``rest`` steps of a completed one.
 
-    LoRAs, learned words and ControlNets are for the first model's networks.
+    LoRAs, learned words, ControlNets and IP-Adapters are for the first model's networks.
     """
     assert request.steps
     strength = (rest + 0.5) / request.steps  # a plan does int(steps * strength)
@@ -55,4 +55,5 @@ def second(request: Request, rest: int) -> Request:
         lora_folder=None,
         embeddings={},
         controls=(),
+        image_prompts=(),
     )

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request import control, embeddings, items, larger, loras, pictured, seeds
+from sfumato.request import (
+    control,
+    embeddings,
+    image_prompts,
+    items,
+    larger,
+    loras,
+    pictured,
+    seeds,
+)
 from sfumato.request.declaration import Fields
 from sfumato.request.fields import RequestError, read, specs
 from sfumato.request.room_kinds import taken_apart
@@ -80,6 +89,7 @@ class Request(Fields):
             *(self.seamless, self.pag_scale > 0, self.apg is None, self.freeu is None),
             *(self.upscale, self.decoder, bool(self.embeddings), bool(self.controls)),
             self.refiner,
+            tuple(prompt.file for prompt in self.image_prompts if prompt.weight),
         )
 
     @property
@@ -155,6 +165,7 @@ class Request(Fields):
             self.items()
             | pictured.hashes(self)
             | control.items(self.controls)
+            | image_prompts.items(self.image_prompts)
             | loras.hashes(self.loras)
             | embeddings.hashes(self.embeddings)
             | {"RNG": "NV", "Version": f"Sfumato {__version__}"}
@@ -189,6 +200,7 @@ class Request(Fields):
         request = cls(**prompts, **values).changed(**changes)
         pictured.warn_of_others(request, recipe.items)
         loras.warn_of_others(request, recipe.items)
+        image_prompts.warn_of_others(request.image_prompts, recipe.items)
         embeddings.warn_of_others(request.embeddings, recipe.items)
         return request
 

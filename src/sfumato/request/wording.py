@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from sfumato.request.control import Control, Controls
+from sfumato.request.control import Controls
 from sfumato.request.fields import specs
 from sfumato.request.room_kinds import Pixels, Wildcards
 
@@ -19,7 +19,8 @@ OF_MODEL = ("model", "dtype")
 def command_line(request: Request) -> str:
     """The command that paints a request, for a POSIX shell.
 
-    Pictures are named image.png, mask.png and control0.png, as a request does not know its files.
+    Pictures are named image.png, mask.png, control0.png and image-prompt0.png, as a request does
+    not know its files.
     Lists of words to draw from are left out: the command has them in a folder.
     """
     known = specs(type(request))
@@ -27,8 +28,9 @@ def command_line(request: Request) -> str:
     for name, value in _stated(request).items():
         kind, flag = known[name].kind, f"--{name.replace('_', '-')}"
         if isinstance(kind, Controls):
-            texts = [control.argument(f"control{i}.png") for i, control in enumerate(value)]
-            options += [f"--control={text}" for text in texts]
+            [flag] = known[name].flags
+            texts = [each.argument(_picture(flag, i)) for i, each in enumerate(value)]
+            options += [f"{flag}={text}" for text in texts]
         elif not isinstance(kind, Wildcards):
             text = f"{name}.png" if isinstance(kind, Pixels) else kind.write(value)
             # A value that begins with a dash would be taken for an option.
@@ -47,7 +49,8 @@ def python(request: Request) -> str:
         kind = known[name].kind
         text = repr(f"{name}.png" if isinstance(kind, Pixels) else _plain(value))
         if isinstance(kind, Controls):
-            text = repr([_control(i, control) for i, control in enumerate(value)])
+            [flag] = known[name].flags
+            text = repr([_shown(each, _picture(flag, i)) for i, each in enumerate(value)])
         if name == "model":
             continue
         (loaded if name in OF_MODEL else painted).append(f"{name}={text}")
@@ -73,10 +76,14 @@ def _stated(request: Request) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "prompt"}
 
 
-def _control(number: int, control: Control) -> tuple[Any, ...]:
-    """A ControlNet as Python's users give it."""
-    picture = None if control.image is None else f"control{number}.png"
-    return control.file, picture, control.options()
+def _picture(flag: str, number: int) -> str:
+    """The file of the picture that a network is shown."""
+    return f"{flag.strip('-')}{number}.png"
+
+
+def _shown(item: Any, picture: str) -> tuple[Any, ...]:
+    """A ControlNet or an IP-Adapter as Python's users give it."""
+    return item.file, None if item.image is None else picture, item.options()
 
 
 def _plain(value: Any) -> Any:

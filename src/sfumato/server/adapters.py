@@ -6,7 +6,7 @@ of others shall not pass on a choice of files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +42,14 @@ class Adapters:
 
     @property
     def controls(self) -> list[str]:
-        """The names of ControlNets that clients may say."""
+        """The names of ControlNets and IP-Adapters that clients may say."""
         return sorted({plain_name(file) for file in self._controls().values()})
 
     def given(self, request: Request) -> Request:
         """The request with the files that it names, and the server's learned words.
 
         Raises:
-            RequestError: there is no such LoRA or ControlNet.
+            RequestError: there is no such LoRA, ControlNet or IP-Adapter.
         """
         changes: dict[str, Any] = {}
         if words := {**self.words, **request.embeddings}:
@@ -60,10 +60,10 @@ class Adapters:
                 (found("loras", name, files), weight) for name, weight in request.loras
             )
         if request.controls:
-            files = self._controls()
-            changes["controls"] = tuple(
-                replace(each, file=found("controls", each.file, files)) for each in request.controls
-            )
+            changes["controls"] = named("controls", request.controls, self._controls())
+        if request.image_prompts:
+            files = {n: file for n, file in self._controls().items() if Path(file).is_file()}
+            changes["image_prompts"] = named("image_prompts", request.image_prompts, files)
         return request.changed(**changes) if changes else request
 
     def _files(self) -> dict[str, str]:
@@ -72,6 +72,11 @@ class Adapters:
     def _controls(self) -> dict[str, str]:
         folder = self.control_folder
         return controlled.files_in(str(folder)) if folder and Path(folder).is_dir() else {}
+
+
+def named(field: str, shown: Sequence[Any], files: Mapping[str, str]) -> tuple[Any, ...]:
+    """ControlNets or IP-Adapters with their files in place of names."""
+    return tuple(replace(each, file=found(field, each.file, files)) for each in shown)
 
 
 def found(field: str, name: str, files: Mapping[str, str]) -> str:

@@ -127,7 +127,7 @@ class History:
         files.save(self._path("pictures", name), picture.pixels, recipe if self.recipes else None)
         H, W, _ = picture.pixels.shape
         request = {**picture.request.to_json(), "model": job.model}
-        for field in ("image", "mask", "controls", "embeddings"):
+        for field in ("image", "mask", "controls", "image_prompts", "embeddings"):
             request.pop(field, None)
             if field in job.asked:
                 request[field] = job.asked[field]

@@ -91,11 +91,11 @@ def _check_larger(request: Request, factor: float, settings: Settings) -> None:
         raise RequestError.of("upscale_steps", must, steps)
 
 
-def check_controls(count: int, settings: Settings) -> None:
-    """Refuse too many ControlNets, before their pictures are decoded."""
+def check_controls(name: str, count: int, settings: Settings) -> None:
+    """Refuse too many ControlNets or IP-Adapters, before their pictures are decoded."""
     if count > settings.max_controls:
         must = f"be at most {settings.max_controls} on this server"
-        raise RequestError("controls", must, f"{count} of them")
+        raise RequestError(name, must, f"{count} of them")
 
 
 def check_pixels(name: str, width: int, height: int, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sfumato.pictures import files
 from sfumato.pictures.recipe import VERSION, Recipe, read_text, write_text
-from sfumato.request import Request, RequestError, control
+from sfumato.request import Request, RequestError, control, image_prompts
 from sfumato.request.wording import command_line, python
 from sfumato.server import wire
 from sfumato.server.errors import ApiError, not_found
@@ -83,7 +83,8 @@ def _told(recipe: Recipe | None, where: str) -> dict[str, Any]:
     unread = {k: v for k, v in Request.unread(recipe).items() if (k, v) != OUR_NOISE}
     unread.pop(VERSION, None)
     # Their pictures are not there.
-    unread |= {key: text for key, text in recipe.items.items() if control.ITEM.fullmatch(key)}
+    lost = (control.ITEM, image_prompts.ITEM)
+    unread |= {k: v for k, v in recipe.items.items() if any(each.fullmatch(k) for each in lost)}
     facts = {"recipe": write_text(recipe), "unread": unread}
     try:
         request = Request.from_recipe(recipe)
@@ -93,7 +94,7 @@ def _told(recipe: Recipe | None, where: str) -> dict[str, Any]:
 
 
 def _forms(request: Request) -> dict[str, Any]:
-    plain = request.changed(image=None, mask=None, controls=())
+    plain = request.changed(image=None, mask=None, controls=(), image_prompts=())
     return {
         "request": plain.to_json(),
         "command": command_line(request),

@@ -208,14 +208,15 @@ class Service:
             for field in ("image", "mask")
             if (pixels := getattr(request, field)) is not None
         }
-        shown = [each.image for each in request.controls]
-        controls = [replace(each, image=None) for each in completed.controls]
+        shown = ("controls", "image_prompts")
+        bare = {f: [replace(each, image=None) for each in getattr(completed, f)] for f in shown}
         own = {"image_name": request.image_name, "embeddings": request.embeddings}
-        plain = completed.changed(image=None, mask=None, controls=controls, **own)
+        plain = completed.changed(image=None, mask=None, **bare, **own)
         asked = plain.to_json() | {"model": name} | pictures
-        for values, pixels in zip(asked.get("controls", ()), shown, strict=True):
-            if pixels is not None:
-                values["image"] = f"upload:{self.history.add_upload(pixels)}"
+        for field in shown:
+            for values, each in zip(asked.get(field, ()), getattr(request, field), strict=True):
+                if each.image is not None:
+                    values["image"] = f"upload:{self.history.add_upload(each.image)}"
         return asked
 
     def _ended(self, job: Job) -> None:

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     keep_alive: float = setting(300, "seconds until an idle model is unloaded; -1: never", MODELS)
     memory: float | None = setting(None, "GiB that models may take together [what is free]", MODELS)
     loras: Path | None = setting(None, "folder of the LoRAs that requests may name", MODELS)
-    controls: Path | None = setting(None, "folder of ControlNets that requests may name", MODELS)
+    controls: Path | None = setting(None, "folder of ControlNets, IP-Adapters of requests", MODELS)
     embeddings: Path | None = setting(None, "folder of the words that prompts may use", MODELS)
     pictures: Path | None = setting(
         None, "folder of pictures that MCP's clients may begin from", MODELS
@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     max_pixels: int = setting(2**22, "pixels of a picture", LIMITS, ge=64)
     max_steps: int = setting(150, "steps", LIMITS, ge=1)
     max_count: int = setting(16, "pictures of a request", LIMITS, ge=1)
-    max_controls: int = setting(4, "ControlNets of a request", LIMITS, ge=0)
+    max_controls: int = setting(4, "ControlNets or IP-Adapters of a request", LIMITS, ge=0)
     max_words: int = setting(20_000, "characters of a prompt", LIMITS, ge=1)
     max_joined: int = setting(16, "prompts joined by AND", LIMITS, ge=1)
     max_body: int = setting(64, "MiB of a request", LIMITS, ge=1)

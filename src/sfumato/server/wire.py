@@ -25,6 +25,7 @@ from sfumato.pictures.pixels import as_mask
 from sfumato.request import Request, RequestError
 from sfumato.request.control import Control
 from sfumato.request.fields import specs
+from sfumato.request.image_prompts import ImagePrompt
 from sfumato.request.room_kinds import Pixels
 from sfumato.server.errors import ApiError
 from sfumato.server.jobs import ENDS, Event, Job
@@ -32,6 +33,12 @@ from sfumato.server.limits import check_controls, check_pixels
 from sfumato.server.service import Service
 
 Made = TypeVar("Made")
+
+SHOWN: dict[str, type[Control] | type[ImagePrompt]] = {
+    "controls": Control,
+    "image_prompts": ImagePrompt,
+}
+"""The fields of networks that are shown pictures."""
 
 GRAIN = 8
 """Pixels of which all sides are multiples."""
@@ -97,21 +104,22 @@ def request_of(values: dict[str, Any], service: Service, **changes: Any) -> Requ
     pictures: dict[str, Any] = {
         n: picture_of(n, text, service, kinds[n].mask) for n, text in given.items()
     }
-    if isinstance(controls := plain.get("controls"), list):
-        check_controls(len(controls), service.settings)
-        pictures["controls"] = [control_of(each, service) for each in plain.pop("controls")]
+    for name in SHOWN:
+        if isinstance(plain.get(name), list):
+            check_controls(name, len(plain[name]), service.settings)
+            pictures[name] = [shown(name, each, service) for each in plain.pop(name)]
     request = Request.from_json(plain)
     return request.changed(**{**pictures, "image_name": request.image_name, **changes})
 
 
-def control_of(values: Any, service: Service) -> Control:
-    """A ControlNet, whose picture is named as others are."""
+def shown(name: str, values: Any, service: Service) -> Control | ImagePrompt:
+    """A network that is shown a picture, which is named as others are."""
     if not isinstance(values, dict):
-        raise RequestError("controls", "be objects of JSON", type(values).__name__)
-    control = Control.from_json({name: v for name, v in values.items() if name != "image"})
+        raise RequestError(name, "be objects of JSON", type(values).__name__)
+    given = SHOWN[name].from_json({n: v for n, v in values.items() if n != "image"})
     if values.get("image") is None:
-        return control
-    return replace(control, image=picture_of("controls", values["image"], service))
+        return given
+    return replace(given, image=picture_of(name, values["image"], service))
 
 
 def picture_of(name: str, text: Any, service: Service, is_mask: bool = False) -> np.ndarray:
