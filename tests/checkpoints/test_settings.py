@@ -14,7 +14,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfumato.checkpoints import CheckpointError, open_checkpoint, open_model, save_diffusers
-from sfumato.checkpoints.settings import COMPUTED, DEFAULTS, SCHEDULERS
+from sfumato.checkpoints.settings import COMPUTED, DEFAULTS, SCHEDULERS, checked
 from sfumato.diffusion.schedules import BETA_SCHEDULES, training_sigmas
 
 NAMES = {
@@ -90,7 +90,8 @@ def test_the_table_has_every_key_that_the_class_obeys_and_its_own_values(part, j
         assert betas == {key: own[key] for key in betas}
 
 
-FOLDERS = [part for part in COMPUTED if part != "tiny"]  # another autoencoder in the folder "vae"
+ELSEWHERE = ("controlnet", "vision")  # files of adapters
+FOLDERS = [part for part in COMPUTED if part not in ("tiny", *ELSEWHERE)]  # "tiny" is in "vae"
 
 
 def test_the_table_has_every_key_of_the_text_encoder():
@@ -116,6 +117,14 @@ def test_every_other_value_is_refused_by_name(folder, part):
         edit(folder, part, **{key: [values[0]]})  # of a list, every item counts
         open_checkpoint(folder)
         edit(folder, part, **{key: ...})
+
+
+@pytest.mark.parametrize("part", ELSEWHERE)
+def test_every_other_value_is_refused_in_the_files_of_adapters(part, tmp_path):
+    for key, values in COMPUTED[part].items():
+        other = not values[0] if isinstance(values[0], bool) else "another"
+        with pytest.raises(CheckpointError, match=rf"`{key}` must be .*Received: {key}={other!r}"):
+            checked(part, {key: other}, tmp_path / "config.json")
 
 
 def test_comments_are_no_settings(folder):

@@ -175,7 +175,7 @@ def checked(part: str, settings: Settings, file: Path) -> dict[str, Any]:
     """The settings of a part, and what diffusers takes for those that are left out.
 
     Args:
-        part: "unet", "vae", "text_encoder", "text_encoder_2", "scheduler", "tokenizer", "index".
+        part: one of ``COMPUTED``, or "text_encoder_2".
         settings: the content of ``file``; empty: there is no such file, and nothing is filled in.
 
     Raises:
