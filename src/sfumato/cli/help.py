@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help with each name once: `-n, --count N`, and no further names of the same option."""
+    """Help with each name once: `-n, --count N`, `--loras FILE` (for `--lora`, too)."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         long = [name for name in action.option_strings if name.startswith("--")]
@@ -81,4 +81,5 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         value = action.metavar or ""
         if action.nargs == 0:
             value = ""
-        return f"{', '.join([*short, *long[:1]])} {value}".strip()
+        others = [name for name in long[1:] if not long[0].startswith(name)]
+        return f"{', '.join([*short, *long[:1], *others])} {value}".strip()
