@@ -184,12 +184,13 @@ def test_nothing_else_is_a_controlnet(live: Live, folder: Path) -> None:
     assert answer.status_code == 400
 
 
-def test_controlnets_that_cannot_be(live: Live) -> None:
+def test_controlnets_that_cannot_be(live: Live, folder: Path) -> None:
     for controls, words in (
         ([{"file": "edges"}] * 3, "at most 2 on this server"),
         ([{"file": "edges", "image": "photo.png"}], "picture in base64"),
         ([{"file": "edges", "image": "upload:../../x"}], "id of what is here"),
         ([{"file": "edges"}], "a picture each"),
+        ([{"file": "edges", "image": PIXEL, "start": 1}], "start before they end"),
         (["edges"], "objects of JSON"),
         ({"file": "edges"}, "be ControlNets"),
         ("edges", "be ControlNets"),
@@ -198,6 +199,7 @@ def test_controlnets_that_cannot_be(live: Live) -> None:
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "controls"
         assert words in answer.json()["error"]["message"]
+        assert str(folder) not in answer.text
 
 
 def test_a_client_of_a1111_names_controlnets(live: Live, folder: Path) -> None:

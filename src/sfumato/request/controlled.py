@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sfumato._files import expanded
 from sfumato.request import loras
+from sfumato.request.adapter_kinds import plain_name
 from sfumato.request.control import Control
 from sfumato.request.fields import RequestError
 from sfumato.request.pictured import canvas_of
@@ -42,13 +43,14 @@ def _completed(request: Request, control: Control, named: dict[str, str]) -> Con
     if not path.exists():
         must = "be files or folders, or names in `control_folder`"
         raise RequestError("controls", must, control.file)
+    shown = repr(replace(control, file=plain_name(control.file)))  # clients see no path
     if control.image is None and request.image is None:
         must = "have a picture each, or the request one to begin from"
-        raise RequestError("controls", must, repr(control))
+        raise RequestError("controls", must, shown)
     if control.preprocessor == "inpaint" and not request.paints_part:
         raise RequestError("mask", "be given for a ControlNet that is shown it", "mask=None")
     if not control.start < control.end:
-        raise RequestError("controls", "start before they end", repr(control))
+        raise RequestError("controls", "start before they end", shown)
     return replace(control, file=str(path))
 
 
