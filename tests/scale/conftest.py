@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """Ray with two processors, for all tests that need it; its address."""
+    """Ray with three processors, for all tests that need it; its address."""
     from sfumato.scale.cluster import connect
 
     # Sockets have short paths, and workers find the fakes.
@@ -30,7 +30,7 @@ def cluster() -> Iterator[str]:
         with warnings.catch_warnings():
             # JAX, if another test used it, warns of Ray's fork, which becomes another program.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            connect("local", 2)
+            connect("local", 3)  # what painted the tables ends a while later
         import ray
 
         yield ray.get_runtime_context().gcs_address
