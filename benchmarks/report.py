@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.adapter_section import cluster_section, lora_section
 from benchmarks.cells import (
     Record,
     case_cells,
@@ -272,7 +273,9 @@ SECTIONS: dict[str, Callable[[Sequence[Record], Path], str]] = {
     "guide": guide_section,
     "memory": memory_section,
     "fewer": fewer_section,
+    "lora": lora_section,
     "server": server_section,
+    "cluster": cluster_section,
     "scale": scale_section,
     "gpu": gpu_section,
 }

@@ -150,6 +150,32 @@ class Runner(common.Runner):
         ]
         np.save(path, np.concatenate(pictures))
 
+    def loras(self, files: list[str]) -> dict[str, float]:
+        """Seconds of pictures with and without each of two LoRAs, and of merging them."""
+        c, model = self.case, self.model
+        one, other = (((file, 1.0),) for file in files)
+
+        def picture(loras: tuple[Any, ...] = ()) -> float:
+            options = {"batch_size": c.batch, "num_steps": c.steps, "seed": 1, "verbose": False}
+            paint = partial(model.text_to_image, common.PROMPT, loras=loras, **options)
+            return self._time(paint)
+
+        def merge(loras: tuple[Any, ...] = ()) -> float:
+            return self._time(partial(model.parts.loras.use, loras))
+
+        # In this order: each is what it says because of those before it.
+        return {
+            "first picture": picture(),
+            "picture": picture(),
+            "read and merge": merge(one),
+            "first picture with a LoRA": picture(one),
+            "picture with a LoRA": picture(one),
+            "read and merge another": merge(other),
+            "first picture with another": picture(other),
+            "take out": merge(),
+            "first picture without": picture(),
+        }
+
     def watch(self) -> None:
         """Time the programs and, as "load", each network's way from the file to the device."""
         from keras import ops, tree

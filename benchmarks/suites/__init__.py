@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SUITES = (
-    *("guide", "step", "cold", "memory", "scale", "mini", "int8", "fewer", "server", "cluster"),
-    *("cpu", "gpu"),
+    *("guide", "step", "cold", "memory", "scale", "mini", "int8", "fewer", "lora"),
+    *("server", "cluster", "cpu", "gpu"),
 )
 LEAST = 20  # seconds without which nothing is begun
 

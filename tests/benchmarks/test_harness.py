@@ -18,6 +18,7 @@ from benchmarks.suites import (
     cold,
     cpu,
     fewer,
+    lora,
     gpu,
     guide,
     memory,
@@ -287,6 +288,15 @@ def test_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host["tiny"]
     assert host["case"]["model"] == "tiny"
     assert 0.05 < host["median"] < 20
+
+
+def test_loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    log = Log(tmp_path / "records.jsonl", "lora", tiny=True)
+    lora.run(Plan(tiny=True, peers="sfumato jax", repeats=1), log)
+    assert len(log.records) == 9
+    seconds = {record["metric"]: record["median"] for record in log.records}
+    assert seconds["first picture"] > 2 * seconds["first picture with another"]  # compiled once
 
 
 def test_evaluations_of_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,22 @@ def test_fewer_evaluations(file: Path) -> None:
     assert "| sfumato jax | feature_reuse 5 | 60.0 | 3.33 |" in text
 
 
+def test_loras(file: Path) -> None:
+    Log(file, "lora")("sfumato jax", "take out", "s", [0.002], CASE | {"rank": 16})
+    assert "| sfumato jax | sd1.5 | 512 | 1 | float32 | take out | 0.0020 | 1 |" in page(file)
+
+
+def test_tables_of_requests(file: Path) -> None:
+    log = Log(file, "cluster")
+    for workers, rate in ((0, 600.0), (2, 1200.0)):
+        case = {"painter": "flat", "size": 64, "workers": workers, "rows": [64, 2048]}
+        log("sfumato", "rows", "1/min", [rate], case)
+        log("sfumato", "start", "s", [1.5], case)
+    text = page(file)
+    assert "| flat | this process | 600 | 100.0 | 1.50 |" in text
+    assert "| flat | 2 of Ray | 1200 | 50.0 | 1.50 |" in text
+
+
 def test_trials_are_left_out_unless_asked_for(file: Path) -> None:
     assert "tried" not in page(file)
     assert "tried" in page(file, "--tiny")
