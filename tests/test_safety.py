@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from recipes.nsfwjs.judge import photograph
 from sfumato import Picture, Request, classify
-from sfumato.safety import blurred, flagged, resized
+from sfumato.safety import blurred, flagged, read_network, resized
 
 EXPECTED = json.loads(Path(__file__).with_name("safety_reference.json").read_text())
 HARMLESS = "astronaut.png"
@@ -84,3 +85,9 @@ def test_a_blur_leaves_no_detail_at_any_size(size: tuple[int, int]):
     pixels = np.broadcast_to(stripes[None, :, None], (H, W, 3)).astype("uint8")
     middle = blurred(pixels)[:, W // 4 : 3 * W // 4].astype("int16")
     assert np.abs(middle - 127).max() < 8
+
+
+def test_it_leaves_keras_nothing_to_initialise():
+    read_network()
+    with keras.StatelessScope():  # at its end Keras initialises what waits
+        pass

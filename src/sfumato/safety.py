@@ -20,6 +20,7 @@ from PIL import Image, ImageFilter
 from sfumato import kernels, runtime
 from sfumato.checkpoints.safetensors import read_safetensors
 from sfumato.kernels import Tensor
+from sfumato.networks.network import forget_uninitialized
 from sfumato.picture import Picture
 from sfumato.pictures.transparency import as_layers
 
@@ -119,7 +120,9 @@ def make_network() -> keras.Model:
             x = keras.layers.Dense(256, "relu", name="dense_1")(base.output)
             x = keras.layers.Dense(128, "relu", name="dense_2")(x)
             x = keras.layers.Dense(len(CLASSES), "softmax", name="dense_3")(x)
-            return keras.Model(base.input, x, name="safety_classifier")
+            network = keras.Model(base.input, x, name="safety_classifier")
     finally:
         keras.config.set_dtype_policy(policy)
         keras.config.set_image_data_format(layout)
+    forget_uninitialized(network.variables)  # the file has their values
+    return network

@@ -159,7 +159,7 @@ class CrossAttention(Block):
         """x (n B, T, C) or, with other texts for the same x, (B, T, C) -> (n B, T, C)."""
         q = split_heads(self.to_q(x), self.heads)  # (n B, T, N, D)
         y = merge_heads(kernels.attention(q, *memories[0]))  # (n B, T, C)
-        for memory in memories[1:]:  # summed with merged heads: else OpenVINO 2026.4 crashes
+        for memory in memories[1:]:  # one of the compilers crashes on sums of separate heads
             y = y + merge_heads(kernels.attention(q, *memory))
         return self.to_out[0](y)
 
