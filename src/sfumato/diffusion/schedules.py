@@ -279,8 +279,8 @@ def given_timesteps(timesteps: Sequence[int]) -> Schedule:
     """The schedule of just these timesteps, which fall; it has as many steps as they are.
 
     Example:
-        >>> given_timesteps([999, 499])(training_sigmas(), 2).round(3)
-        array([14.615,  1.612,  0.   ])
+        >>> given_timesteps([999, 499])(training_sigmas(), 2).round(2)
+        array([14.61,  1.61,  0.  ])
     """
     steps = np.array(timesteps, np.float64)
     return Schedule("timesteps", "Timesteps", lambda T, n: steps, chooses_timesteps=True)
