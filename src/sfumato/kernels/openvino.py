@@ -7,6 +7,7 @@ later, in the graph: see ``runtime.openvino``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -67,6 +68,18 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor
 TAKES_VIEWS = True
 TRAINS = False
 HALVES = ("float16", "bfloat16")
+
+
+def empty(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    is_kernel: bool,
+    allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray],
+) -> np.ndarray:
+    if not is_kernel:
+        return allocate(shape, dtype)
+    *sides, width, outputs = shape
+    return np.moveaxis(allocate((outputs, width, *sides), dtype), (0, 1), (-1, -2))
 
 
 def store(variable: Any, value: Any) -> Any:
