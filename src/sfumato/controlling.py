@@ -12,19 +12,18 @@ from keras import ops
 
 from sfumato import programs, runtime
 from sfumato.adapters.controlnet import read_controlnet
-from sfumato.checkpoints.filling import fill
+from sfumato.attached import give_weights, states_of, unet_for
 from sfumato.checkpoints.tensors import CheckpointError
 from sfumato.conditioning import Told
 from sfumato.diffusion.plan import Plan
 from sfumato.diffusion.shortcuts import Evaluation
-from sfumato.finite import unsound_weight
-from sfumato.networks.configs import ControlNetConfig, T2IAdapterConfig, UNetConfig
+from sfumato.networks.configs import ControlNetConfig, T2IAdapterConfig
 from sfumato.networks.controlnet import ControlNet
 from sfumato.networks.denoiser import Residuals
 from sfumato.networks.t2i import T2IAdapter
 from sfumato.parts import Parts
 from sfumato.programs import State
-from sfumato.request import Request, RequestError
+from sfumato.request import Request
 from sfumato.request.control import Control
 from sfumato.request.controlled import hint_of
 
@@ -86,18 +85,12 @@ def load_controls(
 
 def _key(parts: Parts, control: Control) -> tuple[Any, ...]:
     """The file, the task, and all that makes another network or other programs of them."""
-    path = Path(control.file)
-    inner = sorted(path.iterdir()) if path.is_dir() else [path]
-    states = tuple((each.name, each.stat().st_mtime_ns, each.stat().st_size) for each in inner)
-    key = control.file, control.task_of_picture, states
+    key = control.file, control.task_of_picture, states_of(Path(control.file))
     return *key, getattr(parts.diffusion_model, "config", None), parts.jit_compile
 
 
 def _load(parts: Parts, file: str, task: str | None) -> Loaded:
-    base = getattr(parts.diffusion_model, "config", None)
-    if not isinstance(base, UNetConfig):
-        must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
-        raise RequestError("controls", must, type(parts.diffusion_model).__name__)
+    base = unet_for(parts, "controls")
     found = read_controlnet(file, base, parts.model.checkpoint.parts.get("unet", {}), task)
     kind = T2IAdapter if isinstance(found.config, T2IAdapterConfig) else ControlNet
     grain = parts.model.autoencoder_config.downsampling
@@ -109,12 +102,7 @@ def _load(parts: Parts, file: str, task: str | None) -> Loaded:
                 f"sees {takes[0]} channels, and {takes[1]} pixels."
             )
     network: Any = kind(found.config, parts.dtype_policy)
-    try:
-        fill(network, found.tensors)
-    except CheckpointError as error:
-        raise CheckpointError(f"`{file}` is no ControlNet for this model. {error}") from error
-    if weight := unsound_weight(network):
-        raise CheckpointError(f"The weight `{weight[0]}` of `{file}` is {weight[1]}.")
+    give_weights(network, found.tensors, file, "ControlNet for this model")
     functions = (programs.see, programs.prepare, programs.control)
     made = (parts.compile(each, network) for each in functions[: 3 if kind is ControlNet else 1])
     return Loaded(network.config, network.compute_dtype, found.is_bgr, *made)

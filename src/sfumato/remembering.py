@@ -10,22 +10,17 @@ from keras import ops
 
 from sfumato import programs, runtime
 from sfumato.adapters.ip_adapter import encoder_places, find_encoder, read_ip_adapter
-from sfumato.checkpoints.filling import fill
-from sfumato.checkpoints.tensors import CheckpointError
+from sfumato.attached import States, give_weights, states_of, unet_for
 from sfumato.checkpoints.vision import VisionFile
-from sfumato.finite import NotFiniteError, unsound_weight
-from sfumato.networks.configs import UNetConfig
+from sfumato.finite import NotFiniteError
 from sfumato.networks.denoiser import Conditioning
 from sfumato.networks.ip_adapter import IPAdapter, IPAdapterConfig
 from sfumato.networks.vision import VisionEncoder
 from sfumato.parts import Parts
 from sfumato.pictures.clip import as_seen
 from sfumato.pictures.pixels import digest
-from sfumato.request import Request, RequestError
+from sfumato.request import Request
 from sfumato.request.image_prompts import ImagePrompt
-
-States = tuple[tuple[str, int, int], ...]
-"""Files with their times and sizes."""
 
 KEPT = 32
 """Pictures whose features are kept, of about a megabyte each."""
@@ -116,44 +111,24 @@ def load_image_prompts(parts: Parts, request: Request) -> Remembered | None:
 
 def _key(parts: Parts, prompt: ImagePrompt) -> tuple[Any, ...]:
     """The files, and all that makes other networks or other programs of them."""
-    states = _states(Path(prompt.file), *encoder_places(prompt.file, prompt.encoder))
+    states = states_of(Path(prompt.file), *encoder_places(prompt.file, prompt.encoder))
     return states, getattr(parts.diffusion_model, "config", None), parts.jit_compile
 
 
-def _states(*paths: Path) -> States:
-    """The files of these paths, each with its time and size."""
-    files = [sorted(path.iterdir()) if path.is_dir() else [path] for path in paths]
-    found = ((str(file), file.stat()) for each in files for file in each)
-    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in found)
-
-
 def _load(parts: Parts, prompt: ImagePrompt) -> Loaded:
-    base = getattr(parts.diffusion_model, "config", None)
-    if not isinstance(base, UNetConfig):
-        must = "be left out for a denoiser that is no U-Net of Stable Diffusion"
-        raise RequestError("image_prompts", must, type(parts.diffusion_model).__name__)
-    config, tensors = read_ip_adapter(prompt.file, base)
+    config, tensors = read_ip_adapter(prompt.file, unet_for(parts, "image_prompts"))
     place, file = find_encoder(prompt.file, config, prompt.encoder)
     adapter = IPAdapter(config, parts.dtype_policy)
-    try:
-        fill(adapter, tensors)
-    except CheckpointError as error:
-        what = f"`{prompt.file}` is no IP-Adapter for this model"
-        raise CheckpointError(f"{what}. {error}") from error
-    if weight := unsound_weight(adapter):
-        raise CheckpointError(f"The weight `{weight[0]}` of `{prompt.file}` is {weight[1]}.")
+    give_weights(adapter, tensors, prompt.file, "IP-Adapter for this model")
     return Loaded(config, _see(parts, place, file), parts.compile(programs.remember, adapter))
 
 
 def _see(parts: Parts, place: Path, file: VisionFile) -> Seeing:
     """The encoder of a file or folder, which several adapters may share."""
-    states = _states(place)
+    states = states_of(place)
     for each in parts.image_prompts.values():
         if each.see.states == states:
             return each.see
     encoder = VisionEncoder(file.config, parts.dtype_policy)
-    try:
-        fill(encoder, file.tensors)
-    except CheckpointError as error:
-        raise CheckpointError(f"`{place}` is no encoder of pictures. {error}") from error
+    give_weights(encoder, file.tensors, place, "encoder of pictures")
     return Seeing(states, file.config.size, parts.compile(programs.look, encoder), {})

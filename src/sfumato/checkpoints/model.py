@@ -194,7 +194,7 @@ class Model:
         return c.scaling_factor if isinstance(c, AutoencoderConfig) else self.family.scaling_factor
 
     def sizes(self, height: int, width: int, negative: bool = False) -> tuple[float, ...]:
-        """What XL's U-Net is told of a picture: its size, twice, or a score of beauty."""
+        """The numbers of a picture that XL's U-Net reads: its size, twice, or a score of beauty."""
         scores = self.family.scores
         return (height, width, 0, 0, *((height, width) if scores is None else (scores[negative],)))
 

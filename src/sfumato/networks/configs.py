@@ -169,7 +169,7 @@ class ControlNetConfig(UNetConfig):
     is_global: bool = False
     """Whether the means of its features are added, not the features: it tells no places."""
     mixer_layers: int = 0
-    """Of a ControlNet-Union, which is told what its picture is; 0: it is none."""
+    """Of a ControlNet-Union, which reads the kind of its picture as well; 0: it is none."""
 
     def parts(self) -> Iterator[UNetPart]:
         """The U from its beginning through its middle."""

@@ -4,7 +4,7 @@ One network serves several tasks, such as edges, depth and poses. Of the task it
 comes to the mean of the picture's map. What its layers make of that shifts the map.
 
 The authors' layers attend along the axis of the batch. So a picture attends to itself alone, and
-attention is what it is told: the value. The latents, which they give to these layers, too, change
+attention gives back its value. The latents, which they give to these layers, too, change
 nothing.
 """
 

@@ -48,12 +48,12 @@ def thinned(dx: np.ndarray, dy: np.ndarray, slope: np.ndarray) -> np.ndarray:
     size_x, size_y = np.abs(dx).astype(np.int64), np.abs(dy).astype(np.int64) << 15
     flat = size_x * TANGENT  # 22.5 degrees
     steep = flat + (size_x << 16)  # 67.5 degrees
-    beside = (slope > at(0, -1)) & (slope >= at(0, 1))
+    level = (slope > at(0, -1)) & (slope >= at(0, 1))
     above = (slope > at(-1, 0)) & (slope >= at(1, 0))
     falling = (slope > at(-1, -1)) & (slope > at(1, 1))
     rising = (slope > at(-1, 1)) & (slope > at(1, -1))
     across = np.where((dx ^ dy) < 0, rising, falling)
-    return np.where(size_y < flat, beside, np.where(size_y > steep, above, across))
+    return np.where(size_y < flat, level, np.where(size_y > steep, above, across))
 
 
 def joined(found: np.ndarray, peaks: np.ndarray) -> np.ndarray:
