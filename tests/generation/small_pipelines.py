@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
+import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -22,6 +25,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
+from sfumato.diffusion.noise import latent_noise
 from sfumato.text import vocabulary
 
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -128,3 +132,28 @@ def start_noise(count: int, height: int, width: int) -> np.ndarray:
 def save(kind: str, folder: Path) -> Path:
     pipeline(kind).save_pretrained(folder / kind)
     return folder / kind
+
+
+def picture(theirs: Any, prompt: str, noise: np.ndarray, **settings: Any) -> np.ndarray:
+    """Pictures by a pipeline of diffusers, (B, H, W, 3) of 0..1, from noise (B, h, w, 4)."""
+    height, width = (8 * side for side in noise.shape[1:3])
+    given = {"height": height, "width": width, "output_type": "np", **settings}
+    with torch.no_grad():
+        return theirs(prompt, latents=channels_first(noise), **given).images
+
+
+def channels_first(latents: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.moveaxis(latents, -1, 1).copy())
+
+
+def draw_as_we_do(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
+    """Give diffusers' LCM the noise that Sfumato draws at each step of seed 0."""
+    draws = (latent_noise(0, *noise.shape[1:], offset=k)[None] for k in count(1))
+    scheduling = diffusers.schedulers.scheduling_lcm
+    monkeypatch.setattr(scheduling, "randn_tensor", lambda *_, **__: channels_first(next(draws)))
+
+
+def assert_same(painted: np.ndarray, expected: np.ndarray) -> None:
+    """Pixels (B, H, W, 3), uint8, are those of 0..1 within one level, and show something."""
+    assert np.abs(painted.astype(int) - np.round(255 * expected)).max() <= 1
+    assert expected.std() > 0.02

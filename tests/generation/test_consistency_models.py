@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
 import pytest
 import small_pipelines
-import torch
 
-from sfumato.diffusion.noise import latent_noise
 from sfumato.request import Request, RequestError
 from sfumato.stable_diffusion import StableDiffusion
 
@@ -32,27 +29,14 @@ def test_the_picture_is_diffusers(
     theirs, ours = pair
     theirs.scheduler = diffusers.LCMScheduler(**small_pipelines.NOISE)
     noise = small_pipelines.start_noise(1, 64, 48)
-    draws = iter(latent_noise(0, *noise.shape[1:], offset=k) for k in range(1, 9))
-
-    def draw(*_: Any, **__: Any) -> torch.Tensor:
-        return torch.from_numpy(next(draws).transpose(2, 0, 1)[None].copy())
-
-    monkeypatch.setattr(diffusers.schedulers.scheduling_lcm, "randn_tensor", draw)
-    with torch.no_grad():
-        expected = theirs(
-            PROMPT,
-            height=64,
-            width=48,
-            num_inference_steps=4,
-            guidance_scale=guidance,
-            latents=torch.from_numpy(noise.transpose(0, 3, 1, 2).copy()),
-            output_type="np",
-        ).images
+    small_pipelines.draw_as_we_do(monkeypatch, noise)
+    expected = small_pipelines.picture(
+        theirs, PROMPT, noise, num_inference_steps=4, guidance_scale=guidance
+    )
     painted = ours.text_to_image(
         PROMPT, unconditional_guidance_scale=guidance, diffusion_noise=noise, verbose=False
     )  # steps, sampler and timesteps are what the network shows
-    assert np.abs(painted.astype(int) - np.round(255 * expected)).max() <= 1
-    assert expected.std() > 0.02
+    small_pipelines.assert_same(painted, expected)
 
 
 def test_the_request_says_how_it_was_guided(pair: Any) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import numpy as np
 import pytest
 import small_pipelines
-import torch
 from test_lora_pictures import kohya
 
 from sfumato import presets
 from sfumato.checkpoints import hub
 from sfumato.checkpoints.safetensors import write_safetensors
-from sfumato.diffusion.noise import latent_noise
 from sfumato.presets import table
 from sfumato.stable_diffusion import StableDiffusion
 
@@ -33,22 +30,10 @@ def test_the_picture_of_given_timesteps_is_diffusers(
     theirs = small_pipelines.pipeline("1.x")
     theirs.scheduler = diffusers.LCMScheduler(**small_pipelines.NOISE)
     noise = small_pipelines.start_noise(1, 64, 48)
-    draws = iter(latent_noise(0, *noise.shape[1:], offset=k) for k in range(1, 9))
-
-    def draw(*_: Any, **__: Any) -> torch.Tensor:
-        return torch.from_numpy(next(draws).transpose(2, 0, 1)[None].copy())
-
-    monkeypatch.setattr(diffusers.schedulers.scheduling_lcm, "randn_tensor", draw)
-    with torch.no_grad():
-        expected = theirs(
-            PROMPT,
-            height=64,
-            width=48,
-            timesteps=list(timesteps),
-            guidance_scale=1.0,
-            latents=torch.from_numpy(noise.transpose(0, 3, 1, 2).copy()),
-            output_type="np",
-        ).images
+    small_pipelines.draw_as_we_do(monkeypatch, noise)
+    expected = small_pipelines.picture(
+        theirs, PROMPT, noise, timesteps=list(timesteps), guidance_scale=1.0
+    )
     painted = model.text_to_image(
         PROMPT,
         unconditional_guidance_scale=1.0,
@@ -57,8 +42,7 @@ def test_the_picture_of_given_timesteps_is_diffusers(
         timesteps=timesteps,
         verbose=False,
     )
-    assert np.abs(painted.astype(int) - np.round(255 * expected)).max() <= 1
-    assert expected.std() > 0.02
+    small_pipelines.assert_same(painted, expected)
 
 
 def test_a_preset_that_is_a_lora_for_another(
