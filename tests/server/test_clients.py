@@ -1,7 +1,7 @@
 """What each client program does with a server, call by call, and the rules that follow from it.
 
 The calls are those of Open WebUI 0.12, SillyTavern 1.19, LibreChat, Kobold Lite, Nextcloud, n8n,
-LobeChat and the Vercel AI SDK. Their bodies one by one are in `test_sdapi` and `test_openai`.
+LobeChat and the Vercel AI SDK. Their bodies one by one are in `test_sdapi_bodies`, `test_openai`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from fake_painters import Live
 from PIL import Image
-from test_sdapi import KOBOLD, SILLY
+from test_sdapi_bodies import KOBOLD, SILLY
 
 HERE = Path(__file__).parent
 SD = "/sdapi/v1"
