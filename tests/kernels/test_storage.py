@@ -106,9 +106,15 @@ def test_empty_memory_has_the_shape_and_comes_from_where_it_should(is_kernel: bo
 
     memory = kernels.empty((3, 3, 4, 5), np.dtype("float16"), is_kernel, allocate)
     assert (memory.shape, memory.dtype, asked) == ((3, 3, 4, 5), "float16", [180])
-    in_order = np.moveaxis(memory, -1, 0) if is_kernel and of_torch() else memory
-    assert in_order.flags.c_contiguous
+    assert memory.transpose(
+        ORDERS[keras.backend.backend()] if is_kernel else (0, 1, 2, 3)
+    ).flags.c_contiguous
 
 
-def of_torch() -> bool:
-    return keras.backend.backend() == "torch"
+ORDERS = {
+    "jax": (0, 1, 2, 3),
+    "tensorflow": (0, 1, 2, 3),
+    "torch": (3, 0, 1, 2),
+    "openvino": (3, 2, 0, 1),
+}
+"""The axes of a kernel (h, w, I, O) as they lie in memory."""
