@@ -30,9 +30,15 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# What is compiled for tests is nothing to keep, and no test may depend on an earlier run.
-_compiled = tempfile.TemporaryDirectory()  # deleted when the process ends
-os.environ["SFUMATO_COMPILE_CACHE"] = _compiled.name
+# Most of the time of the tests is XLA's, for programs that run a few times. What they compute is no
+# other without its last optimisations. (Processes that tests start inherit it.)
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+# What is compiled for tests is nothing to keep, and no test may depend on an earlier run. The
+# processes of one run share it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory()  # deleted when the process ends
+    os.environ["SFUMATO_COMPILE_CACHE"] = _compiled.name
 
 # A busy machine is no failure. (Where the variable CI is set, hypothesis draws the same examples
 # in every run.)

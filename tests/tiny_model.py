@@ -38,14 +38,14 @@ def drawn(network: Any, seed: int = 0) -> Any:
     return network
 
 
-def save(folder: Path) -> Path:
-    """The model as a diffusers folder."""
+def save(folder: Path, **settings: Any) -> Path:
+    """The model as a diffusers folder; ``settings`` are those of ``save_diffusers``."""
     parts: dict[str, Network | list[Network]] = {
         "unet": unet(),
         "vae": [drawn(ImageEncoder(VAE)), drawn(ImageDecoder(VAE))],
         "text_encoder": drawn(TextEncoder(TEXT)),
     }
-    save_diffusers(folder, parts, dtype="float32")
+    save_diffusers(folder, parts, dtype="float32", **settings)
     return folder
 
 

@@ -10,44 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_model
 from sfumato.pictures import load, load_recipe, save
-
-UNET = {
-    "channels": (16, 32),
-    "down": ((1,), (0,)),
-    "mid": (1, 0),
-    "up": ((0, 0), (1, 1)),
-    "heads": (2, 2),
-    "context_width": 32,
-    "groups": 8,
-}
-AUTOENCODER = {"channels": (8, 8, 16, 16), "layers": 1, "groups": 4}
-TEXT_ENCODER = {"width": 32, "layers": 2, "heads": 2, "mlp_width": 64}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     """A folder as diffusers writes it, made for pictures of 48 pixels."""
-    from sfumato.checkpoints import save_diffusers
-    from sfumato.networks import autoencoder, configs, text_encoder, unet
-
-    autoencoder_config = configs.AutoencoderConfig(**AUTOENCODER)
-    networks = {
-        "unet": unet.UNet(configs.UNetConfig(**UNET), "float32"),
-        "text_encoder": text_encoder.TextEncoder(
-            configs.TextEncoderConfig(**TEXT_ENCODER), "float32", "text_encoder"
-        ),
-        "vae": (
-            autoencoder.ImageEncoder(autoencoder_config, "float32", "image_encoder"),
-            autoencoder.ImageDecoder(autoencoder_config, "float32", "decoder"),
-        ),
-    }
-    for part in networks.values():
-        for seed, network in enumerate(part if isinstance(part, tuple) else [part]):
-            network.initialize(seed)
     folder = tmp_path_factory.mktemp("models") / "small"
-    save_diffusers(folder, networks, size=48)
-    return str(folder)
+    return str(tiny_model.save(folder, size=48))
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +30,8 @@ def _no_network(monkeypatch):
 
 
 def test_a_picture_made_with_less_work_and_the_same_again(sfumato, model):
-    options = ("--guidance-interval", "0:0.5", "--feature-reuse", "2", "--token-merging", "0.5")
-    settings = ("--model", model, "--steps", "4", "--seed", "7")
+    options = ("--guidance-interval", "0:0.6", "--feature-reuse", "2", "--token-merging", "0.5")
+    settings = ("--model", model, "--steps", "3", "--seed", "7")
     assert sfumato("generate", "a pear", *settings, *options, "-o", "1.png").code == 0
     assert sfumato("generate", "--from", "1.png", "--model", model, "-o", "2.png").code == 0
     assert Path("1.png").read_bytes() == Path("2.png").read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +141,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Iterator[StableDiffusion]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SFUMATO_COMPILE_CACHE", "off")  # where programs are read, not traced
-        yield StableDiffusion(64, 48, preset=str(folder))
+def model(folder: Path) -> StableDiffusion:
+    return StableDiffusion(64, 48, preset=str(folder))
 
 
 def paint(model: StableDiffusion, *controls: Any, **fields: Any) -> np.ndarray:
@@ -156,16 +153,17 @@ def paint(model: StableDiffusion, *controls: Any, **fields: Any) -> np.ndarray:
 
 def test_unused_it_is_not_there(model: StableDiffusion, file: str) -> None:
     plain = paint(model)
-    assert (model.parts.controls, model.parts.evaluate.traces) == ({}, 1)
+    assert model.parts.controls == {}
+    assert len(model.parts.evaluate.executables) == 1
     net = (file, small_controlnets.picture(), {"end": 0.5})
     led = paint(model, net)
     assert np.abs(led - plain).mean() > 5
-    assert model.parts.evaluate.traces == 2  # also where it is silent, from the half on
+    assert len(model.parts.evaluate.executables) == 2  # also where it is silent, from the half on
     [loaded] = model.parts.controls.values()
-    assert loaded.control.traces == 1
+    assert len(loaded.control.executables) == 1
     assert np.array_equal(paint(model), plain)
     assert model.parts.controls == {}  # its memory is free again
-    assert model.parts.evaluate.traces == 2
+    assert len(model.parts.evaluate.executables) == 2
 
 
 def test_of_weight_0_or_out_of_its_time_it_says_nothing(

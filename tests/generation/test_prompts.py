@@ -226,24 +226,22 @@ def test_emphasis_that_is_off(model: StableDiffusion) -> None:
     assert np.array_equal(plain, literal)  # KerasCV's methods know no grammar
 
 
-def test_an_executable_for_each_number_of_chunks(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SFUMATO_COMPILE_CACHE", "off")
+def test_an_executable_for_each_number_of_chunks(folder: Path) -> None:
     model = StableDiffusion(64, 48, preset=str(folder))
     for prompt in (PROMPT, "a (blue:1.2) boat", "[a:b:2] [c|d]"):
         paint(model, prompt, emphasis="no_norm")
-    assert model.parts.evaluate.traces == 1
+    assert len(model.parts.evaluate.executables) == 1
     for prompt in (LONG, "a BREAK b", "a [b BREAK c:d:2]"):
         paint(model, prompt)
     paint(model, PROMPT, negative_prompt="a BREAK b")
-    assert model.parts.evaluate.traces == 2
+    assert len(model.parts.evaluate.executables) == 2
     for prompt in ("a AND b", "a:0.5 AND b:2"):
         paint(model, prompt)
-    assert model.parts.evaluate.traces == 3
-    assert model.parts.encode_text.traces == 1
+    assert len(model.parts.evaluate.executables) == 3
+    assert len(model.parts.encode_text.executables) == 1
     paint(model, clip_skip=2)
-    assert (model.parts.evaluate.traces, model.parts.encode_text.traces) == (3, 2)
+    assert len(model.parts.evaluate.executables) == 3
+    assert len(model.parts.encode_text.executables) == 2
 
 
 def test_chunks_are_encoded_alone(model: StableDiffusion) -> None:
@@ -268,7 +266,9 @@ def by_hand(
 
     def network(x: np.ndarray, timestep: float, text: str) -> np.ndarray:
         waves = ops.convert_to_numpy(timestep_embedding(np.array([timestep]), 32))
-        return ops.convert_to_numpy(model.diffusion_model([x, waves, model.encode_text(text)]))
+        names = ("latent", "timestep_embedding", "context")
+        inputs = dict(zip(names, (x, waves, model.encode_text(text)), strict=True))
+        return model.diffusion_model.predict_on_batch(inputs)
 
     def denoise(x: np.ndarray, sigma: float) -> np.ndarray:
         j = next(evaluation)
