@@ -41,7 +41,7 @@ def test_switched_off_they_are_not_there(folder: Path) -> None:
     off = {"guidance_interval": (0.0, 1.0), "feature_reuse": 1, "token_merging": 0.0}
     assert np.array_equal(paint(model, **off), usual)
     assert len(model.parts.evaluate.executables) == 1
-    paint(model, **ALL)
+    paint(model, num_steps=3, **ALL)
     assert np.array_equal(paint(model), usual)
 
 

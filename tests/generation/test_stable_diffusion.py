@@ -56,8 +56,8 @@ def test_a_used_pipeline_and_a_fresh_one_give_the_same_bytes(
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m", "dpmpp_2m_sde"])
 def test_a_picture_of_a_batch_is_the_picture_alone(model: StableDiffusion, sampler: str) -> None:
-    together = paint(model, batch_size=3, sampler=sampler)
-    for i in range(3):
+    together = paint(model, batch_size=2, sampler=sampler)
+    for i in range(2):
         alone = paint(model, seed=5 + i, sampler=sampler)
         assert np.abs(together[i].astype("int16") - alone[0]).max() <= 1
     assert not np.array_equal(together[0], together[1])
