@@ -30,9 +30,12 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# Most of the time of the tests is XLA's, for programs that run a few times. What they compute is no
-# other without its last optimisations. (Processes that tests start inherit it.)
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of the time of the tests is XLA's, for programs that run a few times. They compute the same
+# without LLVM's optimisations. A thread is enough for it: each of the processes that test has a core.
+# (Processes that tests start inherit it, and TensorFlow's XLA reads it, too.)
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+)
 
 # What is compiled for tests is nothing to keep, and no test may depend on an earlier run. The
 # processes of one run share it.
