@@ -31,7 +31,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # Most of the time of the tests is XLA's, for programs that run a few times. They compute the same
-# without LLVM's optimisations. A thread is enough for it: each of the processes that test has a core.
+# without LLVM's optimisations. One thread generates code: each process that tests has one core.
 # (Processes that tests start inherit it, and TensorFlow's XLA reads it, too.)
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
