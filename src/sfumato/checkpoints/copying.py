@@ -12,7 +12,9 @@ from typing import TypeVar
 
 import numpy as np
 
-T, R = TypeVar("T"), TypeVar("R")
+Name = TypeVar("Name")
+Result = TypeVar("Result")
+
 
 BLOCK = 128
 """Rows turned at a time, so that the memory read and the memory written stay in the fast cache."""
@@ -42,10 +44,10 @@ class Arena:
         return memory.view(dtype).reshape(shape)
 
 
-def ahead(jobs: Iterable[tuple[T, Callable[[], R]]]) -> Iterator[tuple[T, R]]:
+def ahead(jobs: Iterable[tuple[Name, Callable[[], Result]]]) -> Iterator[tuple[Name, Result]]:
     """The results of jobs in their order, a few made ahead on all processors."""
     workers = min(8, os.cpu_count() or 1)
-    waiting: deque[tuple[T, Future[R]]] = deque()
+    waiting: deque[tuple[Name, Future[Result]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for name, job in jobs:
             waiting.append((name, pool.submit(job)))
