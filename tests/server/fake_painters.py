@@ -138,6 +138,10 @@ class Live:
         self.address = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.address, timeout=20)
 
+    def asked(self) -> dict[str, Any]:
+        """The request of the newest job."""
+        return self.client.get("/v1/jobs?limit=1").json()["jobs"][0]["request"]
+
     def stop(self) -> None:
         self.client.close()
         self._server.should_exit = True

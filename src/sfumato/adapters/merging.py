@@ -29,7 +29,6 @@ Weights = float | Mapping[str, float]
 """The strength of a LoRA; or of its parts: "unet", "text" and native names of blocks, such as
 "down_blocks.1" or "mid_block.attentions". The longest name counts; what none names has 1."""
 
-
 BLOCK = 2**14
 """Numbers that are widened at a time."""
 

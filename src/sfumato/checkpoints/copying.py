@@ -15,7 +15,6 @@ import numpy as np
 Name = TypeVar("Name")
 Result = TypeVar("Result")
 
-
 BLOCK = 128
 """Rows turned at a time, so that the memory read and the memory written stay in the fast cache."""
 
