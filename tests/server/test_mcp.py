@@ -157,9 +157,7 @@ def test_a_failure_has_its_code_and_no_trace(live: Live):
 
 def test_a_full_queue_is_said(open_live: Callable[..., Live]):
     live = open_live(queue=1)
-    live.studio.painter.gate.clear()
-    while live.client.post("/v1/jobs", json={"prompt": "x"}).status_code == 202:
-        pass
+    live.fill()
     result = call(live, "generate_image", prompt="x", **SMALL)
     assert result.is_error
     assert result.content[0].text.startswith("queue_full")

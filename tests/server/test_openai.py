@@ -168,9 +168,7 @@ def test_failures_have_a_status(live: Live, client: openai.OpenAI):
 
 def test_a_full_queue_is_a_rate_limit(open_live: Callable[..., Live]):
     live = open_live(queue=1)
-    live.studio.painter.gate.clear()
-    while live.client.post("/v1/jobs", json={"prompt": "x"}).status_code == 202:
-        time.sleep(0.05)
+    live.fill()
     client = openai.OpenAI(base_url=f"{live.address}/v1", api_key="x", max_retries=0)
     with client, pytest.raises(openai.RateLimitError) as caught:
         client.images.generate(prompt="x")
