@@ -77,10 +77,13 @@ def test_guidance_as_an_input() -> None:
         waves = embed(None, scales, 16)  # pyright: ignore[reportArgumentType]
         both = (first(x), 321, torch.from_numpy(context))
         expected = theirs(*both, timestep_cond=waves).sample
-    conditioning = ours.prepare(ops.convert_to_tensor(context))
-    aids = Aids(guidance=ops.convert_to_tensor(6.5))
-    timestep = ops.convert_to_tensor(321.0)
-    got, _ = ours.predict(ops.convert_to_tensor(x), timestep, conditioning, aids)
+
+    def predict(x: Any, context: Any, timestep: Any, guidance: Any) -> Any:
+        aids = Aids(guidance=guidance)
+        return ours.predict(x, timestep, ours.prepare(context), aids).answer
+
+    program = runtime.compile(predict, [ours], True)
+    got = program(x, context, np.float32(321), np.float32(6.5))
     assert error(got, last(expected)) < TOLERANCE
 
 

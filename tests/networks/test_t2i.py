@@ -13,6 +13,7 @@ from diffusers import T2IAdapter as Theirs
 from keras import ops
 from references import arrays, error, first, last, unet
 
+from sfumato import runtime
 from sfumato.adapters.controlnet import read_controlnet
 from sfumato.adapters.t2i import read_t2i
 from sfumato.checkpoints import architecture, fill
@@ -99,12 +100,13 @@ def test_where_features_are_added(kind: str) -> None:
             **conditions,
         ).sample
     memories = ours.prepare(ops.convert_to_tensor(context)).memories
-    aids = Aids(features=[ops.convert_to_tensor(last(each)) for each in features])
-    time = ops.convert_to_tensor(np.float32(500))
-    answer = ours.predict(
-        ops.convert_to_tensor(x), time, Conditioning(memories, added), aids
-    ).answer
-    assert error(answer, last(expected)) < 1e-5
+
+    def predict(x: Any, time: Any, conditioning: Conditioning, features: list[Any]) -> Any:
+        return ours.predict(x, time, conditioning, Aids(features=features)).answer
+
+    program = runtime.compile(predict, [ours], True)
+    given = Conditioning(memories, added), [last(each) for each in features]
+    assert error(program(x, np.float32(500), *given), last(expected)) < 1e-5
 
 
 def test_another_family_and_broken_files(tmp_path: Path) -> None:
