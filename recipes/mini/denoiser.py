@@ -103,7 +103,8 @@ def stretch(memory: Memory) -> Memory:
     """
     missing = TOKENS - memory.keys.shape[1]
     keys, values = (
-        ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in (memory.keys, memory.values)
+        ops.concatenate([x, ops.repeat(x[:, -1:], missing, axis=1)], axis=1)
+        for x in (memory.keys, memory.values)
     )
     return Memory(keys, values)
 

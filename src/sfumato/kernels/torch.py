@@ -54,8 +54,8 @@ def split_linear(x: Tensor, kernel: Tensor, bias: Tensor | None, count: int) -> 
 
 
 def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
-    if torch_gradients.are_wanted(x, gamma) and x.shape[1] * x.shape[2] >= torch_gradients.POSITIONS:
-        return torch_gradients.GroupNorm.apply(x, gamma, beta, groups, epsilon)
+    if torch_gradients.are_wanted(x, gamma):
+        return torch_gradients.group_norm(x, gamma, beta, groups, epsilon)
     y = functional.group_norm(channels_first(x), groups, gamma, beta, epsilon)
     return y.permute(0, 2, 3, 1)
 

@@ -6,11 +6,13 @@ import math
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 Tensor = torch.Tensor
 
 SCORES = 2**26  # of attention, up to which they are kept for the gradients
-POSITIONS = 4096  # of a map, from which on the norm's gradients are faster here
+LARGE = 4096  # positions of a map, from which on the norm's gradients are faster here
+SMALL = 1024  # positions up to which PyTorch's norm is faster with channels first
 ROW = 256  # channels of neighbours that are computed as one row
 
 
@@ -43,6 +45,15 @@ def total(x: Tensor) -> Tensor:
     which would be copied as a whole to be summed in another."""
     few = math.gcd(x.shape[1], 64)
     return x.unflatten(1, (-1, few)).sum(2).sum(1, dtype=torch.float32)
+
+
+def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
+    size = x.shape[1] * x.shape[2]
+    if size >= LARGE:
+        return GroupNorm.apply(x, gamma, beta, groups, epsilon)
+    x = x.permute(0, 3, 1, 2)
+    x = x.contiguous() if size < SMALL else x
+    return functional.group_norm(x, groups, gamma, beta, epsilon).permute(0, 2, 3, 1).contiguous()
 
 
 class GroupNorm(torch.autograd.Function):
