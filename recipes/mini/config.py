@@ -78,7 +78,7 @@ CPU = Configuration(
         linear_projection=True,
     ),
     text_encoder=TextEncoderConfig(160, 3, 5, 640, "gelu"),
-    autoencoder_training=Training(12_000, 8, 2e-3, warmup=50),
+    autoencoder_training=Training(10_000, 8, 2e-3, warmup=50),
     denoiser_training=Training(12_000, 64, 1.2e-3, warmup=200),
     words_training=Training(2_500, 128, 2e-3, warmup=50),
     turbo_training=Training(1_200, 64, 3e-4, warmup=10, ema=0.98),
