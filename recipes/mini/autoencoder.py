@@ -55,8 +55,8 @@ def picture_loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def drawer(components: linear.Components) -> Callable:
-    """(random numbers, pictures uint8 (B, H, W, 3)) -> pictures in -1..1 and their latents (B, h, w, C),
-    every picture's with noise of another strength, as the denoiser leaves some."""
+    """(random numbers, pictures uint8 (B, H, W, 3)) -> pictures in -1..1 and their latents
+    (B, h, w, C), every picture's with noise of another strength, as the denoiser leaves some."""
     mean, matrix = map(ops.convert_to_tensor, (components.mean, components.matrix))
 
     def draw(random: Random, pictures: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,8 +45,8 @@ def alphas_cumprod() -> np.ndarray:
 
 
 def drawer(empty: np.ndarray) -> Callable:
-    """(random numbers, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some captions are
-    exchanged for the ``empty`` one (T,), for guidance."""
+    """(random numbers, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some
+    captions are exchanged for the ``empty`` one (T,), for guidance."""
 
     def draw(random: Random, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
         B = len(latents)
@@ -115,7 +115,10 @@ def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
     words = replace(
         config.text_encoder, vocabulary=len(scenes.vocabulary), length=config.caption_length
     )
-    networks = {"unet": UNet(config.unet, precision(config.dtype)), "text_encoder": TextEncoder(words)}
+    networks = {
+        "unet": UNet(config.unet, precision(config.dtype)),
+        "text_encoder": TextEncoder(words),
+    }
     for seed, network in enumerate(networks.values(), 10):
         start(network, seed)
     return networks

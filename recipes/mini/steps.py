@@ -1,4 +1,4 @@
-"""What the trainings do in the tensors of their backend: JAX's on an accelerator, PyTorch's on a CPU.
+"""The backend's part of a training: JAX's on an accelerator, PyTorch's on a CPU.
 
 Both keep the same checkpoints, so each goes on with what the other has trained.
 """

@@ -6,7 +6,7 @@ This is the way of a CPU, whose matrix units PyTorch's convolutions and products
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -102,6 +102,6 @@ def compiled(trainer: Trainer, _: tuple) -> Callable[[tuple], dict[str, Tensor]]
             reports.append(update(step, batch))
         kept.learning_rate.assign(trainer.rate)
         iterations.assign(iterations.value + t.chunk)
-        return {name: sum(r[name] for r in reports) / len(reports) for name in reports[0]}
+        return {name: torch.stack([r[name] for r in reports]).mean() for name in reports[0]}
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def test_group_norm(shape: tuple[int, ...], dtype: torch.dtype) -> None:
         y = functional.group_norm(x.permute(0, 3, 1, 2), 4, gamma, beta, 1e-5)
         return y.permute(0, 2, 3, 1)
 
-    compare(lambda *x: kernels.group_norm(*x, 4, 1e-5), plainly, given, ROUNDING[dtype])
+    compare(partial(kernels.group_norm, groups=4, epsilon=1e-5), plainly, given, ROUNDING[dtype])
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -51,11 +52,10 @@ def test_attention(causal: bool) -> None:
     given = [random(2, n, 3, 8, dtype=torch.bfloat16) for n in sizes]
 
     def plainly(*qkv: torch.Tensor) -> torch.Tensor:
-        heads_first = (x.transpose(1, 2) for x in qkv)
-        y = functional.scaled_dot_product_attention(*heads_first, is_causal=causal)
-        return y.transpose(1, 2)
+        q, k, v = (x.transpose(1, 2) for x in qkv)
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
 
-    compare(lambda *x: kernels.attention(*x, causal), plainly, given, 2e-2)
+    compare(partial(kernels.attention, causal=causal), plainly, given, 2e-2)
 
 
 @pytest.mark.parametrize("trained", [False, True])

@@ -66,11 +66,12 @@ def test_all_stages_learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     pack.write(tmp_path / "drawings.npz", toy_pack(TOY.size))
     config = replace(
         TOY,
-        autoencoder_training=replace(TOY.autoencoder_training, steps=20),
-        denoiser_training=replace(TOY.denoiser_training, steps=40),
+        autoencoder_training=replace(TOY.autoencoder_training, steps=12),
+        denoiser_training=replace(TOY.denoiser_training, steps=20),
+        turbo_training=replace(TOY.turbo_training, steps=4),
     )
     for stage in (autoencoder, denoiser, turbo):
         stage.train(config, tmp_path)
-    for name in ("autoencoder", "denoiser"):
-        assert np.mean(reports[name][-2:]) < 0.8 * reports[name][0]
-    assert len(reports["turbo"]) == 3
+    assert reports["autoencoder"][-1] < 0.9 * reports["autoencoder"][0]
+    assert reports["denoiser"][-1] < 0.9 * reports["denoiser"][0]
+    assert len(reports["turbo"]) == 1

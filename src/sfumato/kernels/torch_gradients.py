@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Tensor = torch.Tensor
@@ -61,19 +62,20 @@ class GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float
     ) -> Tensor:
         B, H, W, C = x.shape
-        first = x.permute(0, 3, 1, 2)
+        wide = torch.promote_types(x.dtype, torch.float32)  # of the statistics, too
         y, mean, rstd = torch.native_group_norm(
-            first, gamma.float(), beta.float(), B, C, H * W, groups, epsilon
+            x.permute(0, 3, 1, 2), gamma.to(wide), beta.to(wide), B, C, H * W, groups, epsilon
         )
-        context.save_for_backward(x, gamma, mean.float(), rstd.float())
+        ctx.save_for_backward(x, gamma, mean, rstd)
         return y.permute(0, 2, 3, 1)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, gamma, mean, rstd = context.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, gamma, mean, rstd = ctx.saved_tensors
         (B, H, W, C), groups = x.shape, mean.shape[1]
         r = max(1, ROW // C)
         r = r if H * W % r == 0 else 1
