@@ -74,7 +74,9 @@ class GroupNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         x, gamma, mean, rstd = ctx.saved_tensors
         (B, H, W, C), groups = x.shape, mean.shape[1]
         r = max(1, ROW // C)
