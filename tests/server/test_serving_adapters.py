@@ -54,6 +54,7 @@ def painted(live: Live, path: str, **fields: Any) -> Request:
         job = live.studio.service.job(answer.json()["id"])
         assert job is not None
         assert job.wait(10)
+        assert job.request.controls == job.request.image_prompts == ()  # it keeps no pictures
     return seen[0]
 
 

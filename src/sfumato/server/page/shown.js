@@ -31,6 +31,7 @@ export const isShown = (declared) => Boolean(kindOf(declared).items?.properties?
  * @returns {import("./controls.js").Control}
  */
 export function makeShown(schema, given, tell, around) {
+  const files = likelyFirst(around.files, around.begun === null);
   /** @type {Shown[]} */
   let items = []; // never changed in place: a job of the history may have the same ones
   const list = h("div");
@@ -55,10 +56,10 @@ export function makeShown(schema, given, tell, around) {
           add.focus();
         },
       },
-      around,
+      { ...around, files },
     );
   const begin = () => {
-    put([...items, { file: around.files[0] }]);
+    put([...items, { file: files[0] }]);
     render();
     list.lastElementChild?.querySelector("select")?.focus();
   };
@@ -69,6 +70,16 @@ export function makeShown(schema, given, tell, around) {
   };
   return { control: h("div", {}, list, add), set };
 }
+
+/**
+ * The files with those first that are of the right kind by their names: a folder has both kinds.
+ *
+ * @type {(files: string[], isPrompt: boolean) => string[]}
+ */
+const likelyFirst = (files, isPrompt) => {
+  const isUnlikely = (/** @type {string} */ name) => /ip[-_ ]?adapter/i.test(name) !== isPrompt;
+  return files.toSorted((a, b) => Number(isUnlikely(a)) - Number(isUnlikely(b)));
+};
 
 /** @type {(item: Shown, name: string, value: any) => Shown} */
 const changed = (item, name, value) => {
@@ -98,6 +109,7 @@ function makeCard(properties, called, item, actions, around) {
     const rows = isFile ? around.files.map((file) => ({ name: file, label: file })) : undefined;
     const made = makeField(name, declared, change, { id: `${called.id}-${name}`, rows });
     made.set(item[name]);
+    made.element.classList.toggle("file", isFile); // names are long
     return made.element;
   };
   const rest = names.filter((name) => !USUAL.includes(name)).map(field);
