@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from browsing import EVIL, PHONE, Visit, check_access, drop, pixels_of, png, ready, sent
 from fake_painters import FakePainter, Live
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from sfumato.checkpoints.safetensors import write_safetensors
 from sfumato.request import Request
 from sfumato.request.control import Control
 
-OWN = {"name": "own.png", "mimeType": "image/png", "buffer": png(grey=120)}
-BEGUN = {"name": "begun.png", "mimeType": "image/png", "buffer": png(grey=90)}
+OWN: FilePayload = {"name": "own.png", "mimeType": "image/png", "buffer": png(grey=120)}
+BEGUN: FilePayload = {"name": "begun.png", "mimeType": "image/png", "buffer": png(grey=90)}
 
 
 @pytest.fixture(scope="module")
