@@ -105,6 +105,7 @@ def test_the_guide_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     # One operation after the other, each is compiled by itself: a minute for what the tests of
     # the pipeline have covered.
     text = text.replace("jit_compile=False", "jit_compile=True")
+    text = text.replace("STEPS = 10", "STEPS = 2")
     (tmp_path / "images").mkdir()
     page = make_guide.make_page("guide", make_guide.read_cells(text), tmp_path / "images")
     assert "(3, 64, 64, 3) uint8" in page
