@@ -47,12 +47,8 @@ def shared(folder: Path) -> StableDiffusion:
 
 @pytest.fixture
 def model(shared: StableDiffusion) -> Iterator[StableDiffusion]:
-    """The model with its own parts again, and the programs that were made of them."""
-    parts = shared.parts
-    before = {**vars(parts), "_programs": {**parts._programs}}
-    yield shared
-    vars(parts).clear()
-    vars(parts).update(before)
+    with tiny_model.lent(shared):
+        yield shared
 
 
 def show(model: StableDiffusion) -> np.ndarray:
@@ -116,7 +112,7 @@ def test_what_is_changed_is_used(model: StableDiffusion, folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a .quantize. method:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*custom_gradient")  # Keras' own
 def test_what_keras_quantised_is_used(model: StableDiffusion) -> None:
-    model.diffusion_model = tiny_model.unet()
+    model.diffusion_model = tiny_model.unet(0, tiny_model.SMALLEST)
     before = paint(model)
     program = model.parts.evaluate
     model.diffusion_model.quantize("int8")
@@ -125,7 +121,7 @@ def test_what_keras_quantised_is_used(model: StableDiffusion) -> None:
 
 
 def test_what_has_not_changed_is_not_made_again(model: StableDiffusion) -> None:
-    model.diffusion_model = tiny_model.unet()
+    model.diffusion_model = tiny_model.unet(0, tiny_model.SMALLEST)
     show(model)
     made = [getattr(model.parts, name) for name in PROGRAMS]
     kernel = model.diffusion_model.conv_in.kernel
