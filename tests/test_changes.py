@@ -201,10 +201,10 @@ def test_models_of_ones_own_make(model: StableDiffusion) -> None:
 
 
 def test_a_network_without_values_is_refused_before_it_paints(model: StableDiffusion) -> None:
-    model.diffusion_model = UNet(tiny_model.UNET)
+    model.diffusion_model = UNet(tiny_model.SMALLEST)
     with pytest.raises(ValueError, match="Every variable of `unet` must have a value"):
         paint(model)
-    model.diffusion_model.set_weights(tiny_model.unet(1).get_weights())
+    model.diffusion_model.set_weights(tiny_model.unet(1, tiny_model.SMALLEST).get_weights())
     assert paint(model).std() > 0
 
 
