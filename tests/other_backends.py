@@ -19,9 +19,7 @@ from backend_marks import MARK, backends_of
 TESTS = Path(__file__).parent
 
 
-def run(
-    backend: str, folder: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config
-) -> None:
+def run(backend: str, folder: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config) -> None:
     """Run all files that are marked with the backend; what they report is written to a folder."""
     marked = [file for file in sorted(TESTS.rglob("test_*.py")) if MARK.search(file.read_text())]
     files = [file for file in marked if backend in backends_of(file)]

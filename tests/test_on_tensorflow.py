@@ -11,7 +11,5 @@ import other_backends
 pytestmark = pytest.mark.backend("jax")
 
 
-def test_backend(
-    tmp_path: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config
-) -> None:
+def test_backend(tmp_path: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config) -> None:
     other_backends.run("tensorflow", tmp_path, subtests, pytestconfig)

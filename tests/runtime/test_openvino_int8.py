@@ -9,7 +9,6 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 import pytest
-from keras import ops
 from openvino_networks import inputs, layer_types, small_unet, unet_result
 
 from sfumato import runtime
