@@ -247,10 +247,11 @@ def gpu_section(records: Sequence[Record], images: Path) -> str:
         for metric in ("matmul", "copy")
         for r in measured(records, metric)
     ]
-    text = "### Ceilings\n\n" + table(["peer", "what", "dtype", "rate"], ceilings) + "\n"
+    text = "### Ceilings\n\n" + table(["peer", "what", "dtype", "rate"], ceilings)
     labels = ("flags", "variant", "beside")
     plain = [r for r in records if not any(label in r["case"] for label in labels)]
-    text += step_section([r for r in plain if is_step(r)], images)
+    if steps := step_section([r for r in plain if is_step(r)], images):
+        text += "\n" + steps
     text += compared(records, "variant", "Other forms of the step")
     text += compared(records, "flags", "Flags of XLA")
     text += compared(records, "beside", "Against compiled diffusers")

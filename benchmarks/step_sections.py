@@ -13,6 +13,8 @@ KINDS = ("convolution", "linear", "attention", "norm", "other")
 
 def step_section(records: Sequence[Record], images: Path) -> str:
     steps = measured(records, "step")
+    if not steps:
+        return failures(records)
     rows = [
         [
             r["peer"],

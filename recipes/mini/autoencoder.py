@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from keras import ops
 
@@ -24,6 +23,7 @@ from recipes.mini.latents import make_components
 from recipes.mini.perceptual import open_perceptual
 from recipes.mini.pool import open_pool
 from recipes.mini.shipped import restore
+from recipes.mini.steps import Random, inferring, precision
 from recipes.mini.stream import batches
 from recipes.mini.training import Trainer, load_average, start
 from sfumato.networks.autoencoder import ImageDecoder
@@ -55,17 +55,15 @@ def picture_loss(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def drawer(components: linear.Components) -> Callable:
-    """(key, pictures uint8 (B, H, W, 3)) -> pictures in -1..1 and their latents (B, h, w, C),
-    every picture's with noise of another strength, as the denoiser leaves some."""
-    encode = linear.Components(*map(jax.numpy.asarray, (components.mean, components.matrix)),
-                               components.side).encode  # fmt: skip
+    """(random numbers, pictures uint8 (B, H, W, 3)) -> pictures in -1..1 and their latents
+    (B, h, w, C), every picture's with noise of another strength, as the denoiser leaves some."""
+    mean, matrix = map(ops.convert_to_tensor, (components.mean, components.matrix))
 
-    def draw(key: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        x = pictures.astype("float32") / 127.5 - 1
-        z = encode(x)
-        strong, noisy = jax.random.split(key)
-        strength = LATENT_NOISE * jax.random.uniform(strong, (len(z), 1, 1, 1))
-        return x, z + strength * jax.random.normal(noisy, z.shape)
+    def draw(random: Random, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        x = ops.cast(pictures, "float32") / 127.5 - 1
+        z = ops.matmul(linear.patches(x, components.side, ops) - mean, matrix)
+        strength = LATENT_NOISE * random.uniform((len(z), 1, 1, 1))
+        return x, z + strength * random.normal(z.shape)
 
     return draw
 
@@ -95,7 +93,7 @@ def train(
 ) -> Trainer:
     """Train from the last checkpoint on; the decoder has the averaged weights then."""
     make_components(config, work)
-    decoder = ImageDecoder(config.autoencoder, config.dtype)
+    decoder = ImageDecoder(config.autoencoder, precision(config.dtype))
     start(decoder, 0)
     draw = drawer(linear.load(work / "components.npz"))
     loss, training = objective(decoder, config, work), config.autoencoder_training
@@ -111,10 +109,11 @@ def train(
 def measure(config: Configuration, work: Path, decoder: Any, count: int = 8) -> float:
     """The peak signal-to-noise ratio of reconstructions, in dB, of latents without noise."""
     components, errors = linear.load(work / "components.npz"), []
-    decode = jax.jit(decoder)
+    decode = inferring(decoder)
     for (images,) in islice(batches(partial(open_composer, config, work), 8, 99), count):
         x = images.astype("float32") / 127.5 - 1
-        y = np.clip(np.asarray(decode(components.encode(x)), "float32"), -1, 1)
+        y = decode(ops.convert_to_tensor(components.encode(x)))
+        y = np.clip(ops.convert_to_numpy(ops.cast(y, "float32")), -1, 1)
         errors.append(np.mean(np.square((y - x) / 2)))
     return float(-10 * np.log10(np.mean(errors)))
 

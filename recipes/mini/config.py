@@ -25,7 +25,7 @@ class Training:
     decay: float = 0.3
     """The part of the training, at the end, over which the rate falls to zero."""
     ema: float = 0.999
-    minutes_per_checkpoint: float = 4.0
+    minutes_per_checkpoint: float = 5.0
     chunk: int = 5
     """Steps of one call of the program."""
     pool: int = 4096
@@ -78,10 +78,10 @@ CPU = Configuration(
         linear_projection=True,
     ),
     text_encoder=TextEncoderConfig(160, 3, 5, 640, "gelu"),
-    autoencoder_training=Training(20_000, 8, 2e-3, warmup=50, minutes_per_checkpoint=8.0),
+    autoencoder_training=Training(10_000, 8, 2e-3, warmup=50),
     denoiser_training=Training(12_000, 64, 1.2e-3, warmup=200),
     words_training=Training(2_500, 128, 2e-3, warmup=50),
-    turbo_training=Training(600, 64, 3e-4, warmup=10, ema=0.98),
+    turbo_training=Training(1_200, 64, 3e-4, warmup=10, ema=0.98),
     shipped="mini",
 )
 GPU = replace(

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from keras import ops
 
@@ -20,6 +19,7 @@ from recipes.mini.config import Configuration, arguments
 from recipes.mini.latents import LatentComposer, open_latents
 from recipes.mini.pool import open_pool
 from recipes.mini.shipped import restore
+from recipes.mini.steps import Random, precision
 from recipes.mini.training import TOKENS, Trainer, start
 from recipes.mini.words import teach
 from sfumato.diffusion.schedules import training_sigmas
@@ -45,21 +45,20 @@ def alphas_cumprod() -> np.ndarray:
 
 
 def drawer(empty: np.ndarray) -> Callable:
-    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some captions are
-    exchanged for the ``empty`` one (T,), for guidance."""
+    """(random numbers, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss; some
+    captions are exchanged for the ``empty`` one (T,), for guidance."""
 
-    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
-        B, noisy, dropped, spread = len(latents), *jax.random.split(key, 3)
-        noise = jax.random.normal(noisy, latents.shape)
-        is_dropped = jax.random.uniform(dropped, (B, 1)) < UNCONDITIONAL
+    def draw(random: Random, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        B = len(latents)
+        is_dropped = random.uniform((B, 1)) < UNCONDITIONAL
         # Timesteps in equal parts of the schedule: the loss of a batch varies less.
-        places = (jax.numpy.arange(B) + jax.random.uniform(spread, (B,))) / B
-        timesteps = (places * 1000).astype("int32")
+        places = (ops.arange(B, dtype="float32") + random.uniform((B,))) / B
+        timesteps = ops.minimum(ops.cast(places * 1000, "int32"), 999)  # 1: rounded up
         return (
-            latents.astype("float32"),
-            noise,
+            ops.cast(latents, "float32"),
+            random.normal(latents.shape),
             timesteps,
-            jax.numpy.where(is_dropped, empty, tokens),
+            ops.where(is_dropped, empty, tokens),
         )
 
     return draw
@@ -104,7 +103,8 @@ def stretch(memory: Memory) -> Memory:
     """
     missing = TOKENS - memory.keys.shape[1]
     keys, values = (
-        ops.concatenate([x, *[x[:, -1:]] * missing], axis=1) for x in (memory.keys, memory.values)
+        ops.concatenate([x, ops.repeat(x[:, -1:], missing, axis=1)], axis=1)
+        for x in (memory.keys, memory.values)
     )
     return Memory(keys, values)
 
@@ -115,7 +115,10 @@ def build(config: Configuration, scenes: LatentComposer) -> dict[str, Any]:
     words = replace(
         config.text_encoder, vocabulary=len(scenes.vocabulary), length=config.caption_length
     )
-    networks = {"unet": UNet(config.unet, config.dtype), "text_encoder": TextEncoder(words)}
+    networks = {
+        "unet": UNet(config.unet, precision(config.dtype)),
+        "text_encoder": TextEncoder(words),
+    }
     for seed, network in enumerate(networks.values(), 10):
         start(network, seed)
     return networks

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,11 +41,12 @@ def load(path: Path) -> Components:
         return Components(file["mean"], file["matrix"], int(file["side"]))
 
 
-def patches(pictures: np.ndarray, side: int) -> np.ndarray:
-    """(B, H, W, 3) -> (B, H / side, W / side, side * side * 3)"""
+def patches(pictures: Any, side: int, library: Any = np) -> Any:
+    """(B, H, W, 3) -> (B, H / side, W / side, side * side * 3), by NumPy or ``keras.ops``."""
     B, H, W, C = pictures.shape
-    x = pictures.reshape(B, H // side, side, W // side, side, C)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, H // side, W // side, side * side * C)
+    x = library.reshape(pictures, (B, H // side, side, W // side, side, C))
+    x = library.transpose(x, (0, 1, 3, 2, 4, 5))
+    return library.reshape(x, (B, H // side, W // side, side * side * C))
 
 
 def fit(batches: Iterable[np.ndarray], side: int, channels: int) -> Components:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from queue import Queue
 from threading import Thread
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from recipes.mini import steps
 from recipes.mini.config import Training
 from recipes.mini.stream import Maker, batches
 
@@ -37,7 +35,8 @@ class Pool:
         self.least = min(self.size, training.least)
         self.drawn = training.chunk * training.batch
         self.filled = self.place = 0
-        self.arrays = tuple(jnp.zeros((self.size, *p.shape[1:]), p.dtype) for p in first)
+        empty = (np.zeros((self.size, *part.shape[1:]), part.dtype) for part in first)
+        self.arrays = tuple(map(steps.tensor, empty))
         self.add(first)
         self.is_open = True
         Thread(target=self.feed, daemon=True).start()
@@ -49,7 +48,7 @@ class Pool:
                 return
 
     def add(self, batch: tuple[np.ndarray, ...]) -> None:
-        self.arrays = insert(self.arrays, batch, self.place)
+        self.arrays = steps.insert(self.arrays, batch, self.place)
         self.place = (self.place + self.count) % self.size
         self.filled = min(self.size, self.filled + self.count)
 
@@ -79,10 +78,3 @@ def open_pool(
     """The pool of a training, filled by worker processes with batches of at most ``most``."""
     size = min(most, training.chunk * training.batch)
     return Pool(batches(open_maker, size, seed, workers), training)
-
-
-@partial(jax.jit, donate_argnums=0)
-def insert(arrays: tuple[Any, ...], batch: tuple[Any, ...], place: Any) -> tuple[Any, ...]:
-    """Put a batch into the arrays, whose memory goes to the result."""
-    into = partial(jax.lax.dynamic_update_slice_in_dim, start_index=place, axis=0)
-    return tuple(into(a, part) for a, part in zip(arrays, batch, strict=True))

@@ -92,7 +92,7 @@ def shipped_weights(config: Configuration, vocabulary: np.ndarray | None) -> Wei
     if vocabulary is not None:
         networks["text_encoder"] = model.text_encoder
     weights = {
-        f"{name}/{key}": np.asarray(variable.value)
+        f"{name}/{key}": keras.ops.convert_to_numpy(variable.value)
         for name, network in networks.items()
         for key, variable in keys(network).items()
     }

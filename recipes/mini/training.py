@@ -1,8 +1,6 @@
-"""One loop for all networks: steps compiled into one program, moving averages, checkpoints.
+"""One loop for all networks: several steps at a time, moving averages, checkpoints.
 
-A call of the program makes several steps. Their samples come from a pool on the device (`pool`),
-and what is random about a sample (noise, timesteps) is drawn there, so the accelerator waits for
-nobody. The trainings run on JAX, on an accelerator and on a CPU alike.
+How the steps are made is the backend's matter (`steps`).
 """
 
 from __future__ import annotations
@@ -11,15 +9,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
+from keras import ops
 
+from recipes.mini import steps
 from recipes.mini.config import Training
 from recipes.mini.pool import Pool
 from sfumato.networks.network import Network, keys
@@ -64,7 +61,7 @@ class Trainer:
 
     Args:
         networks: by name; their variables are trained.
-        draw: (key, *samples of the pool) -> the arguments of the loss, in JAX.
+        draw: (`steps.Random`, *samples of the pool) -> the arguments of the loss.
         loss: (*arguments) -> (scalar, dict of scalars), in ``keras.ops``.
         training: how long, and how fast.
         folder: where the checkpoint is.
@@ -97,8 +94,8 @@ class Trainer:
 
     def begin(self) -> None:
         """Train, and average, from the weights as they are now."""
-        whole = joined(np.asarray(v.value) for v in self.variables.values())
-        self.values, self.average = jnp.array(whole), jnp.array(whole)  # both are given away
+        whole = joined(ops.convert_to_numpy(v.value) for v in self.variables.values())
+        self.values, self.average = steps.tensor(whole), steps.tensor(whole)
 
     def parts(self, vector: Tensor, split: Callable = np.split) -> list[Tensor]:
         """A vector of all weights as arrays of the variables' shapes."""
@@ -108,7 +105,12 @@ class Trainer:
         return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def named(self, vector: Tensor) -> dict[str, np.ndarray]:
-        return dict(zip(self.variables, self.parts(np.asarray(vector)), strict=True))
+        arrays = self.parts(ops.convert_to_numpy(vector))
+        return dict(zip(self.variables, arrays, strict=True))
+
+    @property
+    def rate(self) -> float:
+        return rate(self.training, self.step, self.seconds)
 
     @property
     def is_over(self) -> bool:
@@ -124,7 +126,7 @@ class Trainer:
         ``saved`` is called."""
         if self.is_over:
             return
-        run = compiled(self, pool.refresh())
+        run = steps.compiled(self, pool.refresh())
         begun = last = now = time.monotonic()
         before, earlier = self.seconds, None
         while not self.is_over and (minutes is None or now - begun < 60 * minutes):
@@ -156,7 +158,7 @@ class Trainer:
         arrays = {f"value/{name}": value for name, value in values.items()}
         arrays |= {f"average/{name}": value for name, value in self.named(self.average).items()}
         for index, variable in enumerate(self.optimizer.variables):
-            arrays[f"optimizer/{index}"] = np.asarray(variable.value)
+            arrays[f"optimizer/{index}"] = ops.convert_to_numpy(variable.value)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partly = self.path.with_suffix(".partial.npz")
         np.savez(partly, step=self.step, seconds=self.seconds, **arrays)
@@ -174,66 +176,16 @@ class Trainer:
                 variable.assign(file[f"value/{name}"])
             self.begin()
             average = joined(file[f"average/{name}"] for name in self.variables)
-            self.average = jnp.array(average)
+            self.average = steps.tensor(average)
             for index, variable in enumerate(self.optimizer.variables):
                 variable.assign(file[f"optimizer/{index}"])
             self.step, self.seconds = int(file["step"]), float(file["seconds"])
         return True
 
 
-def joined(arrays: Iterable[Tensor], concatenate: Callable = np.concatenate) -> Tensor:
+def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
     """Arrays of any shapes as one vector, float32."""
-    return concatenate([array.ravel().astype("float32") for array in arrays])
-
-
-def compiled(trainer: Trainer, samples: tuple) -> Callable[[tuple], dict[str, Tensor]]:
-    """The program that makes ``chunk`` steps with the samples of a pool and returns the means of
-    what the loss reports; the values live on the device between its calls."""
-    t, fixed = trainer.training, trainer.fixed
-    variables, optimizer = list(trainer.variables.values()), trainer.optimizer
-    state = optimizer.variables
-
-    def objective(values: list, frozen: list, batch: tuple) -> tuple:
-        pairs = [*zip(variables, values, strict=True), *zip(fixed, frozen, strict=True)]
-        with keras.StatelessScope(state_mapping=pairs):
-            return trainer.loss(*batch)
-
-    def update(frozen: list, pool: tuple, filled: Tensor, carry: tuple, key: Tensor) -> tuple:
-        vector, inner, average, step = carry
-        choosing, drawing = jax.random.split(key)
-        chosen = jax.random.randint(choosing, (t.batch,), 0, filled)
-        batch = trainer.draw(drawing, *(part[chosen] for part in pool))
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        (_, report), gradients = gradient(trainer.parts(vector, jnp.split), frozen, batch)
-        whole = joined(gradients, jnp.concatenate)
-        (vector,), inner = optimizer.stateless_apply(inner, [whole], [vector])
-        # Short at first, so that the beginning is soon forgotten.
-        memory = jnp.minimum(t.ema, (1 + step) / (10 + step))
-        return (vector, inner, average + (1 - memory) * (vector - average), step + 1), report
-
-    @partial(jax.jit, donate_argnums=0)
-    def program(carry: tuple, frozen: list, pool: tuple, filled: Tensor, key: Tensor) -> tuple:
-        steps = partial(update, frozen, pool, filled)
-        carry, reports = jax.lax.scan(steps, carry, jax.random.split(key, t.chunk))
-        return carry, {name: values.mean() for name, values in reports.items()}
-
-    def given(samples: tuple) -> tuple:
-        optimizer.learning_rate.assign(rate(t, trainer.step, trainer.seconds))
-        step, filled = jnp.int32(trainer.step), jnp.int32(samples[1])
-        carry = (trainer.values, [v.value for v in state], trainer.average, step)
-        frozen = [v.value for v in fixed]
-        return carry, frozen, samples[0], filled, jax.random.key(trainer.step)
-
-    executable = program.lower(*given(samples)).compile()
-
-    def run(samples: tuple) -> dict[str, Tensor]:
-        carry, report = executable(*given(samples))
-        trainer.values, inner, trainer.average, _ = carry
-        for variable, value in zip(state, inner, strict=True):
-            variable._value = value  # the old one was donated
-        return report
-
-    return run
+    return np.concatenate([array.ravel().astype("float32") for array in arrays])
 
 
 def averages(path: Path, name: str) -> dict[str, np.ndarray]:

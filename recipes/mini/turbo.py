@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from keras import ops
 
@@ -22,6 +21,7 @@ from recipes.mini.denoiser import alphas_cumprod, build, velocity
 from recipes.mini.latents import open_latents
 from recipes.mini.pool import open_pool
 from recipes.mini.shipped import give, read_pieces
+from recipes.mini.steps import Random
 from recipes.mini.training import Trainer, load_average
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
@@ -77,14 +77,13 @@ def objective(
 
 
 def drawer(empty: np.ndarray) -> Callable:
-    """(key, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss."""
+    """(random numbers, latents (B, h, w, C), tokens (B, T)) -> the arguments of the loss."""
 
-    def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
-        noisy, leveled = jax.random.split(key)
-        noise = jax.random.normal(noisy, latents.shape)
-        levels = jax.random.randint(leveled, (len(latents),), 0, LEVELS)
-        nothing = jax.numpy.broadcast_to(empty, tokens.shape)
-        return latents.astype("float32"), noise, levels, tokens, nothing
+    def draw(random: Random, latents: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        levels = random.integers(LEVELS, (len(latents),))
+        nothing = ops.broadcast_to(empty, tokens.shape)
+        noise = random.normal(latents.shape)
+        return ops.cast(latents, "float32"), noise, levels, tokens, nothing
 
     return draw
 

@@ -17,6 +17,7 @@ from keras import ops
 
 from recipes.mini.config import Configuration
 from recipes.mini.pool import Pool
+from recipes.mini.steps import Random
 from recipes.mini.training import Trainer
 from sfumato.networks.text_encoder import TextEncoder
 
@@ -54,6 +55,6 @@ def teach(
     trainer.fit(pool)
 
 
-def draw(key: Tensor, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def draw(random: Random, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The arguments of the loss: nothing is random but the choice of the samples."""
-    return latents.astype("float32"), tokens
+    return ops.cast(latents, "float32"), tokens

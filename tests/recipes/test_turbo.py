@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from keras import ops
 
 from recipes.mini import turbo
 from recipes.mini.denoiser import alphas_cumprod
+from recipes.mini.steps import Random
 
 SHAPE = (turbo.LEVELS, 2, 2, 3)
 GUIDANCE = 2.0
@@ -76,7 +76,7 @@ def test_the_preset_takes_the_steps_that_were_learnt():
 def test_samples_reach_every_level():
     draw = turbo.drawer(np.zeros(4, "int32"))
     latents, tokens = np.zeros((200, 2, 2, 3), "float16"), np.ones((200, 4), "int32")
-    drawn = draw(jax.random.key(0), *map(jax.numpy.asarray, (latents, tokens)))
+    drawn = draw(Random(0), *map(ops.convert_to_tensor, (latents, tokens)))
     found, noise, levels, given, empty = map(np.asarray, drawn)
     assert set(levels.tolist()) == set(range(turbo.LEVELS))
     assert (given == 1).all()

@@ -138,6 +138,20 @@ class Live:
         self.address = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.address, timeout=20)
 
+    def asked(self) -> dict[str, Any]:
+        """The request of the newest job."""
+        return self.client.get("/v1/jobs?limit=1").json()["jobs"][0]["request"]
+
+    def fill(self) -> None:
+        """Let the painter wait at its gate with a job of the default model, and fill the queue."""
+        painter = self.studio.painter
+        painter.gate.clear()
+        self.client.post("/v1/jobs", json={"prompt": "x"})
+        while not painter.batches:  # until then that job is in the queue
+            time.sleep(0.005)
+        while self.client.post("/v1/jobs", json={"prompt": "x"}).status_code == 202:
+            pass
+
     def stop(self) -> None:
         self.client.close()
         self._server.should_exit = True

@@ -23,10 +23,6 @@ def opened(text: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
 
 
-def asked(live: Live) -> dict[str, Any]:
-    return live.client.get("/v1/jobs?limit=1").json()["jobs"][0]["request"]
-
-
 def post(live: Live, body: dict[str, Any], path: str = "txt2img") -> dict[str, Any]:
     answer = live.client.post(f"{URL}/{path}", json=body)
     assert answer.status_code == 200, answer.text

@@ -40,10 +40,6 @@ def call(litellm: Any) -> Callable[..., Any]:
     return call
 
 
-def asked(live: Live) -> dict[str, Any]:
-    return live.client.get("/v1/jobs?limit=1").json()["jobs"][0]["request"]
-
-
 def test_a_picture_with_fields_that_it_does_not_know(live: Live, call: Callable[..., Any]):
     ours = {"seed": 3, "steps": 5, "negative_prompt": "blue", "guidance": 4}
     theirs = {"n": 2, "size": "16x24", "quality": "low", "user": "me", "output_format": "png"}
@@ -52,7 +48,7 @@ def test_a_picture_with_fields_that_it_does_not_know(live: Live, call: Callable[
     request = Request(prompt="a red apple", seed=4, width=16, height=24)
     assert np.array_equal(np.array(picture), pixels_of(request))
     assert answer.data[0].url is None
-    found = asked(live)
+    found = live.asked()
     assert {name: found[name] for name in ours} == ours
     assert (found["count"], found["model"]) == (2, "fake")
 

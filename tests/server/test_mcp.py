@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,83 +13,14 @@ import httpx2
 import jsonschema
 import numpy as np
 import pytest
-from fake_painters import Live, Studio, pixels_of
-from mcp import Client, MCPError, StdioServerParameters
+from fake_painters import Live, pixels_of
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
+from mcp_calls import SMALL, START, TOKEN, call, pictures, png, told, use
 from PIL import Image
 
 from sfumato.request import Request
-from sfumato.server.history import History
 from sfumato.server.mcp import SHOWN, Tools
-
-HERE = Path(__file__).parent
-TOKEN = "s3cret"
-SMALL = {"width": 16, "height": 16, "steps": 3}
-START = {
-    "protocolVersion": "2025-06-18",
-    "capabilities": {},
-    "clientInfo": {"name": "x", "version": "1"},
-}
-
-FAKE = """
-import os, sys
-from pathlib import Path
-sys.path[:0] = {paths!r}
-from fake_painters import Studio
-from sfumato.server.run import speak
-studio = Studio(Path({folder!r}))
-paint = studio.painter.stream
-def stream(requests):
-    print("said while it paints", flush=True)
-    os.write(1, b"said by a library")
-    yield from paint(requests)
-studio.painter.stream = stream
-sys.exit(speak(studio.settings, studio.service))
-"""
-
-
-def run(work: Callable[[Client], Awaitable[Any]], server: Any, mode: str = "auto") -> Any:
-    """Do something with a client, in either of the protocol's two ways to begin."""
-
-    async def working() -> Any:
-        async with Client(server, mode=mode) as client:
-            return await work(client)
-
-    return asyncio.run(asyncio.wait_for(working(), 120))
-
-
-def use(live: Live, work: Callable[[Client], Awaitable[Any]], mode: str = "auto") -> Any:
-    return run(work, f"{live.address}/mcp", mode)
-
-
-def call(live: Live, tool: str, /, **fields: Any) -> Any:
-    return use(live, lambda client: client.call_tool(tool, fields))
-
-
-def pictures(result: Any) -> list[tuple[Image.Image, dict[str, Any]]]:
-    """The pictures of an answer with what is said of each."""
-    assert not result.is_error, result.content
-    blocks = result.content
-    assert [block.type for block in blocks] == ["image", "text"] * (len(blocks) // 2)
-    return [
-        (Image.open(io.BytesIO(base64.b64decode(image.data))), json.loads(text.text))
-        for image, text in zip(blocks[::2], blocks[1::2], strict=True)
-    ]
-
-
-def told(result: Any) -> dict[str, Any]:
-    assert not result.is_error, result.content
-    return json.loads(result.content[0].text)
-
-
-def asked(live: Live) -> dict[str, Any]:
-    return live.client.get("/v1/jobs?limit=1").json()["jobs"][0]["request"]
-
-
-def png(*shape: int) -> str:
-    file = io.BytesIO()
-    Image.fromarray(np.full(shape, 90, "uint8")).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -143,7 +70,7 @@ def test_the_descriptions_are_short_and_hold(open_live: Callable[..., Live]):
     assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 5000
     assert tools["edit_image"].input_schema["required"] == ["image", "prompt"]
     assert pictures(call(live, "generate_image", prompt="x", **SMALL, sampler="euler_a"))
-    assert asked(live)["sampler"] == "euler_a"  # not described, and taken
+    assert live.asked()["sampler"] == "euler_a"  # not described, and taken
 
 
 def test_a_picture_is_painted_again_by_any_name_it_was_told_by(live: Live, tmp_path: Path):
@@ -153,12 +80,12 @@ def test_a_picture_is_painted_again_by_any_name_it_was_told_by(live: Live, tmp_p
         fields = {"image": image, "prompt": "a cat", "steps": 3, "strength": 0.5}
         ((picture, _),) = pictures(call(live, "edit_image", **fields))
         assert picture.size == (16, 16)
-        assert (asked(live)["strength"], asked(live)["resize"]) == (0.5, "crop")
+        assert (live.asked()["strength"], live.asked()["resize"]) == (0.5, "crop")
     ((picture, _),) = pictures(
         call(live, "edit_image", image=png(100, 400, 3), mask=png(100, 400), prompt="x", steps=3)
     )
     assert picture.size == (32, 8)  # the model's area, in the picture's shape
-    assert "mask" in asked(live)
+    assert "mask" in live.asked()
 
 
 def test_files_are_read_in_the_named_folder_alone(open_live: Callable[..., Live], tmp_path: Path):
@@ -230,9 +157,7 @@ def test_a_failure_has_its_code_and_no_trace(live: Live):
 
 def test_a_full_queue_is_said(open_live: Callable[..., Live]):
     live = open_live(queue=1)
-    live.studio.painter.gate.clear()
-    while live.client.post("/v1/jobs", json={"prompt": "x"}).status_code == 202:
-        pass
+    live.fill()
     result = call(live, "generate_image", prompt="x", **SMALL)
     assert result.is_error
     assert result.content[0].text.startswith("queue_full")
@@ -299,7 +224,7 @@ def test_models_are_listed(open_live: Callable[..., Live], tmp_path: Path):
     assert [model["name"] for model in found["models"]] == ["fake", "other"]
     assert found["loras"] == []
     assert pictures(call(live, "generate_image", prompt="x", model="other", **SMALL))
-    assert asked(live)["model"] == "other"
+    assert live.asked()["model"] == "other"
 
 
 def test_a_large_picture_is_shown_as_clients_can_take_it(
@@ -364,90 +289,3 @@ def test_bodies_that_are_none_are_refused(live: Live, body: bytes):
         answer = live.client.post("/mcp", content=body, headers=headers | version)
         assert 400 <= answer.status_code < 500
         assert "Traceback" not in answer.text
-
-
-# On stdio
-
-
-def fake(folder: Path) -> StdioServerParameters:
-    code = FAKE.format(paths=[str(HERE), str(HERE.parent)], folder=str(folder))
-    return StdioServerParameters(command=sys.executable, args=["-c", code], env={**os.environ})
-
-
-def test_on_stdio_a_picture_has_its_path(tmp_path: Path):
-    async def work(client: Client) -> Any:
-        assert len((await client.list_tools()).tools) == 5
-        wrong = await client.call_tool("generate_image", {"prompt": "x", "steps": -1})
-        assert wrong.is_error
-        made = await client.call_tool("generate_image", {"prompt": "x", "seed": 3} | SMALL)
-        ((_, about),) = pictures(made)
-        again = {"image": about["path"], "prompt": "y"} | SMALL
-        return pictures(made) + pictures(await client.call_tool("edit_image", again))
-
-    (picture, about), (_, other) = run(work, fake(tmp_path))
-    assert np.array_equal(np.array(Image.open(about["path"])), np.array(picture))
-    assert np.array_equal(
-        np.array(picture), pixels_of(Request(prompt="x", seed=3, width=16, height=16))
-    )
-    assert Path(other["path"]).parent == tmp_path / "pictures"
-
-
-def test_stdout_has_the_protocol_and_nothing_else(tmp_path: Path):
-    lines = [
-        {"id": 1, "method": "initialize", "params": START},
-        {"method": "notifications/initialized"},
-        {
-            "id": 2,
-            "method": "tools/call",
-            "params": {"name": "generate_image", "arguments": {"prompt": "x"} | SMALL},
-        },
-    ]
-    server = fake(tmp_path)
-    process = subprocess.Popen(
-        [server.command, *server.args],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    for line in lines:
-        process.stdin.write(json.dumps({"jsonrpc": "2.0"} | line) + "\n")
-    process.stdin.flush()
-    answers = []
-    while len(answers) < 2:
-        answers.append(json.loads(process.stdout.readline()))
-    rest, said = process.communicate(timeout=20)  # closes stdin, which ends it
-    assert [answer["id"] for answer in answers] == [1, 2]
-    assert rest == ""
-    assert "said by a library" in said
-    assert "said while it paints" in said
-    assert process.returncode == 0
-
-
-def test_each_process_has_a_folder_of_its_own(open_studio: Callable[..., Studio], tmp_path: Path):
-    from sfumato.server.run import own_history
-    from sfumato.server.settings import read_settings
-
-    settings = read_settings(folder=tmp_path / "mine")
-    one, two = own_history(settings), own_history(settings)
-    assert (one.folder.name, two.folder.name) == ("mine", "mine-2")
-    one.close()
-    two.close()
-
-
-def test_the_command_paints_with_the_bundled_model_and_no_network(tmp_path: Path):
-    environment = {**os.environ, "SFUMATO_FOLDER": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    command = ["-m", "sfumato", "mcp", "mini-turbo"]
-    server = StdioServerParameters(command=sys.executable, args=command, env=environment)
-
-    async def work(client: Client) -> Any:
-        return await client.call_tool("generate_image", {"prompt": "a red apple", "steps": 1})
-
-    ((picture, about),) = pictures(run(work, server))
-    assert np.ptp(np.array(picture)) > 50
-    assert about["model"] == "mini-turbo"
-    history = History(tmp_path)
-    assert history.page(9)[0][0]["state"] == "done"
-    history.close()

@@ -14,7 +14,7 @@ import pytest
 import webuiapi
 from fake_painters import Live, pixels_of
 from PIL import Image
-from sdapi_calls import URL, asked, b64, opened, post
+from sdapi_calls import URL, b64, opened, post
 
 from sfumato import upscale
 from sfumato.request import Request
@@ -44,7 +44,7 @@ def test_the_client_paints(live: Live, api: webuiapi.WebUIApi):
     assert result.info["all_seeds"] == [1003, 1004, 1005, 1006]
     assert result.info["sampler_name"] == "DPM++ 2M"
     assert "Seed: 1003" in result.info["infotexts"][0]
-    found = asked(live)
+    found = live.asked()
     assert (found["sampler"], found["schedule"]) == ("dpmpp_2m", "karras")
     assert (found["guidance"], found["steps"], found["count"]) == (7.0, 9, 4)
     assert found["negative_prompt"] == "blue"
@@ -68,7 +68,7 @@ def test_the_client_paints_on_pictures(live: Live, api: webuiapi.WebUIApi):
             steps=2,
         )
         assert result.image.size == (16, 16)
-        found = asked(live)
+        found = live.asked()
         assert (found["strength"], found["mask_blur"]) == (0.6, 2.0)
         assert (found.get("inpaint_area"), found.get("padding")) == (
             ("masked", 3) if full else (None, None)
@@ -263,10 +263,10 @@ def test_the_model_is_chosen_by_options_or_in_the_request(open_live: Callable[..
     assert live.client.post(f"{URL}/options", json=changed).json() == {}
     assert live.client.get(f"{URL}/options").json()["sd_model_checkpoint"] == "other"
     post(live, body)
-    assert asked(live)["model"] == "other"
+    assert live.asked()["model"] == "other"
     post(live, body | {"override_settings": {"sd_model_checkpoint": "fake"}})
-    assert asked(live)["model"] == "fake"
+    assert live.asked()["model"] == "fake"
     post(live, body | {"model": "fake"})
-    assert asked(live)["model"] == "fake"
+    assert live.asked()["model"] == "fake"
     answer = live.client.post(f"{URL}/options", json={"sd_model_checkpoint": "none such"})
     assert answer.status_code == 400

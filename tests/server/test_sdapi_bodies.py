@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_painters import Live
 from PIL import Image
-from sdapi_calls import URL, asked, b64, opened, post
+from sdapi_calls import URL, b64, opened, post
 
 from sfumato.pictures import load_recipe
 
@@ -208,7 +208,7 @@ def test_recorded_bodies_get_what_their_clients_read(live: Live, name: str):
     assert (info["width"], info["height"]) == size
     assert {type(info["seed"]), type(info["all_seeds"][0])} == {int}
     assert info["infotexts"][0].startswith("x\n")
-    request = asked(live)
+    request = live.asked()
     assert {key: request[key] for key in expected} == expected
     assert "auth" not in json.dumps(found["parameters"])
 
@@ -218,14 +218,14 @@ def test_kobold_lite_paints_again(live: Live):
     for image in (picture, f"data:image/png;base64,{picture}"):
         body = KOBOLD | {"init_images": [image], "denoising_strength": 0.6}
         assert opened(post(live, body, "img2img")["images"][0]).size == (64, 64)
-        assert (asked(live)["strength"], asked(live)["resize"]) == (0.6, "stretch")
+        assert (live.asked()["strength"], live.asked()["resize"]) == (0.6, "stretch")
 
 
 @pytest.mark.parametrize(("mode", "way"), [*enumerate(["stretch", "crop", "fill", "stretch"])])
 def test_ways_to_resize(live: Live, mode: int, way: str):
     body = {"init_images": [b64(np.zeros((9, 7, 3)))], "resize_mode": mode, "steps": 3}
     post(live, {"prompt": "x", "width": 16, "height": 16} | body, "img2img")
-    assert (asked(live)["resize"], asked(live)["strength"]) == (way, 0.75)
+    assert (live.asked()["resize"], live.asked()["strength"]) == (way, 0.75)
 
 
 def test_masks_of_another_size_or_inverted(live: Live):
@@ -242,11 +242,11 @@ def test_masks_of_another_size_or_inverted(live: Live):
     }
     for inverted in (0, 1):
         post(live, body | {"inpainting_mask_invert": inverted}, "img2img")
-        name = asked(live)["mask"].removeprefix("upload:")
+        name = live.asked()["mask"].removeprefix("upload:")
         kept = np.array(Image.open(io.BytesIO(live.client.get(f"/v1/uploads/{name}").content)))
         assert kept.shape == (16, 16)
         assert (kept[0, 0], kept[0, 15]) == ((0, 255) if inverted else (255, 0))
-    assert asked(live)["mask_blur"] == 4
+    assert live.asked()["mask_blur"] == 4
 
 
 @pytest.mark.parametrize(

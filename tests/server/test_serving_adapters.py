@@ -54,6 +54,7 @@ def painted(live: Live, path: str, **fields: Any) -> Request:
         job = live.studio.service.job(answer.json()["id"])
         assert job is not None
         assert job.wait(10)
+        assert job.request.controls == job.request.image_prompts == ()  # it keeps no pictures
     return seen[0]
 
 
@@ -119,7 +120,9 @@ def test_a_controlnet_is_named_and_shown_a_picture(live: Live, folder: Path) -> 
     assert [each.file for each in request.controls] == nets
     assert all(np.array_equal(each.image, pixels) for each in request.controls)
     assert request.controls[0].weight == 0.5
-    assert live.client.get("/v1/capabilities").json()["controls"] == ["depth", "edges"]
+    capabilities = live.client.get("/v1/capabilities").json()
+    assert capabilities["controls"] == ["depth", "edges"]
+    assert capabilities["image_prompts"] == ["edges"]  # no folders
 
     [job] = live.client.get("/v1/jobs").json()["jobs"]
     assert job["request"]["controls"] == [{**edges, "image": sent}, depth]
@@ -131,7 +134,9 @@ def test_a_controlnet_is_named_and_shown_a_picture(live: Live, folder: Path) -> 
 
     facts = live.client.post("/v1/recipes", json={"recipe": picture["recipe"]}).json()
     assert "controls" not in facts["request"]  # their pictures are not there
-    assert [*facts["unread"]][-2:] == ["ControlNet 0", "ControlNet 1"]
+    without = [{"file": "edges", "weight": 0.5}, {"file": "depth"}]
+    assert facts["without_pictures"] == {"controls": without}
+    assert not any(key.startswith("ControlNet") for key in facts["unread"])
 
 
 def test_a_picture_as_a_prompt(live: Live, folder: Path) -> None:
@@ -151,7 +156,8 @@ def test_a_picture_as_a_prompt(live: Live, folder: Path) -> None:
     assert str(folder) not in json.dumps(job)
     facts = live.client.post("/v1/recipes", json={"recipe": picture["recipe"]}).json()
     assert "image_prompts" not in facts["request"]
-    assert "Image prompt 0" in facts["unread"]
+    without = [{"file": "edges", "weight": 0.5}]
+    assert facts["without_pictures"] == {"image_prompts": without}
 
 
 def test_pictures_as_prompts_that_cannot_be(live: Live, folder: Path) -> None:

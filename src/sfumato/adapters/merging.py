@@ -8,8 +8,10 @@ weights within its executables).
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +20,7 @@ import numpy as np
 from sfumato import kernels
 from sfumato.adapters.lora import Lora
 from sfumato.adapters.updates import Update
-from sfumato.checkpoints.copying import Arena
+from sfumato.checkpoints.copying import Arena, ahead, widen
 from sfumato.checkpoints.tensors import Tensors
 from sfumato.checkpoints.weights import assemble, is_kernel, sources
 from sfumato.networks.network import Block, keys
@@ -26,6 +28,9 @@ from sfumato.networks.network import Block, keys
 Weights = float | Mapping[str, float]
 """The strength of a LoRA; or of its parts: "unet", "text" and native names of blocks, such as
 "down_blocks.1" or "mid_block.attentions". The longest name counts; what none names has 1."""
+
+BLOCK = 2**14
+"""Numbers that are widened at a time."""
 
 
 class Use(NamedTuple):
@@ -73,16 +78,10 @@ class Merger:
                 from them: there the weights of the files are the more exact ones.
         """
         self.remove()
-        arena = Arena()
         try:
-            for part, network in networks.items():
-                changes = changes_of(part, uses)
-                file = (files or {}).get(part, {})
-                for key, variable in keys(network).items():
-                    if any(name in changes for name in sources(key)):
-                        value = merged(key, variable, changes, file, arena)
-                        previous = kernels.store(variable, value)
-                        self.kept.append(Kept(variable, previous, kernels.witness(variable)))
+            for variable, value in ahead(jobs(networks, uses, files or {})):
+                previous = kernels.store(variable, value)
+                self.kept.append(Kept(variable, previous, kernels.witness(variable)))
         except BaseException:
             self.remove()
             raise
@@ -118,28 +117,53 @@ def changes_of(part: str, uses: Sequence[Use]) -> dict[str, list[tuple[Update, f
     return found
 
 
+def jobs(
+    networks: Mapping[str, Block], uses: Sequence[Use], files: Mapping[str, Tensors]
+) -> Iterator[tuple[keras.Variable, Callable[[], np.ndarray]]]:
+    """The variables to change, and the computation of their values."""
+    arena = Arena()
+    for part, network in networks.items():
+        changes = changes_of(part, uses)
+        for key, variable in keys(network).items():
+            if any(name in changes for name in sources(key)):
+                shape, turned = tuple(variable.shape), is_kernel(key, len(variable.shape))
+                room = kernels.empty(shape, np.dtype("float32"), turned, arena.empty)
+                yield variable, partial(merged, key, variable, changes, files.get(part, {}), room)
+
+
 def merged(
     key: str,
     variable: keras.Variable,
     changes: Mapping[str, Sequence[tuple[Update, float]]],
     file: Tensors,
-    arena: Arena,
+    room: np.ndarray,
 ) -> np.ndarray:
-    """The value of a variable with all changes, float32, in the order that ``store`` takes over."""
+    """The value of a variable with all changes, float32, in ``room``, in its order."""
     value = original(key, variable, file)
     turned = is_kernel(key, value.ndim)
-    room = kernels.empty(value.shape, np.dtype("float32"), turned, arena.empty)
     names = sources(key)
     places = split(value, turned, len(names)), split(room, turned, len(names))
     for name, weight, place in zip(names, *places, strict=True):
         # Most changes need not see the weight, and are added to it together.
         total: np.ndarray | None = None
         for update, strength in changes.get(name, ()):
-            seen = weight if total is None or not update.reads_weight else weight + total
+            seen = weight
+            if update.reads_weight:
+                seen = weight.astype("float32") if total is None else weight + total
             change = update.change(seen, strength)
             total = change if total is None else np.add(total, change, out=total)
-        np.add(weight, 0 if total is None else total, out=place)
+        add(weight, total, place)
     return room
+
+
+def add(weight: np.ndarray, change: np.ndarray | None, out: np.ndarray) -> None:
+    """weight + change, in blocks of rows that stay in the fast cache while they are widened."""
+    is_half = weight.dtype == np.float16
+    rows = max(1, BLOCK // math.prod(weight.shape[1:])) if is_half else len(weight)
+    for start in range(0, len(weight), rows):
+        some = slice(start, start + rows)
+        part = widen(weight[some]) if is_half else weight[some]
+        np.add(part, 0 if change is None else change[some], out=out[some])
 
 
 def split(value: np.ndarray, turned: bool, count: int) -> list[np.ndarray]:
@@ -148,10 +172,13 @@ def split(value: np.ndarray, turned: bool, count: int) -> list[np.ndarray]:
 
 
 def original(key: str, variable: keras.Variable, file: Tensors) -> np.ndarray:
-    """The weights in a variable, float32; the more exact ones of the file if they are from it."""
+    """The weights in a variable; the more exact ones of the file if they are from it.
+
+    They are float32, or float16 that is yet to be widened.
+    """
     value = kernels.read(variable)
-    if value.dtype != np.float32 and all(name in file for name in sources(key)):
+    if variable.dtype != "float32" and all(name in file for name in sources(key)):
         exact = assemble(key, file)
         if np.array_equal(exact.astype(value.dtype), value):
             value = exact
-    return value.astype("float32", copy=False)
+    return value if value.dtype == np.float16 else value.astype("float32", copy=False)

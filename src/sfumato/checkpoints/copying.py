@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name")
+Result = TypeVar("Result")
 
 BLOCK = 128
 """Rows turned at a time, so that the memory read and the memory written stay in the fast cache."""
@@ -33,6 +41,21 @@ class Arena:
             self.free = np.frombuffer(piece, np.uint8)
         memory, self.free = self.free[:size], self.free[padded:]
         return memory.view(dtype).reshape(shape)
+
+
+def ahead(jobs: Iterable[tuple[Name, Callable[[], Result]]]) -> Iterator[tuple[Name, Result]]:
+    """The results of jobs in their order, a few made ahead on all processors."""
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[Name, Future[Result]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for name, job in jobs:
+            waiting.append((name, pool.submit(job)))
+            if len(waiting) > 2 * workers:
+                name, future = waiting.popleft()
+                yield name, future.result()
+        while waiting:
+            name, future = waiting.popleft()
+            yield name, future.result()
 
 
 def turn(source: np.ndarray, target: np.ndarray) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import keras
 import ml_dtypes
@@ -13,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from sfumato import kernels
-from sfumato.checkpoints.copying import Arena
+from sfumato.checkpoints.copying import Arena, ahead
 from sfumato.checkpoints.fitting import check
 from sfumato.checkpoints.tensors import CheckpointError, Tensors
 from sfumato.checkpoints.weights import assemble, is_kernel, source_shapes, sources
@@ -74,21 +72,16 @@ def _views(variables: Variables, tensors: Tensors) -> Iterator[tuple[keras.Varia
 
 def _copies(variables: Variables, tensors: Tensors) -> Iterator[tuple[keras.Variable, np.ndarray]]:
     """The values in order, a few prepared ahead on all processors (copies release the GIL)."""
-    workers = min(8, os.cpu_count() or 1)
     arena = Arena()
-    ahead: deque[tuple[keras.Variable, Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+
+    def jobs() -> Iterator[tuple[keras.Variable, Callable[[], np.ndarray]]]:
         for key, variable in variables.items():
             shape = tuple(variable.shape)
             kind = is_kernel(key, len(shape))
             room = kernels.empty(shape, _numpy_dtype(variable), kind, arena.empty)
-            ahead.append((variable, pool.submit(assemble, key, tensors, room)))
-            if len(ahead) > 2 * workers:
-                variable, future = ahead.popleft()
-                yield variable, future.result()
-        while ahead:
-            variable, future = ahead.popleft()
-            yield variable, future.result()
+            yield variable, partial(assemble, key, tensors, room)
+
+    yield from ahead(jobs())
 
 
 def _numpy_dtype(variable: keras.Variable) -> np.dtype:

@@ -166,7 +166,10 @@ def restore(variable: keras.Variable, previous: Any) -> None:
 
 
 def read(variable: keras.Variable) -> np.ndarray:
-    """The value of a variable, without copying it if that can be; not to be written to."""
+    """The value of a variable, without copying it if that can be; not to be written to.
+
+    Of a float32 variable it may be half precision, if that is what is stored.
+    """
     return _backend.read(variable)
 
 

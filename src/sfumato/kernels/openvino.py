@@ -118,5 +118,4 @@ def read(variable: Any) -> np.ndarray:
     stored, order = stored_kernel(variable.value.output)
     if stored is None:
         return common.read(variable)
-    value = data_of(constant_of(stored)).transpose(order)
-    return value.astype(keras.backend.standardize_dtype(variable.dtype), copy=False)
+    return data_of(constant_of(stored)).transpose(order)

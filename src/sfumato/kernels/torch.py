@@ -15,11 +15,17 @@ import torch
 from keras import ops
 from torch.nn import functional
 
-from sfumato.kernels import common
+from sfumato.kernels import common, torch_gradients
 
 Tensor = torch.Tensor
 
 MATMUL = 64  # positions of a map up to which a 3x3 convolution is a matmul on a CPU
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    if torch_gradients.are_wanted(q, k, v) and torch_gradients.attends_plainly(q, k):
+        return torch_gradients.attention(q, k, v, causal)
+    return common.attention(q, k, v, causal)
 
 
 def conv3x3(
@@ -48,6 +54,8 @@ def split_linear(x: Tensor, kernel: Tensor, bias: Tensor | None, count: int) -> 
 
 
 def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, epsilon: float) -> Tensor:
+    if torch_gradients.are_wanted(x, gamma):
+        return torch_gradients.group_norm(x, gamma, beta, groups, epsilon)
     y = functional.group_norm(channels_first(x), groups, gamma, beta, epsilon)
     return y.permute(0, 2, 3, 1)
 

@@ -45,6 +45,11 @@ class Adapters:
         """The names of ControlNets and IP-Adapters that clients may say."""
         return sorted({plain_name(file) for file in self._controls().values()})
 
+    @property
+    def image_prompts(self) -> list[str]:
+        """The names that pictures as prompts may say: of files, which IP-Adapters are."""
+        return sorted({plain_name(file) for file in self._image_prompts().values()})
+
     def given(self, request: Request) -> Request:
         """The request with the files that it names, and the server's learned words.
 
@@ -62,8 +67,8 @@ class Adapters:
         if request.controls:
             changes["controls"] = named("controls", request.controls, self._controls())
         if request.image_prompts:
-            files = {n: file for n, file in self._controls().items() if Path(file).is_file()}
-            changes["image_prompts"] = named("image_prompts", request.image_prompts, files)
+            prompts = named("image_prompts", request.image_prompts, self._image_prompts())
+            changes["image_prompts"] = prompts
         return request.changed(**changes) if changes else request
 
     def _files(self) -> dict[str, str]:
@@ -72,6 +77,9 @@ class Adapters:
     def _controls(self) -> dict[str, str]:
         folder = self.control_folder
         return controlled.files_in(str(folder)) if folder and Path(folder).is_dir() else {}
+
+    def _image_prompts(self) -> dict[str, str]:
+        return {name: file for name, file in self._controls().items() if Path(file).is_file()}
 
 
 def named(field: str, shown: Sequence[Any], files: Mapping[str, str]) -> tuple[Any, ...]:

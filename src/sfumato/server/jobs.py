@@ -148,8 +148,9 @@ class Job:
 
     def _let_go(self) -> None:
         """Keep no pictures of what has ended: many such jobs are remembered."""
-        if self.request.image is not None or self.request.controls:
-            self.request = self.request.changed(image=None, mask=None, controls=())
+        request = self.request
+        if request.image is not None or request.controls or request.image_prompts:
+            self.request = request.changed(image=None, mask=None, controls=(), image_prompts=())
 
     def fail(self, code: str) -> bool:
         return self.end(FAILED, Failure.named(code))

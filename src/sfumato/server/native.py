@@ -232,6 +232,7 @@ def capabilities(service: Serving) -> Response:
             "limits": limits_of(service.settings),
             "loras": service.adapters.loras,
             "controls": service.adapters.controls,
+            "image_prompts": service.adapters.image_prompts,
             "embeddings": [*service.adapters.words],
             "formats": ["png", "jpeg", "webp"],
             "request": Request.schema(),

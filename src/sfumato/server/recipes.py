@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sfumato.pictures import files
 from sfumato.pictures.recipe import VERSION, Recipe, read_text, write_text
-from sfumato.request import Request, RequestError, control, image_prompts
+from sfumato.request import Request, RequestError
 from sfumato.request.wording import command_line, python
 from sfumato.server import wire
 from sfumato.server.errors import ApiError, not_found
@@ -82,15 +82,14 @@ def _told(recipe: Recipe | None, where: str) -> dict[str, Any]:
         raise not_found(f"recipe in this {where}")
     unread = {k: v for k, v in Request.unread(recipe).items() if (k, v) != OUR_NOISE}
     unread.pop(VERSION, None)
-    # Their pictures are not there.
-    lost = (control.ITEM, image_prompts.ITEM)
-    unread |= {k: v for k, v in recipe.items.items() if any(each.fullmatch(k) for each in lost)}
     facts = {"recipe": write_text(recipe), "unread": unread}
     try:
         request = Request.from_recipe(recipe)
     except RequestError as error:
         return facts | {"request": None, "error": str(error)}
-    return facts | _forms(request)
+    # Recipes have no pictures, and without theirs these cannot be asked for.
+    networks = {n: v for n, v in request.to_json().items() if n in wire.SHOWN}
+    return facts | _forms(request) | {"without_pictures": networks}
 
 
 def _forms(request: Request) -> dict[str, Any]:

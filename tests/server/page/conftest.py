@@ -29,9 +29,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def folders() -> dict[str, Any]:
+    """The settings of the server of a file of tests, besides its models."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Any]) -> Iterator[Live]:
     """One server for a file of tests; its pictures stay."""
-    studio = Studio(tmp_path_factory.mktemp("page"), models={"fake": "mini", EVIL: "mini-turbo"})
+    models = {"fake": "mini", EVIL: "mini-turbo"}
+    studio = Studio(tmp_path_factory.mktemp("page"), models=models, **folders)
     made = Live(studio)
     yield made
     made.stop()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 import numpy as np
-from browsing import drop, paint, painted, png, ready, with_capabilities
+from browsing import drop, paint, painted, pixels_of, png, ready, sent, with_capabilities
 from fake_painters import Live
-from PIL import Image
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, expect
 
 from sfumato.request import Request as Asked
 
@@ -25,20 +22,6 @@ RECALLED = Asked(
     sampler_options={"eta": 0.5},
     guidance_interval=(0.25, 0.75),
 )
-
-
-def sent(page: Page) -> dict[str, Any]:
-    """Paint; the request that went out."""
-    with page.expect_request(lambda r: r.method == "POST" and r.url.endswith("/jobs")) as found:
-        page.get_by_role("button", name="Paint", exact=True).click()
-    request: Request = found.value
-    return json.loads(request.post_data or "")
-
-
-def pixels_of(server: Live, name: str) -> np.ndarray:
-    kind, _, rest = name.partition(":")
-    answer = server.client.get(f"/v1/{kind}s/{rest}")
-    return np.array(Image.open(io.BytesIO(answer.content)))
 
 
 def test_a_dropped_picture_gives_back_its_recipe_to_the_last_bit(page: Page):
@@ -173,6 +156,7 @@ def test_fields_of_several_sorts(page: Page):
     loras.get_by_label("name").fill("watercolour")
     expect(page.get_by_label("Lora folder")).to_have_count(0)  # no client names a folder
     expect(page.get_by_label("Embeddings")).to_have_count(0)  # nobody writes vectors by hand
+    expect(page.get_by_text("Led by a picture")).to_have_count(0)  # this server has no ControlNets
     asked = sent(page)
     assert (asked["apg"], asked["freeu"]) == ({}, {"s1": 0.9})
     assert asked["loras"] == [["watercolour", 1]]

@@ -35,6 +35,15 @@ export class ApiError extends Error {
 }
 
 /**
+ * What to tell of an error; fetch throws a TypeError where nobody answers.
+ *
+ * @param {any} error
+ * @returns {string}
+ */
+export const reasonOf = (error) =>
+  error instanceof TypeError ? "The server does not answer." : error.message;
+
+/**
  * Set what asks the user for the token.
  *
  * @param {() => Promise<void>} ask

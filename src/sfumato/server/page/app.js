@@ -1,6 +1,6 @@
 /** The page: one form, one large view, one gallery, over the jobs of the server. */
 
-import { ApiError, json, keepToken, post, whenTokenIsNeeded } from "./api.js";
+import { json, keepToken, post, reasonOf, whenTokenIsNeeded } from "./api.js";
 import { askForAll, cellsOf, keep, kept, makeAxes, showComparison } from "./compare.js";
 import { Composer } from "./composer.js";
 import { button, byId, dialog, fill, h, say } from "./dom.js";
@@ -150,9 +150,11 @@ class Page {
     const { models } = this.composer.facts;
     const isHere = models.some((/** @type {any} */ model) => model.name === rest.model);
     if (!isHere) delete drawn.model;
+    const lost = this.composer.dropMissing(drawn);
     this.draft.replace(Object.fromEntries(Object.entries(drawn).filter(([name]) => name in known)));
     const isOther = rest.model && !isHere;
-    this.composer.complain(isOther ? `Its model is not served here: ${rest.model}` : "");
+    if (isOther) lost.unshift(`Its model is not served here: ${rest.model}`);
+    this.composer.complain(lost.join(" "));
     this.axes.clear();
     byId("prompt").focus();
     byId("composer").scrollIntoView({ block: "nearest" });
@@ -172,8 +174,7 @@ class Page {
 
   /** @param {any} error */
   complain(error) {
-    const isOurs = error instanceof ApiError || !(error instanceof TypeError);
-    this.composer.complain(isOurs ? error.message : "The server does not answer.", error.field);
+    this.composer.complain(reasonOf(error), error.field);
   }
 
   // Within
@@ -279,6 +280,5 @@ try {
   const facts = await json("v1/capabilities");
   new Page(facts);
 } catch (error) {
-  byId("trouble").textContent =
-    error instanceof ApiError ? error.message : "The server does not answer.";
+  byId("trouble").textContent = reasonOf(error);
 }

@@ -2,6 +2,7 @@
 
 import { button, byId, fill, h } from "./dom.js";
 import { isWritable, makeField, titleOf } from "./fields.js";
+import { isShown, makeShown } from "./shown.js";
 
 /** @typedef {import("./fields.js").Field} Field */
 
@@ -110,7 +111,7 @@ export class Composer {
   renderFields() {
     this.fields.clear();
     const isOffered = (/** @type {string} */ name) =>
-      !OWN.includes(name) && isWritable(this.schema[name]);
+      !OWN.includes(name) && (isWritable(this.schema[name]) || this.hasFiles(name));
     const names = Object.keys(this.schema).filter(isOffered);
     const isOfPicture = (/** @type {string} */ name) =>
       this.schema[name]["x-group"] === FROM_PICTURE;
@@ -159,11 +160,61 @@ export class Composer {
       : undefined;
     const size = name === "width" || name === "height" ? this.own.size : undefined;
     const own = this.own[name] ?? size;
-    const more = { rows, open: own === undefined || own === null ? undefined : String(own) };
+    const open = own === undefined || own === null ? undefined : String(own);
+    const more = { rows, open, make: this.hasFiles(name) ? this.shown(name) : undefined };
     const made = makeField(name, this.schema[name], (value) => this.draft.set(name, value), more);
     made.set(this.draft.values[name]);
     this.fields.set(name, made);
     return made;
+  }
+
+  /**
+   * Whether a field is of networks that are shown pictures, and the server has any.
+   *
+   * @param {string} name
+   */
+  hasFiles(name) {
+    const isAny = this.facts[name]?.length && this.facts.limits.max_controls;
+    return Boolean(isAny) && isShown(this.schema[name]);
+  }
+
+  /**
+   * The maker of their control.
+   *
+   * @param {string} name
+   * @returns {typeof import("./controls.js").makeControl}
+   */
+  shown(name) {
+    return (schema, given, _, tell) =>
+      makeShown(schema, given, tell, {
+        files: this.facts[name],
+        most: this.facts.limits.max_controls,
+        begun: name === "controls" ? (this.draft.values.image ?? "") : null,
+        complain: (text) => this.complain(text, name),
+      });
+  }
+
+  /**
+   * Leave out networks whose files are not here; returns what is to be told of those and others.
+   *
+   * @param {import("./api.js").Values} values
+   * @returns {string[]}
+   */
+  dropMissing(values) {
+    const told = [];
+    for (const name of Object.keys(this.schema).filter((each) => isShown(this.schema[each]))) {
+      /** @type {import("./shown.js").Shown[]} */
+      const given = values[name] ?? [];
+      const isHere = (/** @type {{file: string}} */ each) => this.facts[name]?.includes(each.file);
+      const here = given.filter(isHere);
+      const gone = given.filter((each) => !isHere(each)).map((each) => each.file);
+      const bare = here.filter((each) => !each.image).map((each) => each.file);
+      values[name] = here.length ? here : undefined;
+      if (gone.length) told.push(`Not here: ${gone.join(", ")}.`);
+      if (bare.length && !(name === "controls" && values.image))
+        told.push(`Choose the picture again for: ${bare.join(", ")}.`);
+    }
+    return told;
   }
 
   /** Say how many options are set, and fit the controls of size and words. */

@@ -1,9 +1,38 @@
 /** Pictures that come in, dropped, pasted or chosen: to recall their recipe or to begin from. */
 
-import { ApiError, send } from "./api.js";
+import { ApiError, reasonOf, send } from "./api.js";
 import { button, byId, dialog, h } from "./dom.js";
 
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
+export const KINDS = ["image/png", "image/jpeg", "image/webp"];
+
+/**
+ * Send a picture to the server; returns its name there.
+ *
+ * @param {File} file
+ * @returns {Promise<string>}
+ */
+export async function upload(file) {
+  check(file);
+  return (await send("v1/uploads", file)).id;
+}
+
+/**
+ * Take what is dropped or pasted at an element, which then goes nowhere else.
+ *
+ * @param {HTMLElement} element
+ * @param {(file: File) => void} take
+ */
+export function takeAt(element, take) {
+  /** @type {(event: Event, file: File | undefined) => void} */
+  const taken = (event, file) => {
+    if (!file) return;
+    event.preventDefault();
+    take(file);
+  };
+  element.classList.add("takes");
+  element.addEventListener("drop", (event) => taken(event, event.dataTransfer?.files[0]));
+  element.addEventListener("paste", (event) => taken(event, pasted(event)));
+}
 
 /**
  * Take pictures that come in, wherever they are dropped.
@@ -32,14 +61,15 @@ export function takePictures(composer, actions) {
   document.addEventListener("dragover", (event) => hasFile(event) && event.preventDefault());
   document.addEventListener("drop", (event) => {
     if (!hasFile(event)) return;
+    const isTaken = event.defaultPrevented;
     event.preventDefault();
     depth = 0;
     mark();
-    take(event.dataTransfer?.files[0]);
+    if (!isTaken) take(event.dataTransfer?.files[0]);
   });
   document.addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((each) => KINDS.includes(each.type));
-    if (!file) return;
+    const file = pasted(event);
+    if (!file || event.defaultPrevented) return;
     event.preventDefault();
     take(file);
   });
@@ -48,9 +78,8 @@ export function takePictures(composer, actions) {
   async function take(file) {
     if (!file) return;
     composer.complain("");
-    if (!KINDS.includes(file.type))
-      return composer.complain("A picture must be PNG, JPEG or WebP.");
     try {
+      check(file);
       const told = await send("v1/recipes", file).catch((error) => {
         if (error instanceof ApiError && error.code === "not_found") return {}; // it has none
         throw error;
@@ -59,12 +88,19 @@ export function takePictures(composer, actions) {
       if (told.error) composer.complain(told.error);
       return await begin(file, actions, false);
     } catch (error) {
-      return composer.complain(
-        error instanceof ApiError ? error.message : "The server does not answer.",
-      );
+      return composer.complain(reasonOf(error));
     }
   }
 }
+
+/** @param {File} file */
+function check(file) {
+  if (!KINDS.includes(file.type)) throw new Error("A picture must be PNG, JPEG or WebP.");
+}
+
+/** @param {ClipboardEvent} event */
+const pasted = (event) =>
+  [...(event.clipboardData?.files ?? [])].find((each) => KINDS.includes(each.type));
 
 /**
  * @param {File} file
@@ -72,8 +108,7 @@ export function takePictures(composer, actions) {
  * @param {boolean} brush
  */
 async function begin(file, actions, brush) {
-  const { id } = await send("v1/uploads", file);
-  actions.begin(id, brush);
+  actions.begin(await upload(file), brush);
 }
 
 /**
@@ -92,7 +127,7 @@ function ask(file, told, actions, composer) {
       try {
         await action();
       } catch (error) {
-        composer.complain(error instanceof Error ? error.message : String(error));
+        composer.complain(reasonOf(error));
       }
     };
     const unread = Object.keys(told.unread ?? {});
@@ -105,7 +140,7 @@ function ask(file, told, actions, composer) {
         { class: "bar" },
         button(
           "Recall the recipe",
-          run(() => actions.recall(told.request)),
+          run(() => actions.recall({ ...told.request, ...told.without_pictures })),
           { class: "main", autofocus: true },
         ),
         button(

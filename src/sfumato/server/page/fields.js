@@ -10,6 +10,9 @@ import { h } from "./dom.js";
  *   complain: (text: string) => void}} Field
  */
 
+/** In a help: how the command line says it, and the default. */
+const ELSEWHERE = /, such as [A-Z]+:[^;]*|\s*\[[^\]]*\]$/g;
+
 /**
  * The sort of value that a field takes, besides none: a list or numbers rather than their text.
  *
@@ -48,24 +51,25 @@ export function titleOf(name) {
  * @param {string} name
  * @param {Schema} declared
  * @param {(value: any) => void} changed
- * @param {{rows?: Row[], open?: string}} [more] the choices there are, and what stands for none
+ * @param {{rows?: Row[], open?: string, id?: string, make?: typeof makeControl}} [more] the
+ *   choices there are, what stands for none, another id than by the name, another maker
  * @returns {Field}
  */
 export function makeField(name, declared, changed, more = {}) {
   const schema = kindOf(declared);
   const help = String(schema.description ?? "");
   const open = more.open ?? help.match(/\[([^\]]*)\]$/)?.[1] ?? "";
-  const id = `field-${name}`;
+  const id = more.id ?? `field-${name}`;
   const given = { id, name, "aria-describedby": `${id}-help` };
   const tell = (/** @type {any} */ value) => {
     complain("");
     changed(value);
   };
-  const { control, set } = makeControl(schema, given, open, tell, more.rows);
+  const { control, set } = (more.make ?? makeControl)(schema, given, open, tell, more.rows);
   const wrong = h("p", { class: "wrong", id: `${id}-wrong` });
   const isGroup = control.tagName === "DIV";
   const label = isGroup ? "span" : "label";
-  const isWide = Boolean(schema.properties) || name.endsWith("prompt");
+  const isWide = Boolean(schema.properties ?? more.make) || name.endsWith("prompt");
   const element = h(
     "div",
     {
@@ -74,7 +78,7 @@ export function makeField(name, declared, changed, more = {}) {
     },
     h(label, isGroup ? { id: `${id}-label` } : { for: id }, titleOf(name)),
     control,
-    h("p", { class: "help", id: `${id}-help` }, help.replace(/\s*\[[^\]]*\]$/, "")),
+    h("p", { class: "help", id: `${id}-help` }, help.replace(ELSEWHERE, "")),
     wrong,
   );
 
