@@ -3,8 +3,7 @@
     pytestmark = pytest.mark.backend("torch", "openvino")
 
 A file without the mark runs on any. One with it is not even imported on another backend, since
-backends disturb each other in one process. ``test_other_backends`` runs them in processes of their
-own.
+backends disturb each other in one process. ``other_backends`` runs them in processes of their own.
 """
 
 from __future__ import annotations

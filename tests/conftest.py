@@ -24,7 +24,7 @@ if find_spec("sfumato") is None:
     )
 
 # The tests run on JAX, whatever Sfumato would choose here, because it also trains. Those of other
-# backends are run by `test_other_backends`, or by hand: `KERAS_BACKEND=torch pytest -m backend`.
+# backends are run by `test_on_...`, or by hand: `KERAS_BACKEND=torch pytest -m backend`.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Reference implementations must not look for newer files, and no test may need the network.
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     So where several processes test, one of them is not left alone with these at the end.
     """
-    items.sort(key=lambda item: item.path.name != "test_other_backends.py")
+    items.sort(key=lambda item: not item.path.name.startswith("test_on_"))
     marks = {item: item.get_closest_marker("backend") for item in items}
     others = [item for item, mark in marks.items() if mark and not is_here(mark.args)]
     if others:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -19,8 +18,16 @@ pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model.save(tmp_path_factory.mktemp("tiny") / "model")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
+    model = tiny_model.load(tiny_model.save(tmp_path_factory.mktemp("tiny") / "model"))
+    paint(model)
+    return model
+
+
+@pytest.fixture
+def model(shared: StableDiffusion) -> Iterator[StableDiffusion]:
+    with tiny_model.lent(shared):
+        yield shared
 
 
 def pickled(model: StableDiffusion) -> StableDiffusion:
@@ -29,10 +36,10 @@ def pickled(model: StableDiffusion) -> StableDiffusion:
 
 @pytest.mark.parametrize("way", [copy.deepcopy, pickled])
 def test_a_copy_paints_the_same_by_itself(
-    folder: Path, way: Callable[[StableDiffusion], StableDiffusion]
+    model: StableDiffusion, way: Callable[[StableDiffusion], StableDiffusion]
 ) -> None:
-    model = tiny_model.load(folder)
     before = paint(model)
+    model.diffusion_model = tiny_model.load(model.model).diffusion_model  # that of the files
     model.diffusion_model.conv_out.bias.assign(np.full(4, 0.5))
     changed = paint(model)
     assert not np.array_equal(before, changed)
@@ -48,9 +55,7 @@ def test_a_copy_paints_the_same_by_itself(
     np.testing.assert_array_equal(paint(model), changed)
 
 
-def test_a_pickle_has_no_weights_that_the_files_have(folder: Path) -> None:
-    model = tiny_model.load(folder)
-    paint(model)
+def test_a_pickle_has_no_weights_that_the_files_have(model: StableDiffusion) -> None:
     copied = pickled(model)
     assert copied.model.name == model.model.name
     assert not {"text_encoder", "diffusion_model", "decoder"} & vars(copied.parts).keys()
@@ -59,10 +64,9 @@ def test_a_pickle_has_no_weights_that_the_files_have(folder: Path) -> None:
     assert (mini.model.preset.name, mini.model.steps) == ("mini", 20)
 
 
-def test_a_part_of_ones_own_goes_along(folder: Path) -> None:
-    model = tiny_model.load(folder)
+def test_a_part_of_ones_own_goes_along(model: StableDiffusion) -> None:
+    before = paint(model)
     model.diffusion_model = tiny_model.unet(1)
     other = pickled(model)
     np.testing.assert_array_equal(paint(other), paint(model))
-    plain = tiny_model.load(folder)
-    assert not np.array_equal(paint(other), paint(plain))
+    assert not np.array_equal(paint(other), before)

@@ -19,9 +19,20 @@ from tiny_model import paint
 pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.save(tmp_path_factory.mktemp("tiny") / "model")
+
+
 @pytest.fixture
-def model(tmp_path: Path) -> StableDiffusion:
-    return tiny_model.load(tiny_model.save(tmp_path / "model"))
+def model(folder: Path) -> StableDiffusion:
+    model = tiny_model.load(folder)
+    model.diffusion_model = smallest()
+    return model
+
+
+def smallest() -> UNet:
+    return tiny_model.unet(0, tiny_model.SMALLEST)
 
 
 def train(model: StableDiffusion, *callbacks: keras.callbacks.Callback) -> None:
@@ -39,8 +50,9 @@ def test_a_program_without_a_console(
 
 
 @pytest.mark.backend("torch")
-@pytest.mark.parametrize("mode", ["inference_mode", "no_grad"])
-@pytest.mark.parametrize("eager", [0, 50])
+@pytest.mark.parametrize(
+    ("mode", "eager"), [("inference_mode", 0), ("inference_mode", 50), ("no_grad", 0)]
+)
 def test_a_first_picture_in_a_mode_of_torch(
     model: StableDiffusion, mode: str, eager: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,8 +73,8 @@ def test_values_of_a_mode_of_torch() -> None:
     import torch
 
     with torch.inference_mode():
-        network = UNet(tiny_model.UNET)
-        network.set_weights(tiny_model.unet().get_weights())
+        network = UNet(tiny_model.SMALLEST)
+        network.set_weights(smallest().get_weights())
         network.conv_out.bias.assign(torch.ones(4))
     network.compile(keras.optimizers.SGD(0.1), "mse")
     network.fit(*tiny_model.training(), verbose=0)
@@ -73,8 +85,9 @@ def test_without_compilation_by_jax(model: StableDiffusion) -> None:
     import jax
 
     expected = paint(model)
+    model.parts._programs.clear()
     with jax.disable_jit():
-        found = paint(tiny_model.load(model.model))
+        found = paint(model)
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
@@ -117,9 +130,9 @@ def test_a_network_in_the_midst_of_anothers_training_says_so(model: StableDiffus
 
 @pytest.mark.backend("jax", "torch")
 def test_training_that_computes_again_what_it_does_not_keep() -> None:
-    plain = tiny_model.unet()
+    plain = smallest()
     with keras.RematScope(mode="full"):
-        sparing = tiny_model.unet()
+        sparing = smallest()
     x, y = tiny_model.training()
     for network in (plain, sparing):
         network.compile(keras.optimizers.SGD(0.1), "mse")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from sfumato.stable_diffusion import StableDiffusion
 pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 AXES = {"x": (1,), "y": (0,), "both": (0, 1)}
+IS_JAX = keras.backend.backend() == "jax"  # others repeat maps by the same code: one of each kind
 NOISE = latent_noise(5, 4, 4)
 
 
@@ -41,7 +43,7 @@ def shifted(array: np.ndarray, by: int, axis: int) -> np.ndarray:
     return np.roll(array, by, axis)
 
 
-@pytest.mark.parametrize("seamless", AXES)
+@pytest.mark.parametrize("seamless", AXES if IS_JAX else ["x"])
 def test_shifted_noise_gives_the_shifted_picture(model: StableDiffusion, seamless: str) -> None:
     picture = paint(model, NOISE, seamless=seamless)
     for axis in (0, 1):
@@ -66,7 +68,7 @@ def test_a_given_picture_is_seen_around_its_edges(model: StableDiffusion) -> Non
     assert not np.allclose(encode_picture(model.parts, pixels), latents, atol=1e-2)
 
 
-@pytest.mark.parametrize("seamless", AXES)
+@pytest.mark.parametrize("seamless", AXES if IS_JAX else ["both"])
 def test_large_pictures_repeat_in_tiles(
     model: StableDiffusion, seamless: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

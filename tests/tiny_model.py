@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,16 @@ UNET = UNetConfig(
     context_width=16,
     groups=8,
 )
+SMALLEST = UNetConfig(
+    channels=(16,), down=((1,),), mid=(), up=((1, 0),), heads=(2,), context_width=16, groups=8
+)
+"""For what is trained or quantised: it may take the place of the model's network."""
 VAE = AutoencoderConfig(channels=(8, 8, 8, 8), layers=1, groups=4)
 TEXT = TextEncoderConfig(width=16, layers=2, heads=2, mlp_width=32)
 
 
-def unet(seed: int = 0) -> UNet:
-    return drawn(UNet(UNET), seed)
+def unet(seed: int = 0, config: UNetConfig = UNET) -> UNet:
+    return drawn(UNet(config), seed)
 
 
 def drawn(network: Any, seed: int = 0) -> Any:
@@ -54,6 +60,18 @@ def load(folder: Any) -> StableDiffusion:
     jit_compile = keras.backend.backend() != "tensorflow"  # whose XLA takes minutes
     given = folder if isinstance(folder, Model) else str(folder)
     return StableDiffusion(32, 32, jit_compile, preset=given)
+
+
+@contextmanager
+def lent(model: StableDiffusion) -> Iterator[StableDiffusion]:
+    """The model for a test, which may assign to it: its parts and their programs come back."""
+    parts = model.parts
+    own, programs = {**vars(model)}, {**parts._programs}
+    before = {**vars(parts), "_programs": programs}
+    yield model
+    for each, attributes in ((model, own), (parts, before)):
+        vars(each).clear()
+        vars(each).update(attributes)
 
 
 def paint(model: StableDiffusion, prompt: str = "a red apple", **options: Any) -> np.ndarray:

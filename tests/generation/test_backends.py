@@ -58,7 +58,7 @@ def test_backend(
     tmp_path: Path,
 ) -> None:
     results = run(backend, jit, folders[:families], tmp_path / "results.npz")
-    assert len(results) == 12 * families
+    assert len(results) == sum([12, 4, 5][:families])
     for name, result in results.items():
         expected = stored[name]
         difference = np.abs(result.astype("float64") - expected)

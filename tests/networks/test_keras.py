@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tiny_model
 from sfumato.networks.configs import UNetConfig
 from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
@@ -68,8 +69,8 @@ def test_weights_of_a_file_give_the_same_answer(unet: UNet, tmp_path: Path) -> N
 
 @pytest.mark.backend("jax")  # it takes half a minute elsewhere
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a .quantize. method:UserWarning")
-def test_quantization(unet: UNet) -> None:
-    x = inputs()
+def test_quantization() -> None:
+    unet, x = tiny_model.unet(1, tiny_model.SMALLEST), inputs()
     exact = unet.predict_on_batch(x)
     unet.quantize("int8")
     assert np.abs(unet.predict_on_batch(x) - exact).max() < 0.1 * np.abs(exact).max()

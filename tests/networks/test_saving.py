@@ -17,26 +17,28 @@ from keras import ops
 import tiny_model
 from sfumato import runtime
 from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import TextEncoderConfig
+from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig
 from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
 pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 TEXT = TextEncoderConfig(16, 1, 2, 32, "gelu", vocabulary=50, projection=8, penultimate=True)
+VAE = AutoencoderConfig(channels=(8, 8), layers=1, groups=4)
 LATENTS = np.random.default_rng(0).standard_normal((1, 4, 4, 4)).astype("float32")
 
 
 def decoder(seed: int | None = 0, dtype: Any = None) -> ImageDecoder:
-    network = ImageDecoder(tiny_model.VAE, dtype, "decoder")
+    network = ImageDecoder(VAE, dtype, "decoder")
     if seed is not None:
         network.initialize(seed)
     return network
 
 
 def answer(network: Any) -> np.ndarray:
-    program = runtime.compile(network, [network], jit_compile=False)
-    return ops.convert_to_numpy(program(LATENTS))
+    if keras.backend.backend() == "openvino":  # which has no operations by themselves
+        return runtime.compile(network, [network], jit_compile=False)(LATENTS)
+    return ops.convert_to_numpy(network(LATENTS))
 
 
 def by_keras_file(network: Any, folder: Path) -> Any:
@@ -133,14 +135,14 @@ def test_a_network_without_values_says_so() -> None:
         with pytest.raises(ValueError, match="must have a value before it is used"):
             use()
     symbolic = network(keras.Input(batch_shape=(1, 4, 4, 4)))
-    assert symbolic.shape == (1, 32, 32, 3)
+    assert symbolic.shape == (1, 8, 8, 3)
 
 
 @pytest.mark.backend("jax", "tensorflow", "torch")
 @pytest.mark.parametrize("how", ["fit", "train_on_batch"])
 def test_training_begins_where_there_are_no_values(how: str) -> None:
     x, y = tiny_model.training()
-    trained, begun = UNet(tiny_model.UNET), tiny_model.unet(0)
+    trained, begun = UNet(tiny_model.SMALLEST), tiny_model.unet(0, tiny_model.SMALLEST)
     trained.compile(keras.optimizers.SGD(0.1), "mse")
     trained.fit(x, y, verbose=0) if how == "fit" else trained.train_on_batch(x, y)
     pairs = [*zip(trained.get_weights(), begun.get_weights(), strict=True)]
@@ -152,14 +154,16 @@ def test_training_begins_where_there_are_no_values(how: str) -> None:
 @pytest.mark.backend("jax", "tensorflow", "torch")
 def test_a_checkpoint_of_a_training_is_loaded_and_trained_further(tmp_path: Path) -> None:
     x, y = tiny_model.training()
-    network = tiny_model.unet()
-    network.compile(keras.optimizers.Adam(0.01), "mse")
+    network = tiny_model.unet(0, tiny_model.SMALLEST)
+    network.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "unet.keras")
     network.fit(x, y, epochs=2, verbose=0, callbacks=[keep])
     again = keras.models.load_model(tmp_path / "unet.keras")
     for one, other in zip(network.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.optimizer.iterations == network.optimizer.iterations
+    for one, other in zip(network.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(*map(ops.convert_to_numpy, (one, other)))
     again.fit(x, y, verbose=0)
 
 
@@ -167,7 +171,7 @@ def test_a_checkpoint_of_a_training_is_loaded_and_trained_further(tmp_path: Path
 def test_export_with_a_signature(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    decoder: Any = tiny_model.drawn(ImageDecoder(tiny_model.VAE))
+    decoder: Any = tiny_model.drawn(ImageDecoder(VAE))
     signature = [keras.InputSpec(shape=(None, 4, 4, 4), dtype="float32")]
     decoder.export(tmp_path / "decoder", verbose=False, input_signature=signature)
     x = np.random.default_rng(0).standard_normal((2, 4, 4, 4)).astype("float32")

@@ -21,7 +21,7 @@ from openvino_networks import (
 from sfumato import runtime
 from sfumato.checkpoints.filling import fill
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
-from sfumato.kernels import store
+from sfumato.kernels import read, store
 from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention
 from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
@@ -131,19 +131,23 @@ def test_a_file_is_shared_and_not_widened(stored: str, tmp_path: Path) -> None:
     write_safetensors(tmp_path / "unet.safetensors", written)
     tensors = read_safetensors(tmp_path / "unet.safetensors")
     fill(unet, tensors)
+    shapes = set()
     for key, variable in keys(unet).items():
         assert variable.dtype == "float32"
         if key in tensors:
             expected = tensors[key].astype("float32")
             if variable.name == "kernel":
                 expected = expected.transpose(*range(2, expected.ndim), 1, 0)
-            np.testing.assert_array_equal(ops.convert_to_numpy(variable), expected)
+            np.testing.assert_array_equal(read(variable), expected)
+            if variable.shape not in shapes:  # Keras takes long: it compiles a model
+                np.testing.assert_array_equal(ops.convert_to_numpy(variable), expected)
+            shapes.add(variable.shape)
             kept = data_of(constant_of(stored_kernel(variable.value.output)[0]))
             assert kept.dtype == stored
             assert np.shares_memory(kept, tensors[key]) == (stored != "bfloat16")
     expected = unet_result(unet)
     for variable in unet.variables:
-        store(variable, ops.convert_to_numpy(variable))  # in float32
+        store(variable, read(variable))  # in float32
     assert np.abs(unet_result(unet) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import openvino as ov
 import openvino.opset16 as opset
 import pytest
-from keras import ops
 from openvino_networks import inputs, layer_types, small_unet, unet_result
 
 from sfumato import runtime
-from sfumato.kernels import store
+from sfumato.kernels import read, store
 from sfumato.networks.layers import SelfAttention
 from sfumato.networks.network import keys
 from sfumato.networks.unet import UNet
@@ -85,7 +84,7 @@ def test_a_run_that_fails_leaves_float32(folder: Path) -> None:
 def test_half_precision_in_files_is_quantised_under_a_mixed_policy(folder: Path) -> None:
     unet = small_unet("mixed_float16")
     for variable in unet.variables:
-        store(variable, ops.convert_to_numpy(variable).astype("float16"))
+        store(variable, read(variable).astype("float16"))
     program = quantized_unet(unet)
     program(*inputs())
     found = layer_types(next(iter(program.executables.values())).run)

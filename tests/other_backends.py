@@ -1,6 +1,7 @@
-"""The tests of the Keras backends other than JAX, each backend in a process of its own.
+"""The tests of one Keras backend other than JAX, in a process of its own.
 
-Every case is reported by its name, as if it were run here.
+Every case is reported by its name, as if it were run here. Each backend has a file, because
+pytest-xdist gives a file to one process.
 """
 
 from __future__ import annotations
@@ -13,23 +14,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from backend_marks import BACKENDS, MARK, backends_of
-
-pytestmark = pytest.mark.backend("jax")
+from backend_marks import MARK, backends_of
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_backend(
-    backend: str,
-    tmp_path: Path,
-    subtests: pytest.Subtests,
-    pytestconfig: pytest.Config,
-) -> None:
+def run(backend: str, folder: Path, subtests: pytest.Subtests, pytestconfig: pytest.Config) -> None:
+    """Run all files that are marked with the backend; what they report is written to a folder."""
     marked = [file for file in sorted(TESTS.rglob("test_*.py")) if MARK.search(file.read_text())]
     files = [file for file in marked if backend in backends_of(file)]
-    report = tmp_path / "report.xml"
+    report = folder / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     options += ["-m", f"backend and ({pytestconfig.option.markexpr or 'backend'})"]
     done = subprocess.run(
