@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from keras import ops
 
 from sfumato import programs, runtime
@@ -232,6 +234,27 @@ def test_it_is_in_the_users_folder_by_default(
     monkeypatch.delenv("SFUMATO_COMPILE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.directory() == tmp_path / "sfumato" / "compiled"
+
+
+def test_where_jax_keeps_executables_there_are_no_others(folder: Path, tmp_path: Path) -> None:
+    """JAX gives back its own without what a second copy of them would need."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path / "of_jax"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # which is looked for once
+        assert [traces(), traces()] == [1, 1]
+        assert list((tmp_path / "of_jax").iterdir())
+        assert not entries(folder)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 def test_without_a_home_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,12 @@ class Program:
         return found
 
     def path(self, key: Any, given: list[jax.Array], device: Any) -> Path | None:
-        """The file of an executable, or None if it is not to be kept."""
+        """The file of an executable, or None if it is not to be kept.
+
+        What JAX takes from a cache of its own, which some users switch on, can't be written again.
+        """
         folder = cache.directory()
-        if folder is None or self.identity is None:
+        if folder is None or self.identity is None or jax.config.jax_compilation_cache_dir:
             return None
         kinds = [(x.shape, x.dtype) for x in given]
         parts = (self.identity, key, kinds, surroundings(device))
