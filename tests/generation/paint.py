@@ -48,8 +48,6 @@ def paint(folder: str, jit_compile: bool) -> dict[str, np.ndarray]:
 
     results["unet"] = run(unet, *inputs)
     results["picture"] = model.text_to_image(PROMPT, NEGATIVE, sampler="dpmpp_2m", **settings)
-    if family == "2.x":
-        return results
     widths = text_widths(model.parts)
     results["picture of several prompts by all rules"] = model.text_to_image(
         "a (red:1.4) apple BREAK [boat:ship:2] AND (night:0.8):0.5",

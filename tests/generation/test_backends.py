@@ -31,7 +31,7 @@ def run(backend: str, jit: str, folders: list[Path], out: Path) -> dict[str, np.
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     place = tmp_path_factory.mktemp("families")
-    return [small_pipelines.save(kind, place) for kind in ("1.x", "2.x", "xl")]
+    return [small_pipelines.save(kind, place) for kind in ("1.x", "xl")]
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def stored(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.mark.parametrize(
     ("backend", "jit", "families"),
     [
-        ("tensorflow", "graph", 3),
+        ("tensorflow", "graph", 2),
         ("tensorflow", "jit", 1),
         ("torch", "eager", 1),
-        ("torch", "jit", 3),
-        ("openvino", "jit", 3),
+        ("torch", "jit", 2),
+        ("openvino", "jit", 2),
     ],
 )
 def test_backend(
@@ -58,7 +58,7 @@ def test_backend(
     tmp_path: Path,
 ) -> None:
     results = run(backend, jit, folders[:families], tmp_path / "results.npz")
-    assert len(results) == sum([12, 4, 5][:families])
+    assert len(results) == sum([12, 5][:families])
     for name, result in results.items():
         expected = stored[name]
         difference = np.abs(result.astype("float64") - expected)

@@ -24,19 +24,25 @@ from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run of the whole recipe found."""
-    folder = tmp_path_factory.mktemp("mini")
+def run(part: str, backend: str, folder: Path) -> dict[str, Any]:
+    """What a part of the recipe found, in a process of its own."""
     here = Path(__file__).parent
     environment = os.environ | {
+        "KERAS_BACKEND": backend,
         "OMP_NUM_THREADS": "1",  # maps so small are slower in several threads
         "PYTHONPATH": os.pathsep.join([str(here.parents[1] / "src"), str(here)]),
+        "XLA_FLAGS": "",  # trained for hundreds of steps
     }
-    command = [sys.executable, str(here / "toy_run.py"), str(folder)]
+    command = [sys.executable, str(here / "toy_run.py"), str(folder), part]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return json.loads((folder / "found.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The stages, on the backend of CPUs."""
+    return run("stages", "torch", tmp_path_factory.mktemp("stages"))
 
 
 def test_the_denoiser_learns(found: dict[str, Any]):
@@ -70,9 +76,12 @@ def test_the_distilled_denoiser_starts_from_its_teacher_and_learns(found: dict[s
     assert turbo["distance"] < 0.2
 
 
-def test_calls_of_limited_length_do_what_is_left(found: dict[str, Any]):
-    """The first call ends all three stages of the toy, so the second has nothing to do."""
-    calling = found["calling"]
+def test_calls_of_limited_length_do_what_is_left(tmp_path: Path):
+    """The first call ends all three stages of the toy, so the second has nothing to do.
+
+    On the backend of accelerators, whose machines are there for minutes.
+    """
+    calling = run("calls", "jax", tmp_path)
     assert calling["calls"] == [["autoencoder.0", "denoiser.0", "turbo.0"], []]
     assert calling["step"] == TOY.turbo_training.steps
 

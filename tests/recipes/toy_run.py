@@ -1,24 +1,21 @@
-"""The whole recipe on the toy drawings, in a process of its own: `python toy_run.py FOLDER`.
+"""The recipe on the toy drawings, in a process of its own: `python toy_run.py FOLDER PART`.
 
-What was found goes to `FOLDER/found.json`.
+The part "stages" is every stage by itself, "calls" all of them in calls of limited length. What was
+found goes to `FOLDER/found.json`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ["KERAS_BACKEND"] = "jax"
-# Most of the time is the compiler's: each program once.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(sys.argv[1]) / "programs")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
+from keras import ops
 from toy_drawings import toy_pack
 
 from recipes.mini import autoencoder, denoiser, evaluate, gpu, pack, shipped, turbo
@@ -52,7 +49,7 @@ def drawing(folder: Path) -> dict:
     digests = export(TOY, folder, folder / "preset")
     model = StableDiffusion.from_preset(str(folder / "preset"), jit_compile=False)
     pictures = model.text_to_image(["a ball", "a box"], num_steps=2, seed=0, verbose=False)
-    kernel = np.asarray(model.diffusion_model.conv_in.kernel.value)
+    kernel = ops.convert_to_numpy(model.diffusion_model.conv_in.kernel.value)
     wanted = averages(folder / "denoiser" / "checkpoint.npz", "unet")["conv_in.weight"]
     return {
         "files": sorted(digests),
@@ -112,16 +109,21 @@ def judging() -> dict[str, float]:
     }
 
 
-def main(folder: Path) -> None:
+def stages(folder: Path) -> dict[str, Any]:
+    """Train, measure, export and judge."""
     pack.write(folder / "drawings.npz", toy_pack(TOY.size))
     decoder = autoencoder.train(TOY, folder).networks["decoder"]
     psnr = autoencoder.measure(TOY, folder, decoder, count=2)
     autoencoder.write_measured(folder, psnr)
-    found = {"psnr": psnr, "learning": learning(folder)}
-    found |= {"drawing": drawing(folder), "judging": judging(), "turbo": distilling(folder)}
-    found |= {"calling": calling(folder)}
-    (folder / "found.json").write_text(json.dumps(found))
+    found: dict[str, Any] = {"psnr": psnr, "learning": learning(folder)}
+    return found | {
+        "drawing": drawing(folder),
+        "judging": judging(),
+        "turbo": distilling(folder),
+    }
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    place = Path(sys.argv[1])
+    found = {"stages": stages, "calls": calling}[sys.argv[2]](place)
+    (place / "found.json").write_text(json.dumps(found))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from fake_painters import Studio, pixels_of
@@ -147,3 +148,17 @@ def test_the_next_picture_is_painted_while_the_last_is_kept(open_studio: Callabl
     assert all(job.wait(10) for job in jobs)
     assert painted[0] < painted[1] == 6
     assert [len(job.pictures) for job in jobs] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("backend", "asked", "most"), [("jax", None, 4), ("openvino", None, 1), ("openvino", 8, 8)]
+)
+def test_as_many_are_painted_together_as_pay(
+    monkeypatch: pytest.MonkeyPatch,
+    open_studio: Callable[..., Studio],
+    backend: str,
+    asked: int | None,
+    most: int,
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    assert [worker.most for worker in open_studio(batch=asked).service.workers] == [most]

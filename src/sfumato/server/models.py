@@ -235,6 +235,17 @@ def devices() -> list[Any]:
     return [*found] if len(found) > 1 else [None]
 
 
+def most_together(asked: int | None) -> int:
+    """The pictures that may be painted together: as many as asked for, else as many as pay.
+
+    OpenVINO keeps the executables of two sizes of a batch and would read others again and again: 16
+    clients got a quarter of the pictures (`benchmarks server`).
+    """
+    import keras
+
+    return asked or (1 if keras.backend.backend() == "openvino" else 4)
+
+
 def free_bytes(device: Any = None) -> float:
     """Bytes that a device has left for models; None: the only one."""
     import keras

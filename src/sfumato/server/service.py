@@ -18,7 +18,7 @@ from sfumato.server.history import History
 from sfumato.server.jobs import RUNNING, Errand, Job
 from sfumato.server.limits import check_drawn, check_limits
 from sfumato.server.metrics import Metrics
-from sfumato.server.models import Models, devices
+from sfumato.server.models import Models, devices, most_together
 from sfumato.server.queue import ClosedError, Queue, QueueFullError
 from sfumato.server.settings import Settings
 from sfumato.server.worker import Worker
@@ -45,8 +45,9 @@ class Service:
         self.history = history or History(settings.folder, settings.history, settings.metadata)
         self.queue = Queue(settings.queue, settings.batch_wait)
         self.metrics = Metrics(self)
+        most = most_together(settings.batch)
         self.workers = [
-            Worker(self.queue, each, self.history, settings.batch, self.metrics) for each in shelves
+            Worker(self.queue, each, self.history, most, self.metrics) for each in shelves
         ]
         self.is_draining = False
         self.began = int(time.time())

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
     openai_names: bool = setting(False, "list the default model as dall-e-3, too", MODELS)
 
     queue: int = setting(64, "requests that may wait", WORK, ge=1)
-    batch: int = setting(4, "pictures that may be painted together", WORK, ge=1, le=64)
+    batch: int | None = setting(
+        None, "pictures that may be painted together [4; OpenVINO: 1]", WORK, ge=1, le=64
+    )
     batch_wait: float = setting(0.01, "seconds to wait for requests of one batch", WORK, ge=0, le=5)
     ray: str | None = setting(
         None, "a Ray cluster whose workers paint: auto, HOST:PORT, or local for this machine", WORK
