@@ -26,6 +26,7 @@ from sfumato.runtime.jax import identity, values
 
 KEPT = 8  # executables of a program that stay in memory, as many megabytes each
 DISABLED = "jax_disable_jit"  # by which users look into a computation
+OWN_CACHE = "jax_compilation_cache_dir"
 PRECISION = "jax_default_matmul_precision"  # the setting that users change for single calls
 
 
@@ -86,7 +87,7 @@ class Program:
         What JAX takes from a cache of its own, which some users switch on, can't be written again.
         """
         folder = cache.directory()
-        if folder is None or self.identity is None or jax.config.jax_compilation_cache_dir:
+        if folder is None or self.identity is None or getattr(jax.config, OWN_CACHE):
             return None
         kinds = [(x.shape, x.dtype) for x in given]
         parts = (self.identity, key, kinds, surroundings(device))
