@@ -19,9 +19,7 @@ pytestmark = pytest.mark.backend("jax", "tensorflow", "torch", "openvino")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
-    model = tiny_model.load(tiny_model.save(tmp_path_factory.mktemp("tiny") / "model"))
-    paint(model)
-    return model
+    return tiny_model.used(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

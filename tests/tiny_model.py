@@ -62,6 +62,13 @@ def load(folder: Any) -> StableDiffusion:
     return StableDiffusion(32, 32, jit_compile, preset=given)
 
 
+def used(folder: Path) -> StableDiffusion:
+    """The model of a new folder, after its first picture: its programs are there."""
+    model = load(save(folder / "model"))
+    paint(model)
+    return model
+
+
 @contextmanager
 def lent(model: StableDiffusion) -> Iterator[StableDiffusion]:
     """The model for a test, which may assign to it: its parts and their programs come back."""
