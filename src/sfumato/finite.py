@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
+from sfumato import kernels
 from sfumato.networks.network import Block, keys
 from sfumato.parts import Parts
 
@@ -49,7 +50,7 @@ def unsound_weight(network: Block) -> tuple[str, float] | None:
     """The key and the value of the first weight that is not finite where the network computes."""
     most = float(ml_dtypes.finfo(network.compute_dtype).max)
     for key, variable in keys(network).items():
-        values = np.asarray(ops.convert_to_numpy(variable.value)).astype("float32")
+        values = kernels.read(variable).astype("float32")
         bad = ~(np.abs(values) <= most)
         if bad.any():
             return key, float(values[bad][0])

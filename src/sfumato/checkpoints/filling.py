@@ -8,7 +8,6 @@ from functools import partial
 import keras
 import ml_dtypes
 import numpy as np
-from keras import ops
 
 from sfumato import kernels
 from sfumato.checkpoints.copying import Arena, ahead
@@ -48,7 +47,7 @@ def holds(network: Block, tensors: Tensors) -> bool:
         return False
     return all(
         np.array_equal(
-            ops.convert_to_numpy(variable.value),
+            kernels.read(variable),
             assemble(key, tensors).astype(_numpy_dtype(variable)),
             equal_nan=True,
         )

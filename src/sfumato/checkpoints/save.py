@@ -11,8 +11,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from keras import ops
 
+from sfumato import kernels
 from sfumato._files import replacing
 from sfumato.checkpoints.folders import published
 from sfumato.checkpoints.safetensors import write_safetensors
@@ -103,7 +103,7 @@ def export(network: Block | Sequence[Block]) -> Tensors:
     for part in _networks(network):
         shapes = file_shapes(part)
         for key, variable in keys(part).items():
-            value = np.asarray(ops.convert_to_numpy(variable.value))
+            value = kernels.read(variable).astype(variable.dtype, copy=False)
             if is_kernel(key, value.ndim):
                 value = np.moveaxis(value, (-1, -2), (0, 1))
             names = sources(key)

@@ -59,7 +59,7 @@ class TextEncoder(Network):
         )
         values = keys(self)
         for key, variable in keys(network).items():
-            value = np.array(ops.convert_to_numpy(values[key]))
+            value = kernels.read(values[key]).astype(variable.dtype)
             if key == "embeddings.token_embedding.weight":
                 value = np.concatenate([value, np.asarray(rows, value.dtype)])
             kernels.store(variable, value)
