@@ -23,9 +23,11 @@ def server_section(records: Sequence[Record], images: Path) -> str:
         name = [r["peer"], together, str(r["case"]["clients"]), time_of(r)]
         rows.append([*name, *latencies, str(r["answers"])])
     head = ["server", "batches", "clients", "pictures a minute", "latency, 50 %, s", "99 %, s", "n"]
+    sizes = {r["case"]["size"] for r in records}
+    pixels = " and ".join(f"{size}x{size}" for size in sorted(sizes))
     text = (
         "Each client asks for the next picture as soon as it has one, over HTTP; `mini-turbo`, "
-        "64x64 pixels, four steps, the same weights. All servers run at the same time, with all "
-        "cores each, and are asked one after the other. n: answers in all rounds."
+        f"{pixels} pixels, four steps, the same weights. All servers run at the same time, with "
+        "all cores each, and are asked one after the other. n: answers in all rounds."
     )
     return f"### Servers\n\n{text}\n\n{table(head, rows)}{failures(records)}"

@@ -21,8 +21,10 @@ from typing import Any
 import uvicorn
 
 from benchmarks.workers import ROOT, PeerError
+from sfumato.presets import PRESETS
 
 PATH = "/v1/images/generations"
+SIZE = "{0}x{0}".format(PRESETS["mini-turbo"].size)
 START = 300  # seconds in which a server must listen
 PROMPTS = ("a red apple", "a cartoon of a yellow duck", "pixel art of a castle", "two green fish")
 
@@ -159,7 +161,7 @@ def warm(asked: Asked) -> None:
     import httpx
 
     for power in range(asked.server.batch.bit_length()):
-        wish = {"prompt": PROMPTS[0], "seed": 0, "size": "64x64", "n": 2**power}
+        wish = {"prompt": PROMPTS[0], "seed": 0, "size": SIZE, "n": 2**power}
         try:
             answer = httpx.post(f"{asked.address}{PATH}", json=wish, timeout=600)
             answer.raise_for_status()
@@ -176,7 +178,7 @@ async def _ask(address: str, clients: int, seconds: float) -> Load:
     async def client(http: httpx.AsyncClient) -> None:
         while time.perf_counter() - begin < seconds:
             seed = next(seeds)
-            wish = {"prompt": PROMPTS[seed % len(PROMPTS)], "seed": seed, "size": "64x64"}
+            wish = {"prompt": PROMPTS[seed % len(PROMPTS)], "seed": seed, "size": SIZE}
             start = time.perf_counter()
             answer = await http.post(PATH, json=wish)
             latencies.append(time.perf_counter() - start)

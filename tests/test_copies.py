@@ -58,7 +58,7 @@ def test_a_pickle_has_no_weights_that_the_files_have(model: StableDiffusion) -> 
     assert copied.model.name == model.model.name
     assert not {"text_encoder", "diffusion_model", "decoder"} & vars(copied.parts).keys()
     assert b"conv_out" not in pickle.dumps(model)
-    mini = pickled(StableDiffusion(64, 64, preset="mini"))
+    mini = pickled(StableDiffusion.from_preset("mini"))
     assert (mini.model.preset.name, mini.model.steps) == ("mini", 20)
 
 

@@ -146,7 +146,7 @@ def thing_is_done(thing: Thing, row: Row, plan: Plan, log: Log) -> bool:
 def things(row: Row, plan: Plan) -> list[Thing]:
     """What the log has when the row is done."""
     if row.kind == "mini":
-        common = {"model": "mini", "size": 64, "steps": mini.steps(plan)}
+        common = {"model": "mini", "size": mini.SIZE, "steps": mini.steps(plan)}
         modes = ({**common, "cache": mode} for mode in ("first time", "next time"))
         return [(peer, "command", mode) for mode in modes for peer in row.installed()]
     case = shown(plan.case(**row.changes)) | row.labels

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.peers.common import PROMPT
 from benchmarks.records import Log
 from benchmarks.suites import Plan, shown
+from benchmarks.suites.mini import SIZE
 from benchmarks.workers import Worker, take_turns, working
 
 PEER = "sfumato openvino"
@@ -43,7 +44,7 @@ def quality(plan: Plan, log: Log) -> None:
 
     asked = [(thing, colour) for thing in THINGS for colour in COLOURS][:: 24 if plan.tiny else 1]
     prompts = [f"a 3d render of a {colour} {thing}" for thing, colour in asked]
-    case = {"model": "mini", "size": 64, "pictures": len(prompts)}
+    case = {"model": "mini", "size": SIZE, "pictures": len(prompts)}
     with tempfile.TemporaryDirectory() as folder, working(PEER) as worker:
         worker.ask("load", **case_of_mini())
         pictures = []
@@ -63,7 +64,7 @@ def quality(plan: Plan, log: Log) -> None:
 
 
 def case_of_mini() -> dict[str, Any]:
-    return {"model": "mini", "folder": "mini", "size": 64}
+    return {"model": "mini", "folder": "mini", "size": SIZE}
 
 
 def speed(plan: Plan, log: Log) -> None:

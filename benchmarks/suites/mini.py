@@ -20,6 +20,7 @@ from benchmarks.workers import ROOT
 from sfumato.presets import PRESETS
 
 BACKENDS = ("jax", "openvino")
+SIZE = PRESETS["mini"].size
 
 
 def run(plan: Plan, log: Log) -> None:
@@ -44,7 +45,7 @@ def measure(steps: int, backends: list[str], repeats: int, log: Log) -> None:
                     value = generate(environment, steps, Path(folder))
                     seconds.setdefault((backend, mode), []).append(value)
     for (backend, mode), values in seconds.items():
-        case = {"model": "mini", "size": 64, "steps": steps, "cache": mode}
+        case = {"model": "mini", "size": SIZE, "steps": steps, "cache": mode}
         log(f"sfumato {backend}", "command", "s", values, case)
 
 

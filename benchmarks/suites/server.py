@@ -2,8 +2,8 @@
 
 Each client asks for the next picture as soon as it has one, over the same API. All servers run at
 the same time and are asked one after the other, round by round. The model is the bundled
-`mini-turbo` of 64x64 pixels and four steps, with the same weights in every server: diffusers reads
-them from a folder that is written for it, and paints the same picture from the same noise.
+`mini-turbo`, with the same weights in every server: diffusers reads them from a folder that is
+written for it, and paints the same picture from the same noise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from benchmarks.records import Log
 from benchmarks.servers import Asked, Load, Server, ask, ours, serving, theirs, warm
 from benchmarks.suites import Plan
 from benchmarks.workers import PeerError, take_turns
+from sfumato.presets import PRESETS
 
 CLIENTS = (1, 4, 16)
 SECONDS = 15.0
@@ -69,7 +70,7 @@ def measure(
 
 
 def case(server: Server, clients: int) -> dict[str, Any]:
-    shared = {"model": "mini-turbo", "size": 64, "steps": 4}
+    shared = {"model": "mini-turbo", "size": PRESETS["mini-turbo"].size, "steps": 4}
     return shared | {"batch": server.batch, "clients": clients}
 
 

@@ -20,6 +20,7 @@ from benchmarks.suites import server
 from benchmarks.workers import PeerError
 from sfumato import load
 from sfumato.diffusion.noise import latent_noise
+from sfumato.presets import PRESETS
 
 PICTURE = "iVBORw0KGgo="  # the first bytes of a PNG
 
@@ -103,14 +104,16 @@ def test_diffusers_paints_the_same_picture_from_the_same_noise(tmp_path: Path) -
         bundled("mini-turbo", tmp_path), local_files_only=True
     )
     pipe.set_progress_bar_config(disable=True)
-    latents = torch.tensor(latent_noise(1, 8, 8, 16).transpose(2, 0, 1)[None].copy())
+    unet, size = pipe.unet.config, PRESETS["mini-turbo"].size
+    noise = latent_noise(1, unet.sample_size, unet.sample_size, unet.in_channels)
+    latents = torch.tensor(noise.transpose(2, 0, 1)[None].copy())
     theirs = pipe(
         "a red apple",
         latents=latents,
         num_inference_steps=4,
         guidance_scale=1.0,
-        height=64,
-        width=64,
+        height=size,
+        width=size,
         output_type="np",
     ).images[0]
     (ours,) = load("mini-turbo", dtype="float32").generate("a red apple", seed=1)

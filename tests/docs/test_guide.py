@@ -1,7 +1,4 @@
-"""Tests that the guides and the code in the pages run, and that notebooks and pages are current.
-
-They run on the bundled model; in a checkout that is without its weights, on a small random one.
-"""
+"""The guides and the code in pages run, on the bundled model; what is made of them is current."""
 
 from __future__ import annotations
 
@@ -22,15 +19,11 @@ import pytest
 from PIL import Image
 
 from sfumato import StableDiffusion, presets
-from sfumato.checkpoints import save_diffusers
-from sfumato.networks.autoencoder import ImageDecoder, ImageEncoder
-from sfumato.networks.configs import AutoencoderConfig, TextEncoderConfig, UNetConfig
-from sfumato.networks.text_encoder import TextEncoder
-from sfumato.networks.unet import UNet
 from sfumato.pictures import save
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDES = ("guide", "random_walks")
+SIZE = presets.PRESETS["mini"].size
 
 
 def load(name: str) -> ModuleType:
@@ -45,37 +38,6 @@ def load(name: str) -> ModuleType:
 make_guide = load("make_guide")
 
 
-def small_model(folder: Path) -> Path:
-    """A random model of the bundled one's make, at its size."""
-    unet = UNetConfig(
-        channels=(32, 32),
-        down=((0,), (1,)),
-        mid=(1, 0),
-        up=((1, 1), (0, 0)),
-        heads=(2, 2),
-        context_width=32,
-        linear_projection=True,
-    )
-    autoencoder = AutoencoderConfig((8, 8, 16, 16), 1, 4, 8)
-    networks: dict[str, Any] = {
-        "unet": UNet(unet),
-        "vae": [ImageEncoder(autoencoder), ImageDecoder(autoencoder)],
-        "text_encoder": TextEncoder(TextEncoderConfig(32, 2, 2, 64)),
-    }
-    for network in (networks["unet"], *networks["vae"], networks["text_encoder"]):
-        network.initialize(0)
-    save_diffusers(folder, networks, size=64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = presets.PRESETS["mini"].folder
-    if folder and (folder / "model_index.json").is_file():
-        return "mini"
-    return str(small_model(tmp_path_factory.mktemp("guide") / "model"))
-
-
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is written goes to a temporary folder, and Keras keeps its policy."""
@@ -85,8 +47,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     keras.config.set_dtype_policy(policy)
 
 
-def source(name: str, model: str) -> str:
-    return (DOCS / name).read_text("utf-8").replace('"mini"', repr(model))
+def source(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
 
 
 # It is seen that they run, not how well the model draws.
@@ -98,17 +60,17 @@ PRESETS["mini"] = replace(PRESETS["mini"], steps=10)
 
 
 @pytest.mark.slow
-def test_the_guide_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "mini", presets.PRESETS["mini"])
     exec(QUICKLY, {})
-    text = source("guide.py", model)
+    text = source("guide.py")
     # One operation after the other, each is compiled by itself: a minute for what the tests of
     # the pipeline have covered.
     text = text.replace("jit_compile=False", "jit_compile=True")
     text = text.replace("STEPS = 10", "STEPS = 2")
     (tmp_path / "images").mkdir()
     page = make_guide.make_page("guide", make_guide.read_cells(text), tmp_path / "images")
-    assert "(3, 64, 64, 3) uint8" in page
+    assert f"(3, {SIZE}, {SIZE}, 3) uint8" in page
     assert re.search(r"(\d+)/\1 ", page)  # the progress bar
     assert "computes in float16\nkeeps its weights in float32" in page
     levels = re.search(r"in the batch: (\d+) levels of 255 apart", page)
@@ -126,9 +88,9 @@ def test_the_guide_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_the_guide_runs_on_openvino(model: str, tmp_path: Path) -> None:
+def test_the_guide_runs_on_openvino(tmp_path: Path) -> None:
     """On the backend that a computer without an accelerator gets."""
-    (tmp_path / "guide.py").write_text(QUICKLY + source("guide.py", model), "utf-8")
+    (tmp_path / "guide.py").write_text(QUICKLY + source("guide.py"), "utf-8")
     command = [sys.executable, "guide.py"]
     environment = os.environ | {"KERAS_BACKEND": "openvino"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -139,9 +101,9 @@ def test_the_guide_runs_on_openvino(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_random_walks_run(model: str, tmp_path: Path) -> None:
+def test_the_random_walks_run(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    text = source("random_walks.py", model)
+    text = source("random_walks.py")
     assert "steps=15" in text
     cells = make_guide.read_cells(text.replace("steps=15", "steps=3"))
     page = make_guide.make_page("random_walks", cells, tmp_path / "images")
@@ -154,33 +116,33 @@ def test_the_random_walks_run(model: str, tmp_path: Path) -> None:
             assert film.n_frames >= 16
 
 
-def blocks(name: str, model: str) -> list[str]:
+def blocks(name: str) -> list[str]:
     """The pieces of Python code of a page."""
-    return re.findall(r"^```python\n(.*?)^```", source(name, model), re.M | re.S)
+    return re.findall(r"^```python\n(.*?)^```", source(name), re.M | re.S)
 
 
-def test_the_first_lines_of_the_readme_make_a_picture(model: str) -> None:
-    exec(blocks("../README.md", model)[0], {})
+def test_the_first_lines_of_the_readme_make_a_picture() -> None:
+    exec(blocks("../README.md")[0], {})
     with Image.open("apple.png") as picture:
-        assert picture.size == (64, 64)
+        assert picture.size == (SIZE, SIZE)
 
 
 @pytest.mark.slow
-def test_training_trains_what_the_denoiser_is_asked(model: str, tmp_path: Path) -> None:
+def test_training_trains_what_the_denoiser_is_asked(tmp_path: Path) -> None:
     captions = ["a red apple", "a yellow lemon", "a blue balloon", "a green tree"]
     (tmp_path / "pictures").mkdir()
-    painter = StableDiffusion.from_preset(model)
+    painter = StableDiffusion.from_preset("mini")
     for caption in captions:
         (picture,) = painter.text_to_image(caption, seed=1, verbose=False)
         save(tmp_path / "pictures" / f"{caption}.png", picture)
         (tmp_path / "pictures" / f"{caption}.txt").write_text(f"{caption}\n", "utf-8")
-    code = "\n".join(blocks("training.md", model))
+    code = "\n".join(blocks("training.md"))
     assert "steps_per_epoch=1000" in code
     names: dict[str, Any] = {}
     exec(code.replace("steps_per_epoch=1000", "steps_per_epoch=1"), names)
-    assert names["pictures"][0].pixels.shape == (64, 64, 3)
+    assert names["pictures"][0].pixels.shape == (SIZE, SIZE, 3)
 
-    trained, before = names["unet"], StableDiffusion.from_preset(model).diffusion_model
+    trained, before = names["unet"], StableDiffusion.from_preset("mini").diffusion_model
     pairs = zip(trained.weights, before.weights, strict=True)
     assert any(np.any(np.array(a) != np.array(b)) for a, b in pairs)
     kept = StableDiffusion.from_preset("my-model")
@@ -188,15 +150,15 @@ def test_training_trains_what_the_denoiser_is_asked(model: str, tmp_path: Path) 
     assert kept.model.noise == names["model"].model.noise
     for a, b in zip(trained.weights, kept.diffusion_model.weights, strict=True):
         assert np.allclose(a, b, rtol=1e-3, atol=1e-6)  # float16
-    if model == "mini":  # knows its own pictures, if it is asked in the way it has learnt
-        inputs, answers = next(names["batches"](32))
-        errors = np.square(trained.predict_on_batch(inputs) - answers)
-        assert errors.mean() < 0.5 * np.square(answers).mean()
+    # It knows its own pictures, if it is asked in the way it has learnt.
+    inputs, answers = next(names["batches"](32))
+    errors = np.square(trained.predict_on_batch(inputs) - answers)
+    assert errors.mean() < 0.5 * np.square(answers).mean()
 
 
-def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
+def test_the_algorithm_by_hand_is_the_library() -> None:
     names: dict[str, Any] = {}
-    exec("\n".join(blocks("algorithm.md", model)), names)  # ends in a comparison of its own
+    exec("\n".join(blocks("algorithm.md")), names)  # ends in a comparison of its own
     assert names["by_hand"].std() > 1
     if keras.backend.backend() == "jax":
         assert names["difference"].max() <= 2
@@ -206,33 +168,33 @@ def test_the_algorithm_by_hand_is_the_library(model: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["samplers.md", "faster.md", "prompts.md", "pictures.md"])
-def test_the_code_of_other_pages_runs(page: str, model: str) -> None:
+def test_the_code_of_other_pages_runs(page: str) -> None:
     names: dict[str, Any] = {}
-    exec("\n".join(blocks(page, model)), names)
+    exec("\n".join(blocks(page)), names)
     assert isinstance(names["model"], StableDiffusion)
 
 
 def test_code_for_kerascv_runs_with_its_imports_changed(
-    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(StableDiffusion, "default_preset", model)
-    code = "\n".join(blocks("migrating.md", model)).replace("512", "64")
+    monkeypatch.setattr(StableDiffusion, "default_preset", "mini")
+    code = "\n".join(blocks("migrating.md")).replace("512", str(SIZE))
     names: dict[str, Any] = {}
     exec(code, names)
     shown = capsys.readouterr().out
     assert re.search(r"(\d+)/\1", shown)  # the progress bar
     assert "float16 float32" in shown
-    assert names["images"].shape == (3, 64, 64, 3)
+    assert names["images"].shape == (3, SIZE, SIZE, 3)
     assert names["encoded"].dtype == np.float32
 
     # The rest of what the predecessor's guide and examples call.
     sd = names["model"]
-    h, w, c = names["images"].shape[1] // 8, 8, sd.decoder.config.latent_channels
-    noise = keras.random.normal((h, w, c), seed=12)
+    c = sd.decoder.config.latent_channels
+    noise = keras.random.normal((8, 8, c), seed=12)
     squeezed = keras.ops.squeeze(names["encoded"])
     walk = keras.ops.linspace(squeezed, 0.9 * squeezed, 3)
     pictures = sd.generate_image(walk, batch_size=3, num_steps=5, diffusion_noise=noise)
-    assert pictures.shape == (3, 64, 64, 3)
+    assert pictures.shape == (3, SIZE, SIZE, 3)
     with pytest.raises(ValueError, match="diffusion_noise"):
         sd.generate_image(squeezed, diffusion_noise=noise, seed=1337)
     assert sd.tokenizer.encode("a")[-1] == sd.tokenizer.end_of_text

@@ -423,7 +423,7 @@ def test_what_the_files_do_not_tell_can_be_told(folder: Path) -> None:
 
 
 def test_int8_says_which_backend_it_needs():
-    model = StableDiffusion(64, 64, preset="mini")
+    model = StableDiffusion.from_preset("mini")
     with pytest.raises(ValueError, match="must be 'openvino' for pictures in int8"):
         model.quantize("int8")
     assert "diffusion_model" not in vars(model.parts)  # nothing was loaded to find out

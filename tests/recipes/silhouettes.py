@@ -11,7 +11,7 @@ SIDE = 16
 
 
 def silhouette(picture: np.ndarray) -> np.ndarray:
-    """How far from the background a picture uint8 (64, 64, 3) is, place by place: (16, 16)."""
+    """How far from the background a picture uint8 (H, W, 3) is, place by place: (16, 16)."""
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     away = np.abs(picture.astype("float32") - np.median(border, 0)).max(-1) > 40
     step = len(picture) // SIDE

@@ -109,7 +109,7 @@ def test_int8_serves_other_shapes(folder: Path) -> None:
 
 
 def test_pictures_in_int8(folder: Path) -> None:
-    model = StableDiffusion(64, 64, preset="mini")
+    model = StableDiffusion.from_preset("mini")
     options = {"num_steps": 4, "seed": 3, "verbose": False}
     expected = model.text_to_image("a red apple", **options)
     model.quantize("int8", ["a blue heart"], 4, decoder=True)
@@ -132,7 +132,7 @@ def test_pictures_in_int8(folder: Path) -> None:
 )
 def test_int8_is_asked_for_rightly(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StableDiffusion(64, 64, preset="mini").quantize(*arguments)
+        StableDiffusion.from_preset("mini").quantize(*arguments)
 
 
 @pytest.mark.filterwarnings("ignore:.*custom_gradient")  # Keras' own
