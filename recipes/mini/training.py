@@ -90,7 +90,7 @@ class Trainer:
         )
         self.begin()
         self.optimizer.build([keras.Variable(self.values, dtype="float32")])
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.reported = 0, 0.0, time.monotonic()
 
     def begin(self) -> None:
         """Train, and average, from the weights as they are now."""
@@ -127,7 +127,7 @@ class Trainer:
         if self.is_over:
             return
         run = steps.compiled(self, pool.refresh())
-        begun = last = now = time.monotonic()
+        begun = last = now = self.reported = time.monotonic()
         before, earlier = self.seconds, None
         while not self.is_over and (minutes is None or now - begun < 60 * minutes):
             report = run(pool.refresh())
@@ -144,10 +144,13 @@ class Trainer:
         self.save(saved)
 
     def report(self, means: dict[str, Tensor] | None) -> None:
+        """Log the means of a call and the samples a second since the last one."""
         if means is None:
             return
         words = ", ".join(f"{name} {float(value):.4f}" for name, value in means.items())
-        speed = self.step * self.training.batch / max(self.seconds, 1e-9)
+        now = time.monotonic()
+        speed = self.training.chunk * self.training.batch / max(now - self.reported, 1e-9)
+        self.reported = now
         log.info("step %d: %s (%.1f samples/s)", self.step, words, speed)
 
     def save(self, saved: Callable[[Trainer], object] | None = None) -> None:
