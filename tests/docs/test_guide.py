@@ -55,7 +55,7 @@ def source(name: str) -> str:
 QUICKLY = """
 from dataclasses import replace
 from sfumato.presets import PRESETS
-PRESETS["mini"] = replace(PRESETS["mini"], steps=4)
+PRESETS["mini"] = replace(PRESETS["mini"], steps=10)
 """
 
 
