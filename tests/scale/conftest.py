@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[str]:
     """Ray with three processors, for all tests that need it; its address."""
     from sfumato.scale.cluster import connect
@@ -27,10 +26,7 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_AUTH_TOKEN", "of-this-test")
         paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        with warnings.catch_warnings():
-            # JAX, if another test used it, warns of Ray's fork, which becomes another program.
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            connect("local", 3)  # what painted the tables ends a while later
+        connect("local", 3)  # what painted the tables ends a while later
         import ray
 
         yield ray.get_runtime_context().gcs_address
