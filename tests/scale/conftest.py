@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Ray with three processors, for all tests that need it; its address."""
     from sfumato.scale.cluster import connect
@@ -31,3 +31,5 @@ def cluster() -> Iterator[str]:
 
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
+        with pytest.raises(ray.exceptions.RaySystemError, match="not been started"):
+            ray.cluster_resources()  # which would start another one

@@ -35,6 +35,8 @@ OF_RAY = r"ray\.(data\.context|serve\..*)"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings(f"ignore::DeprecationWarning:{OF_RAY}"),
+    # JAX, if another test used it, warns of Ray's forks, which become other programs.
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
 ]
 
 ROWS = [{"prompt": f"{i}, slowly", "width": 16 + 8 * (i % 2), "height": 16} for i in range(24)]

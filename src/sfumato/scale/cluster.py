@@ -32,6 +32,8 @@ def connect(address: str, workers: int | None = None) -> int:
         ConnectionError: nothing is at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Otherwise Ray Serve's thread, which outlives a cluster, starts another one on this machine.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
     except ImportError as error:
