@@ -19,11 +19,15 @@ from openvino_networks import (
 )
 
 from sfumato import runtime
-from sfumato.checkpoints.filling import fill
+from sfumato.checkpoints.filling import fill, holds
 from sfumato.checkpoints.safetensors import read_safetensors, write_safetensors
+from sfumato.checkpoints.save import export
+from sfumato.finite import unsound_weight
 from sfumato.kernels import read, store
+from sfumato.networks.configs import TextEncoderConfig
 from sfumato.networks.layers import Conv3x3, GroupNorm, LayerNorm, SelfAttention
 from sfumato.networks.network import keys
+from sfumato.networks.text_encoder import TextEncoder
 from sfumato.networks.unet import UNet
 from sfumato.runtime.openvino.graph import constant_of, data_of
 from sfumato.runtime.openvino.passes import stored_kernel
@@ -158,6 +162,28 @@ def test_weights_share_the_memory_they_are_given() -> None:
     store(variable, file.transpose(2, 3, 1, 0))
     stored = variable.value.output.get_node().input_value(0).get_node().data
     assert np.shares_memory(stored, file)
+
+
+def test_weights_are_read_without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving, comparing, checking and growing a network: Keras would compile a model a kernel."""
+    unet, text = small_unet(), TextEncoder(TextEncoderConfig(16, 1, 2, 32))
+    text.initialize(0)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a model was compiled")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keras.src.backend.openvino.core.compile_model", refuse)
+        tensors = export(unet)
+        assert holds(unet, tensors)
+        assert unsound_weight(unet) is None
+        grown = text.grown(np.ones((2, 16), "float32"))
+    kernel = keys(unet)["time_embedding.linear_1.weight"]
+    written = tensors["time_embedding.linear_1.weight"]  # outputs first
+    np.testing.assert_array_equal(written.T, ops.convert_to_numpy(kernel))
+    table = read(grown.embeddings.token_embedding.embeddings)
+    assert np.array_equal(table[-2:], np.ones((2, 16)))
+    assert np.array_equal(table[:-2], read(text.embeddings.token_embedding.embeddings))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
