@@ -90,7 +90,7 @@ class Trainer:
         )
         self.begin()
         self.optimizer.build([keras.Variable(self.values, dtype="float32")])
-        self.step, self.seconds, self.reported = 0, 0.0, time.monotonic()
+        self.step, self.seconds = 0, 0.0
 
     def begin(self) -> None:
         """Train, and average, from the weights as they are now."""
